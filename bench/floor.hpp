@@ -1,0 +1,103 @@
+// The floor: what the cheapest imaginable timer would cost. Out-of-line calls of the same
+// signatures, in the same loops over the same tables, that only store the deadline in the timer's
+// owner. Expiry hands out timers in an order that was known beforehand.
+#pragma once
+
+#include "bench/workload.hpp"
+
+#include <vector>
+
+namespace bench {
+
+class Floor {
+public:
+  struct Node {
+    Tick deadline = kNever;
+  };
+
+  static constexpr timers::BackendInfo kInfo{
+      .name = "floor",
+      .scheme = "-",
+      .summary = "stores the deadline and does nothing else",
+      .fifo = false,
+      .exact_next_deadline = false,
+      .walks = false,
+  };
+
+  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    node.deadline = deadline;
+  }
+  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    node.deadline = deadline;
+  }
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { node.deadline = kNever; }
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = now; }
+
+  // The order in which the next pop_expired() calls are to find the timers.
+  void foresee(std::vector<Node*> order) {
+    order_ = std::move(order);
+    next_ = 0;
+  }
+
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+    if (next_ == order_.size() || order_[next_]->deadline > now_) {
+      return nullptr;
+    }
+    Node* node = order_[next_++];
+    node->deadline = kNever;
+    return node;
+  }
+
+private:
+  std::vector<Node*> order_;
+  std::size_t next_ = 0;
+  Tick now_ = 0;
+};
+
+inline std::string_view compare(Floor& /*floor*/, TimerTable<Floor>& table,
+                                const std::vector<Tick>& deadlines) {
+  for (std::size_t id = 0; id < deadlines.size(); ++id) {
+    if (table[id].deadline != deadlines[id]) {
+      return "a stored deadline is wrong";
+    }
+  }
+  return "";
+}
+
+// The same under a TimerService: its handle, reduced to a deadline. Never runs anything.
+class FloorService {
+public:
+  class Timer;
+  FloorService(timers::ServiceConfig /*config*/, VirtualTime::Clock clock) : clock_(clock) {}
+
+  TIMERS_STRUCTURAL timers::Pass run_due(std::size_t /*budget*/) noexcept {
+    now_ = clock_.time->tick();
+    return timers::Pass::done;
+  }
+
+private:
+  VirtualTime::Clock clock_;
+  Tick now_ = 0;
+};
+
+class FloorService::Timer {
+public:
+  Timer(FloorService& /*service*/, timers::Action /*action*/) noexcept {}
+
+  TIMERS_STRUCTURAL void arm(Ticks timeout, timers::Instant now) noexcept {
+    deadline_ = now.ceil + timeout;
+  }
+  TIMERS_STRUCTURAL void rearm(Ticks timeout, timers::Instant now) noexcept {
+    deadline_ = now.ceil + timeout;
+  }
+  TIMERS_STRUCTURAL bool disarm() noexcept {
+    deadline_ = kNever;
+    return true;
+  }
+  Tick deadline() const noexcept { return deadline_; }
+
+private:
+  Tick deadline_ = kNever;
+};
+
+} // namespace bench

@@ -1,0 +1,267 @@
+// The structural operations of a backend, one at a time.
+#pragma once
+
+#include "bench/floor.hpp"
+#include "bench/workload.hpp"
+
+#include <array>
+
+namespace bench {
+
+// What timeouts a workload draws from.
+enum class Timeouts {
+  fixed,  // all alike, so deadlines only ever ascend
+  mixed,  // one of seven, from a second to two minutes
+  random, // any from a tick to two minutes
+};
+
+inline std::vector<Ticks> draw(Timeouts kind, std::size_t n) {
+  static constexpr std::array<Ticks, 7> kMixed{1'000,  2'000,  5'000,       10'000,
+                                               30'000, 60'000, kIdleTimeout};
+  std::mt19937_64 random(3);
+  std::vector<Ticks> timeouts(n, kIdleTimeout);
+  for (Ticks& timeout : timeouts) {
+    if (kind == Timeouts::mixed) {
+      timeout = kMixed[random() % kMixed.size()];
+    } else if (kind == Timeouts::random) {
+      timeout = 1 + random() % kIdleTimeout;
+    }
+  }
+  return timeouts;
+}
+
+// Fills an empty structure. All timers are armed as of their turn (operations_per_tick); time
+// itself stands still.
+template <class Backend> class Arm : public Workload {
+public:
+  Arm(std::size_t n, Timeouts kind) : table_(n), timeouts_(draw(kind, n)), deadlines_(timeouts_) {
+    for (std::size_t id = 0; id < n; ++id) {
+      deadlines_[id] += kind == Timeouts::random ? 0 : id / operations_per_tick(n);
+    }
+  }
+
+  Timed pass() override {
+    empty();
+    const auto elapsed = stopwatch([this] {
+      for (std::size_t id = 0; id < table_.size(); ++id) {
+        backend_.arm(table_[id], deadlines_[id], timeouts_[id]);
+      }
+    });
+    full_ = true;
+    return {elapsed, table_.size()};
+  }
+
+  std::string_view check() override { return compare(backend_, table_, deadlines_); }
+
+private:
+  void empty() {
+    for (std::size_t id = 0; full_ && id < table_.size(); ++id) {
+      backend_.disarm(table_[id]);
+    }
+  }
+
+  TimerTable<Backend> table_;
+  std::vector<Ticks> timeouts_;
+  std::vector<Tick> deadlines_;
+  Backend backend_;
+  bool full_ = false;
+};
+
+// Takes timers out in random order; one in 16 stays.
+template <class Backend> class Disarm : public Workload {
+public:
+  explicit Disarm(std::size_t n) : table_(n), deadlines_(draw(Timeouts::random, n)) {
+    for (const std::uint32_t id : permutation(n, 2)) {
+      (id % 16 == 0 ? staying_ : leaving_).push_back(id);
+    }
+    arm(staying_);
+  }
+
+  Timed pass() override {
+    arm(leaving_);
+    const auto elapsed = stopwatch([this] {
+      for (const std::uint32_t id : leaving_) {
+        backend_.disarm(table_[id]);
+      }
+    });
+    return {elapsed, leaving_.size()};
+  }
+
+  std::string_view check() override {
+    for (const std::uint32_t id : leaving_) {
+      deadlines_[id] = kNever;
+    }
+    return compare(backend_, table_, deadlines_);
+  }
+
+private:
+  void arm(const std::vector<std::uint32_t>& ids) {
+    for (const std::uint32_t id : ids) {
+      backend_.arm(table_[id], deadlines_[id], deadlines_[id]);
+    }
+  }
+
+  TimerTable<Backend> table_;
+  std::vector<Tick> deadlines_;
+  std::vector<std::uint32_t> staying_;
+  std::vector<std::uint32_t> leaving_;
+  Backend backend_;
+};
+
+// The hot operation of a server: an idle timer moves to its timeout from now. Every pass moves
+// every timer once, while time goes on and nothing comes due; two random orders take turns, so a
+// timer's place among the deadlines says nothing about when its turn is.
+template <class Backend> class Rearm : public Workload {
+public:
+  Rearm(std::size_t n, Timeouts kind) : table_(n), timeouts_(draw(kind, n)) {
+    for (std::size_t which = 0; which < orders_.size(); ++which) {
+      for (const std::uint32_t id : permutation(n, 4 + which)) {
+        orders_[which].push_back(&table_[id]);
+      }
+    }
+    sweep([this](auto& owner, Tick deadline, Ticks timeout) {
+      backend_.arm(owner, deadline, timeout);
+    });
+  }
+
+  Timed pass() override {
+    const auto elapsed = stopwatch([this] {
+      sweep([this](auto& owner, Tick deadline, Ticks timeout) {
+        backend_.rearm(owner, deadline, timeout);
+      });
+    });
+    return {elapsed, table_.size()};
+  }
+
+  std::string_view check() override {
+    std::vector<Tick> deadlines(table_.size());
+    for (std::size_t i = 0; i < table_.size(); ++i) {
+      const Tick turn = sweep_start_ + 1 + i / operations_per_tick(table_.size());
+      deadlines[orders_[(sweeps_ - 1) % 2][i]->id] = turn + timeouts_[i];
+    }
+    return compare(backend_, table_, deadlines);
+  }
+
+private:
+  template <class Operation> void sweep(Operation operation) {
+    const auto& order = orders_[sweeps_++ % 2];
+    const std::size_t per_tick = operations_per_tick(order.size());
+    sweep_start_ = now_;
+    for (std::size_t i = 0; i < order.size();) {
+      backend_.advance(++now_);
+      for (const std::size_t end = std::min(i + per_tick, order.size()); i < end; ++i) {
+        operation(*order[i], now_ + timeouts_[i], timeouts_[i]);
+      }
+    }
+  }
+
+  TimerTable<Backend> table_;
+  std::vector<Ticks> timeouts_; // by turn, so a timer does not always get the same
+  std::array<std::vector<typename TimerTable<Backend>::Owner*>, 2> orders_;
+  std::size_t sweeps_ = 0;
+  Tick sweep_start_ = 0;
+  Tick now_ = 0;
+  Backend backend_;
+};
+
+// Time moves on, tick by tick, and nothing is due for years.
+template <class Backend> class AdvanceNothingDue : public Workload {
+public:
+  explicit AdvanceNothingDue(std::size_t n) : table_(n), deadlines_(draw(Timeouts::random, n)) {
+    for (std::size_t id = 0; id < n; ++id) {
+      deadlines_[id] += Tick{1} << 40;
+      backend_.arm(table_[id], deadlines_[id], deadlines_[id]);
+    }
+  }
+
+  Timed pass() override {
+    constexpr std::uint64_t kAdvances = 4096;
+    const auto elapsed = stopwatch([this] {
+      for (std::uint64_t i = 0; i < kAdvances; ++i) {
+        backend_.advance(++now_);
+      }
+    });
+    early_ |= backend_.pop_expired() != nullptr;
+    return {elapsed, kAdvances};
+  }
+
+  std::string_view check() override {
+    return early_ ? "a timer came years early" : compare(backend_, table_, deadlines_);
+  }
+
+private:
+  TimerTable<Backend> table_;
+  std::vector<Tick> deadlines_;
+  Tick now_ = 0;
+  bool early_ = false;
+  Backend backend_;
+};
+
+enum class Expiry {
+  one_by_one,   // timer i is due at tick i; time goes tick by tick
+  start_to_end, // the same with the time to arm them: M1 of the study of 2014
+  all_at_once,  // all in one tick
+};
+
+// Arms all timers and lets them fire; one operation is one timer.
+template <class Backend> class Expire : public Workload {
+public:
+  Expire(std::size_t n, Expiry kind) : table_(n), kind_(kind) {}
+
+  Timed pass() override {
+    const Tick first = now_ + 1;
+    const Tick last = kind_ == Expiry::all_at_once ? first : now_ + table_.size();
+    RunLog expected;
+    for (std::size_t id = 0; id < table_.size(); ++id) {
+      expected.add(std::min(first + id, last), id);
+    }
+    foresee();
+    const auto arming = stopwatch([&] { arm(first, last); });
+    log_ = {};
+    const auto firing = stopwatch([&] { fire(last); });
+    wrong_ |= log_ != expected;
+    return {kind_ == Expiry::start_to_end ? arming + firing : firing, table_.size()};
+  }
+
+  std::string_view check() override {
+    return wrong_ ? "not every timer ran once, at its tick"
+                  : compare(backend_, table_, std::vector<Tick>(table_.size(), kNever));
+  }
+
+private:
+  void arm(Tick first, Tick last) {
+    for (std::size_t id = 0; id < table_.size(); ++id) {
+      const Tick deadline = std::min(first + id, last);
+      backend_.arm(table_[id], deadline, deadline - now_);
+    }
+  }
+
+  void fire(Tick last) {
+    while (now_ < last) {
+      backend_.advance(++now_);
+      while (auto* node = backend_.pop_expired()) {
+        log_.add(now_, static_cast<typename TimerTable<Backend>::Owner&>(*node).id);
+      }
+    }
+  }
+
+  // Only the floor can make use of it. At once means in the order that memory likes best.
+  void foresee() {
+    if constexpr (std::is_same_v<Backend, Floor>) {
+      std::vector<Floor::Node*> order;
+      for (std::size_t i = 0; i < table_.size(); ++i) {
+        order.push_back(kind_ == Expiry::all_at_once ? &table_.by_address()[i] : &table_[i]);
+      }
+      backend_.foresee(std::move(order));
+    }
+  }
+
+  TimerTable<Backend> table_;
+  const Expiry kind_;
+  Tick now_ = 0;
+  bool wrong_ = false;
+  RunLog log_;
+  Backend backend_;
+};
+
+} // namespace bench

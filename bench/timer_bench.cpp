@@ -1,0 +1,304 @@
+// timer-bench: what one timer operation costs, on each backend, at each size. See README.md.
+//
+// Exit codes: 0 all measured and every answer right, 1 a wrong answer, 2 bad usage.
+
+#include "bench/catalogue.hpp"
+#include "bench/plan.hpp"
+#include "bench/table.hpp"
+#include "timers/backends.hpp"
+
+#include <benchmark/benchmark.h>
+#include <regex.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <iostream>
+#include <optional>
+#include <stdexcept>
+
+namespace bench {
+namespace {
+
+struct Options {
+  bool smoke = false;
+  double skip_above_s = 10;
+  double min_time_s = 0.1;
+  bool list_only = false;
+  bool console = true;
+
+  // Where people read; standard output belongs to JSON or CSV when that is asked for.
+  std::ostream& out() const { return console ? std::cout : std::cerr; }
+};
+
+struct Size {
+  std::size_t n;
+  std::int64_t most_passes; // 0: as many as the time wants
+};
+
+// What the run has come to so far.
+struct Results {
+  Table table;
+  bool wrong = false;
+
+  void fail(const std::string& name, std::string_view why) {
+    std::cerr << "wrong answer: " << name << ": " << why << '\n';
+    wrong = true;
+  }
+};
+
+// Operation by operation; within one the floor first, then the backends in their list's order.
+std::vector<Benchmark> all_benchmarks() {
+  std::vector<Benchmark> all;
+  add_operations<Floor>(all);
+  add_lives<FloorService>(all, Floor::kInfo.name);
+  const std::size_t operations = all.size();
+  timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
+    add_operations<Backend>(all);
+    add_lives<timers::TimerService<Backend, VirtualTime::Clock>>(all, Backend::kInfo.name);
+  });
+  std::vector<Benchmark> sorted;
+  for (std::size_t operation = 0; operation < operations; ++operation) {
+    for (std::size_t i = operation; i < all.size(); i += operations) {
+      sorted.push_back(std::move(all[i]));
+    }
+  }
+  return sorted;
+}
+
+void print_help() {
+  benchmark::PrintDefaultHelp();
+  std::fputs(
+      "\n"
+      "timer-bench adds:\n"
+      "          [--smoke]                  two small sizes, a moment each: are the answers "
+      "right?\n"
+      "          [--skip-above=<seconds>]   skip what needs longer for one repetition (10)\n"
+      "and measures for --benchmark_min_time=0.1 unless told otherwise. Names to filter by are\n"
+      "<backend>/<operation>/<timers>, e.g. --benchmark_filter='/rearm/10000$'.\n",
+      stdout);
+}
+
+// The value of the last --name=value; "true" for a bare --name.
+std::optional<std::string> flag(const std::vector<std::string>& arguments,
+                                const std::string& name) {
+  std::optional<std::string> value;
+  for (const std::string& argument : arguments) {
+    if (argument == name) {
+      value = "true";
+    } else if (argument.starts_with(name + "=")) {
+      value = argument.substr(name.size() + 1);
+    }
+  }
+  return value;
+}
+
+double positive_number(const std::string& name, const std::string& text) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() || *end != '\0' || !(number > 0)) {
+    throw std::invalid_argument(name + " wants a positive number, not \"" + text + '"');
+  }
+  return number;
+}
+
+Options read_options(const std::vector<std::string>& arguments) {
+  Options options;
+  options.smoke = flag(arguments, "--smoke").has_value();
+  options.min_time_s = options.smoke ? 0.001 : options.min_time_s;
+  if (const auto text = flag(arguments, "--skip-above")) {
+    options.skip_above_s = positive_number("--skip-above", *text);
+  }
+  if (const auto text = flag(arguments, "--benchmark_min_time")) {
+    options.min_time_s = positive_number("--benchmark_min_time", *text);
+  }
+  const auto list = flag(arguments, "--benchmark_list_tests");
+  options.list_only = list && *list != "false" && *list != "0";
+  options.console = flag(arguments, "--benchmark_format").value_or("console") == "console";
+  return options;
+}
+
+// Gives Google Benchmark its share of the command line. Throws for what nobody knows.
+void initialize_library(const std::vector<std::string>& arguments, const Options& options) {
+  static std::vector<std::string> theirs; // the library keeps a pointer to the program's name
+  theirs = {arguments.front(), "--benchmark_min_time=" + std::to_string(options.min_time_s)};
+  for (std::size_t i = 1; i < arguments.size(); ++i) {
+    if (arguments[i] != "--smoke" && !arguments[i].starts_with("--skip-above=")) {
+      theirs.push_back(arguments[i]);
+    }
+  }
+  std::vector<char*> pointers;
+  for (std::string& each : theirs) {
+    pointers.push_back(each.data());
+  }
+  int count = static_cast<int>(pointers.size());
+  benchmark::Initialize(&count, pointers.data(), print_help);
+  if (count > 1) {
+    throw std::invalid_argument(std::string("unknown option: ") + pointers[1]);
+  }
+}
+
+// Does what --benchmark_filter does, on our names: a regular expression to find, or after '-' one
+// that must not be found.
+class Filter {
+public:
+  explicit Filter(std::string text) {
+    negative_ = text.starts_with('-');
+    text.erase(0, negative_ ? 1 : 0);
+    text = text.empty() || text == "all" ? "." : text;
+    if (regcomp(&regex_, text.c_str(), REG_EXTENDED | REG_NOSUB) != 0) {
+      throw std::invalid_argument("--benchmark_filter is no regular expression: " + text);
+    }
+  }
+  ~Filter() { regfree(&regex_); }
+  Filter(const Filter&) = delete;
+  Filter& operator=(const Filter&) = delete;
+
+  bool operator()(const std::string& name) const {
+    return (regexec(&regex_, name.c_str(), 0, nullptr, 0) == 0) != negative_;
+  }
+
+private:
+  bool negative_ = false;
+  regex_t regex_{}; // <regex> would double the time this file takes to compile
+};
+
+// Processor time of this thread, which other programs do not lengthen.
+double cpu_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+Cost try_once(const Benchmark& benchmark, std::size_t n, Results& results) {
+  const double start = cpu_seconds();
+  Timed timed{};
+  {
+    const auto workload = benchmark.make(n);
+    timed = workload->pass();
+    if (const auto wrong = workload->check(); !wrong.empty()) {
+      results.fail(benchmark.name(n), wrong);
+    }
+  }
+  const double whole = std::max(1e-9, cpu_seconds() - start);
+  const double measured = std::chrono::duration<double>(timed.elapsed).count();
+  return {n, whole, std::clamp(measured, 1e-9, whole)};
+}
+
+// The cheapest of three: the first pays for cold caches, any for what else the machine does.
+Cost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
+  Cost best = try_once(benchmark, n, results);
+  for (int i = 0; i < 2; ++i) {
+    const Cost again = try_once(benchmark, n, results);
+    best.whole_s = std::min(best.whole_s, again.whole_s);
+    best.timed_s = std::min(best.timed_s, again.timed_s);
+  }
+  return best;
+}
+
+// Tries the two smallest of `sizes` and reckons from them which of the wanted ones to measure.
+std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
+                       const std::vector<std::size_t>& wanted, const Options& options,
+                       Results& results) {
+  const Cost small = try_out(benchmark, sizes[0], results);
+  const Cost large = try_out(benchmark, sizes[1], results);
+  std::vector<Size> planned;
+  for (const std::size_t n : wanted) {
+    const Cost cost = n == small.n ? small : n == large.n ? large : extrapolate(small, large, n);
+    if (cost.whole_s <= options.skip_above_s) {
+      planned.push_back({n, most_passes(cost, options.min_time_s)});
+      continue;
+    }
+    results.table.skip(benchmark.operation, benchmark.backend, n);
+    options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
+                  << std::llround(cost.whole_s) << " s\n";
+  }
+  return planned;
+}
+
+void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Results& results) {
+  const auto workload = benchmark.make(n);
+  double seconds = 0;
+  std::uint64_t operations = 0;
+  for ([[maybe_unused]] auto _ : state) {
+    const Timed timed = workload->pass();
+    const double elapsed = std::chrono::duration<double>(timed.elapsed).count();
+    state.SetIterationTime(elapsed);
+    seconds += elapsed;
+    operations += timed.operations;
+  }
+  if (const auto wrong = workload->check(); !wrong.empty()) {
+    results.fail(benchmark.name(n), wrong);
+    state.SkipWithError("wrong answer");
+    return;
+  }
+  const double ns = seconds * 1e9 / static_cast<double>(operations);
+  state.SetItemsProcessed(static_cast<std::int64_t>(operations));
+  state.counters["ns_per_op"] = ns;
+  results.table.add(benchmark.operation, benchmark.backend, n,
+                    static_cast<std::uint64_t>(state.iterations()), ns);
+}
+
+void enlist(const Benchmark& benchmark, Size size, Results& results) {
+  auto* registered = benchmark::RegisterBenchmark(
+      benchmark.name(size.n).c_str(), [&benchmark, n = size.n, &results](benchmark::State& state) {
+        run(state, benchmark, n, results);
+      });
+  registered->UseManualTime()->Unit(benchmark::kMicrosecond);
+  if (size.most_passes != 0) {
+    registered->Iterations(size.most_passes);
+  }
+}
+
+// The sizes of a benchmark that the filter lets through.
+std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Benchmark& benchmark,
+                                const Filter& filter) {
+  std::vector<std::size_t> selected;
+  std::copy_if(sizes.begin(), sizes.end(), std::back_inserter(selected),
+               [&](std::size_t n) { return filter(benchmark.name(n)); });
+  return selected;
+}
+
+void measure(const Options& options, Results& results) {
+  const std::vector<std::size_t> sizes =
+      options.smoke ? std::vector<std::size_t>{64, 400}
+                    : std::vector<std::size_t>{400, 5'000, 10'000, 100'000, 1'000'000};
+  const Filter filter(benchmark::GetBenchmarkFilter());
+  benchmark::SetBenchmarkFilter("all"); // what is registered has passed ours
+  const std::vector<Benchmark> all = all_benchmarks();
+  for (const Benchmark& benchmark : all) {
+    const auto wanted = select(sizes, benchmark, filter);
+    if (options.list_only) {
+      for (const std::size_t n : wanted) {
+        enlist(benchmark, {n, 0}, results);
+      }
+    } else if (!wanted.empty()) {
+      for (const Size size : plan(benchmark, sizes, wanted, options, results)) {
+        enlist(benchmark, size, results);
+      }
+    }
+  }
+  benchmark::RunSpecifiedBenchmarks();
+  results.table.print(options.out());
+}
+
+int run_main(const std::vector<std::string>& arguments) {
+  const Options options = read_options(arguments);
+  initialize_library(arguments, options);
+  Results results;
+  measure(options, results);
+  benchmark::Shutdown();
+  return results.wrong ? 1 : 0;
+}
+
+} // namespace
+} // namespace bench
+
+int main(int argc, char** argv) {
+  try {
+    return bench::run_main({argv, argv + argc});
+  } catch (const std::invalid_argument& error) {
+    std::cerr << "timer-bench: " << error.what() << '\n';
+    return 2;
+  }
+}

@@ -1,0 +1,157 @@
+// That a benchmark notices a wrong structure, and what the plan makes of measured times.
+
+#include "bench/catalogue.hpp"
+#include "bench/plan.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace bench {
+namespace {
+
+using testing::Contains;
+using testing::IsEmpty;
+using testing::IsSupersetOf;
+
+enum class Fault { none, loses_armed, loses_rearmed, keeps_disarmed, early, late, pops_less };
+
+// The simplest right backend there is, and ways to break it. What gets lost, does so at every
+// seventh call.
+class Model {
+public:
+  // A static, because workloads construct their backend themselves.
+  static inline Fault fault = Fault::none;
+
+  struct Node {
+    Tick deadline = kNever;
+  };
+
+  static constexpr timers::BackendInfo kInfo{
+      .name = "model",
+      .scheme = "-",
+      .summary = "an ordered map",
+      .fifo = true,
+      .exact_next_deadline = true,
+      .walks = false,
+  };
+
+  void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+    node.deadline = deadline;
+    if (!strikes(Fault::loses_armed)) {
+      armed_.emplace(deadline, &node);
+    }
+  }
+  void rearm(Node& node, Tick deadline, Ticks /*timeout*/) {
+    take_out(node);
+    node.deadline = deadline;
+    if (!strikes(Fault::loses_rearmed)) {
+      armed_.emplace(deadline, &node);
+    }
+  }
+  void disarm(Node& node) noexcept {
+    if (!strikes(Fault::keeps_disarmed)) {
+      take_out(node);
+    }
+  }
+  void advance(Tick now) noexcept { now_ = std::max(now_, now); }
+  Node* pop_expired() noexcept {
+    const Tick until = now_ + (fault == Fault::early ? 1 : 0) - (fault == Fault::late ? 1 : 0);
+    if (armed_.empty() || armed_.begin()->first > until || strikes(Fault::pops_less)) {
+      return nullptr;
+    }
+    Node* node = armed_.begin()->second;
+    armed_.erase(armed_.begin());
+    return node;
+  }
+  Tick next_deadline() const noexcept { return armed_.empty() ? kNever : armed_.begin()->first; }
+  std::string_view check() const { return ""; }
+
+private:
+  bool strikes(Fault which) noexcept { return fault == which && ++calls_ % 7 == 0; }
+  void take_out(Node& node) noexcept {
+    const auto [first, last] = armed_.equal_range(node.deadline);
+    for (auto at = first; at != last; ++at) {
+      if (at->second == &node) {
+        armed_.erase(at);
+        return;
+      }
+    }
+  }
+
+  std::multimap<Tick, Node*> armed_;
+  Tick now_ = 0;
+  std::uint64_t calls_ = 0;
+};
+
+// Names of the operations that find something wrong after three passes over `n` timers.
+std::vector<std::string> noticed(Fault fault, std::size_t n = 400) {
+  Model::fault = fault;
+  std::vector<Benchmark> all;
+  add_operations<Model>(all);
+  add_lives<timers::TimerService<Model, VirtualTime::Clock>>(all, "model");
+  std::vector<std::string> names;
+  for (const Benchmark& benchmark : all) {
+    const auto workload = benchmark.make(n);
+    for (int pass = 0; pass < 3; ++pass) {
+      workload->pass();
+    }
+    if (!workload->check().empty()) {
+      names.push_back(benchmark.operation);
+    }
+  }
+  return names;
+}
+
+TEST(Workloads, find_nothing_wrong_with_a_right_structure) {
+  EXPECT_THAT(noticed(Fault::none, 400), IsEmpty());
+  EXPECT_THAT(noticed(Fault::none, 64), IsEmpty());
+}
+
+TEST(Workloads, notice_what_is_lost_by_arm) {
+  EXPECT_THAT(noticed(Fault::loses_armed),
+              IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm"}));
+}
+
+TEST(Workloads, notice_what_is_lost_by_rearm) {
+  EXPECT_THAT(noticed(Fault::loses_rearmed), IsSupersetOf({"rearm", "rearm-mixed"}));
+}
+
+TEST(Workloads, notice_what_is_not_taken_out) {
+  EXPECT_THAT(noticed(Fault::keeps_disarmed), Contains("disarm"));
+}
+
+TEST(Workloads, notice_what_runs_early) {
+  EXPECT_THAT(noticed(Fault::early), IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1"}));
+}
+
+TEST(Workloads, notice_what_runs_late) {
+  EXPECT_THAT(noticed(Fault::late),
+              IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "expire-all-at-once",
+                            "rearm-lazy", "server-life-eager", "server-life-short-lazy"}));
+}
+
+TEST(Workloads, notice_what_is_left_behind) {
+  EXPECT_THAT(noticed(Fault::pops_less), IsSupersetOf({"expire-all-at-once", "m1"}));
+}
+
+TEST(Plan, reckons_by_the_power_law_it_saw) {
+  const Cost small{100, 0.001, 0.0005};
+  EXPECT_NEAR(extrapolate(small, {1000, 0.1, 0.05}, 10'000).whole_s, 10, 1e-6);
+  EXPECT_NEAR(extrapolate(small, {1000, 0.1, 0.05}, 10'000).timed_s, 5, 1e-6);
+  EXPECT_NEAR(extrapolate(small, {1000, 0.01, 0.005}, 10'000).whole_s, 0.1, 1e-6);
+}
+
+TEST(Plan, never_expects_less_than_linear_growth) {
+  EXPECT_NEAR(extrapolate({100, 0.1, 0.1}, {1000, 0.1, 0.1}, 10'000).whole_s, 1, 1e-6);
+}
+
+TEST(Plan, limits_passes_only_where_setting_up_dominates) {
+  EXPECT_EQ(most_passes({400, 0.002, 0.001}, 0.1), 0);
+  EXPECT_EQ(most_passes({400, 0.5, 0.001}, 0.1), 4);
+  EXPECT_EQ(most_passes({400, 9.0, 0.001}, 0.1), 1);
+}
+
+} // namespace
+} // namespace bench

@@ -1,0 +1,227 @@
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness import cell, cli, environment, journal, study
+from harness.environment_test import GOOD
+from harness.server_test import Fakes
+
+SCRIPT = Path(__file__).resolve().parents[1] / "study"
+
+
+def call(*argv: str) -> tuple[int, str, str]:
+    """main in this process: exit code, stdout, stderr. Signal handlers are put back."""
+    out, err = io.StringIO(), io.StringIO()
+    kept = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = cli.main(list(argv))
+            except SystemExit as leaving:
+                code = leaving.code
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    return code, out.getvalue(), err.getvalue()
+
+
+class Usage(Fakes):
+    def refused(self, *argv: str) -> str:
+        code, out, err = call(*argv)
+        self.assertEqual((code, out), (2, ""), err)
+        self.assertEqual(len(err.splitlines()), 1, err)
+        return err
+
+    def test_bad_flags_are_one_line_and_two(self) -> None:
+        cases = [
+            [], ["fly"], ["run", "--preset", "huge"], ["run", "--connections", "abc"],
+            ["run", "--connections", "0"], ["run", "--connections", "400,,5"],
+            ["run", "--rearm", "never"], ["run", "--scenario", "respond,dance"],
+            ["run", "--rounds", "0"], ["run", "--rounds", "-1"], ["run", "--duration", "abc"],
+            ["run", "--duration", "0"], ["run", "--duration", "nan"], ["run", "--seed", "x"],
+            ["run", "--frobnicate"], ["run", "--backends", "a,,b"], ["load"],
+            ["load", "http://127.0.0.1:1"], ["load", "ftp://x", "--connections", "1"],
+            ["load", "http://127.0.0.1:99999", "--connections", "1"],
+            ["doctor", "--connections", "many"], ["compare", "x"],
+            ["report", str(self.folder)], ["compare", str(self.folder), str(self.folder)],
+        ]
+        for argv in cases:
+            with self.subTest(argv=argv):
+                self.refused(*argv)
+
+    def test_every_command_has_help(self) -> None:
+        for command in ("run", "profile", "load", "doctor", "report", "compare"):
+            code, out, _ = call(command, "--help")
+            self.assertEqual(code, 0)
+            self.assertIn("usage: scripts/study " + command, out)
+
+    def test_an_unknown_backend_names_those_there_are(self) -> None:
+        with mock.patch.object(environment, "gather", return_value=GOOD):
+            err = self.refused("run", "--server", self.fake(), "--backends", "calendar",
+                               "-o", str(self.folder / "out"))
+        self.assertIn("ordered-list, none", err)
+        self.assertFalse((self.folder / "out").exists())
+
+
+class Environment(Fakes):
+    def ends_with_three(self, facts: environment.Facts, *argv: str) -> str:
+        with mock.patch.object(environment, "gather", return_value=facts):
+            code, _, err = call(*argv)
+        self.assertEqual(code, 3, err)
+        self.assertEqual(len(err.splitlines()), 1, err)
+        return err
+
+    def test_missing_tools_and_too_few_descriptors(self) -> None:
+        run = ["run", "--server", self.fake(), "-o", str(self.folder / "out")]
+        for tool in ("wrk", "perf"):
+            facts = environment.Facts(**vars(GOOD) | {"tools": GOOD.tools | {tool: None}})
+            self.assertIn(tool + ": not found", self.ends_with_three(facts, *run))
+        few = environment.Facts(**vars(GOOD) | {"nofile": 1024})
+        self.assertIn("1024 a process", self.ends_with_three(few, *run, "--connections", "5000"))
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_doctor_fails_with_the_names(self) -> None:
+        facts = environment.Facts(**vars(GOOD) | {"nofile": 1024})
+        with mock.patch.object(environment, "gather", return_value=facts):
+            code, out, err = call("doctor")
+        self.assertEqual(code, 3)
+        self.assertIn("FAIL descriptors", out)
+        self.assertIn("descriptors", err)
+        with mock.patch.object(environment, "gather", return_value=GOOD):
+            self.assertEqual(call("doctor")[0], 0)
+
+    def test_no_binary(self) -> None:
+        missing = str(self.folder / "missing")
+        self.assertIn("build it", self.ends_with_three(GOOD, "run", "--server", missing))
+
+    def test_nobody_listens(self) -> None:
+        code, _, err = call("load", "http://127.0.0.1:1", "--connections", "1")
+        self.assertEqual((code, len(err.splitlines())), (3, 1), err)
+
+
+def figures(bench: cell.Bench, todo: cell.Cell) -> dict:
+    common = todo.labels() | {"valid": True, "flags": [], "retried": False, "t0": "now"}
+    return common | {"rps": 1.0, "cpu": {"us_per_request": 10.0}, "per_request": {"total": 2.0},
+                     "shares": {"timer": {"owner": 0.1}}, "samples": 10}
+
+
+class Runs(Fakes):
+    """run without load: the cells are answered by a function."""
+
+    def run_study(self, measure, *more: str) -> tuple[int, str, str]:
+        argv = ["run", "--preset", "smoke", "--backends", "ordered-list", "--server",
+                self.server, "-o", str(self.folder / "out"), "--no-report", *more]
+        with (mock.patch.object(environment, "gather", return_value=GOOD),
+              mock.patch.object(cell, "measure", side_effect=measure)):
+            return call(*argv)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.fake()
+
+    def samples(self) -> list[dict]:
+        return journal.read_samples(self.folder / "out")
+
+    def manifest(self) -> dict:
+        return json.loads((self.folder / "out/manifest.json").read_text())
+
+    def test_a_whole_run(self) -> None:
+        code, out, err = self.run_study(figures)
+        self.assertEqual(code, 0, err)
+        self.assertEqual(out.splitlines()[-1], str(self.folder / "out"))
+        self.assertEqual([s["id"] for s in self.samples()], self.manifest()["plan"]["cells"])
+        self.assertTrue(self.manifest()["finished"])
+        self.assertIn("left", err)
+
+    def test_interrupted_then_resumed(self) -> None:
+        calls = []
+
+        def interrupted(bench: cell.Bench, todo: cell.Cell) -> dict:
+            calls.append(todo.id)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return figures(bench, todo)
+
+        code, _, err = self.run_study(interrupted)
+        self.assertEqual(code, 130)
+        self.assertIn("continue with: scripts/study run", err)
+        self.assertEqual(len(self.samples()), 2)
+        self.assertFalse(self.manifest()["finished"])
+        code, _, err = self.run_study(figures)
+        self.assertEqual(code, 0, err)
+        self.assertEqual([s["id"] for s in self.samples()], self.manifest()["plan"]["cells"])
+
+    def test_a_rebuilt_server_does_not_mix(self) -> None:
+        self.run_study(figures)
+        self.server = self.fake("other")
+        code, _, err = self.run_study(figures)
+        self.assertEqual(code, 2)
+        self.assertIn("server binary", err)
+
+    def test_without_profiles_and_then_with(self) -> None:
+        self.run_study(figures, "--no-profile")
+        self.assertNotIn("profile", {s["kind"] for s in self.samples()})
+        self.run_study(figures)
+        self.assertIn("profile", {s["kind"] for s in self.samples()})
+        self.assertTrue(self.manifest()["finished"])
+
+    def test_failed_cells_end_with_four_and_are_due_again(self) -> None:
+        def one_fails(bench: cell.Bench, todo: cell.Cell) -> dict:
+            sample = figures(bench, todo)
+            if todo.kind == "syscalls" and todo.connections == 50:
+                sample |= {"valid": False, "error": "server ended with 1"}
+            return sample
+
+        code, _, err = self.run_study(one_fails)
+        self.assertEqual(code, 4)
+        self.assertIn("server ended with 1", err.splitlines()[-1])
+        self.assertEqual(self.run_study(figures)[0], 0)
+        self.assertTrue(all(s["valid"] for s in self.samples()))
+
+    def test_a_run_in_which_nothing_works_ends_soon(self) -> None:
+        def fails(bench: cell.Bench, todo: cell.Cell) -> dict:
+            return figures(bench, todo) | {"valid": False, "error": "no"}
+
+        code, _, err = self.run_study(fails)
+        self.assertEqual(code, 4)
+        self.assertEqual(len(self.samples()), study.FAILURES_IN_A_ROW)
+
+    def test_uncountable_system_calls_are_left_out(self) -> None:
+        blind = environment.Facts(**vars(GOOD) | {"tracepoints": "no tracefs"})
+        with mock.patch.dict(globals(), GOOD=blind):
+            code, _, err = self.run_study(figures, "--no-profile")
+        self.assertEqual(code, 0, err)
+        self.assertIn("no tracefs", err)
+        self.assertEqual({s["kind"] for s in self.samples()}, {"load"})
+
+
+class Signals(Fakes):
+    def test_a_signal_ends_it_with_130(self) -> None:
+        """A server that never gets ready keeps run waiting; SIGINT must end both."""
+        slow = self.folder / "slow-server"
+        slow.write_text("#!/bin/sh\necho $$ > " + str(self.folder / "pid") + "\nsleep 60\n")
+        slow.chmod(0o755)
+        asked = subprocess.Popen([sys.executable, SCRIPT, "run", "--server", slow, "--no-report",
+                                  "--no-profile", "-o", self.folder / "out"],
+                                 stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        limit = time.monotonic() + 20
+        while not (self.folder / "pid").exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        asked.send_signal(signal.SIGINT)
+        _, err = asked.communicate(timeout=20)
+        self.assertEqual(asked.returncode, 130, err)
+        self.assertEqual(len(err.splitlines()), 1, err)
+        with self.assertRaises(ProcessLookupError):
+            os.kill(int((self.folder / "pid").read_text()), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

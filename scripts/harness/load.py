@@ -1,0 +1,74 @@
+"""The load: wrk, pinned, told when to stop, its report read back from its own text."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+from harness.process import Child
+from harness.server import Failed
+
+# Long enough that no slow answer is dropped: wrk leaves samples above its timeout (2 s by default)
+# out of its histogram, which flatters whoever is slow.
+WRK_TIMEOUT = "30s"
+STOP_LIMIT_S = 20.0
+_UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
+_LATENCY = re.compile(r"^\s*Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m|h)\s", re.MULTILINE)
+_PERCENTILE = re.compile(r"^\s*(50|90|99)%\s+([\d.]+)(us|ms|s|m|h)\s*$", re.MULTILINE)
+_TOTAL = re.compile(r"^\s*(\d+) requests in ([\d.]+)(us|ms|s|m|h),", re.MULTILINE)
+_SOCKET = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_STATUS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """wrk's command line but for the address."""
+
+    connections: int
+    threads: int
+    duration_s: int
+    as_published: bool = False  # the study's own command line, without any flag of ours
+
+    def argv(self, url: str) -> list[str]:
+        ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
+        threads = min(self.threads, self.connections)  # wrk refuses more threads than connections
+        return ["wrk", f"-t{threads}", f"-c{self.connections}", f"-d{self.duration_s}s", *ours,
+                url + "/"]
+
+
+def parse_wrk(text: str) -> dict:
+    """wrk's report as numbers; Failed when it is not one."""
+    total = _TOTAL.search(text)
+    if not total:
+        last = (text.strip().splitlines() or ["nothing"])[-1]
+        raise Failed(f"wrk gave no report: {last}")
+    socket, status = _SOCKET.search(text), _STATUS.search(text)
+    connect, read, write, timeout = (int(n) for n in socket.groups()) if socket else (0, 0, 0, 0)
+    return {"requests": int(total[1]), "duration_s": float(total[2]) * _UNITS[total[3]] / 1e6,
+            "errors": {"connect": connect, "read": read, "write": write,
+                       "status": int(status[1]) if status else 0, "timeout": timeout},
+            "latency_us": _latency(text)}
+
+
+def _latency(text: str) -> dict:
+    """Named for what it is: wrk fills in samples for what it takes to be coordinated omission."""
+    found = {f"p{p}": float(value) * _UNITS[unit] for p, value, unit in _PERCENTILE.findall(text)}
+    most = _LATENCY.search(text)
+    worst = float(most[1]) * _UNITS[most[2]] if most else None
+    return {"kind": "wrk_co_corrected", **{p: found.get(p) for p in ("p50", "p90", "p99")},
+            "max": worst}
+
+
+class Wrk(Child):
+    def __init__(self, shape: Shape, url: str, cpus: set[int] | None) -> None:
+        super().__init__(shape.argv(url), cpus)
+
+    def finish(self, now: bool = True) -> dict:
+        """Its report: at once, or when its own duration is over."""
+        if now:
+            self.signal(signal.SIGINT)
+        code = self.wait(STOP_LIMIT_S)
+        if code != 0:
+            raise Failed(f"wrk ended with {code}: {self.last_words()}")
+        return parse_wrk(self.output())

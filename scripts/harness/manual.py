@@ -1,0 +1,136 @@
+"""study load: one cell's load against a server that somebody else started."""
+
+from __future__ import annotations
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+from harness import bad_usage, cannot
+from harness.cell import (TIMER_COUNTS, SETTLE_LIMIT_S, connections_open, hold, timed_out)
+from harness.load import Shape, Wrk
+from harness.process import cpu_s, rss_kib
+from harness.server import Failed, read_stats
+
+SETTLE_S = 1.0
+
+
+def check_url(url: str, option: str) -> str:
+    """The address without its trailing slash; ends the program when it is not one of ours."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError as error:
+        raise bad_usage(f"{option} {url!r} is not an address: {error}") from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise bad_usage(f"{option} {url!r} is not of the form http://HOST:PORT")
+    try:
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+    except OSError as error:
+        raise cannot(f"nothing accepts connections at {url}: {error.strerror or error}") from None
+    return url.rstrip("/")
+
+
+def check_pid(pid: int) -> int:
+    try:
+        cpu_s(pid)
+    except OSError:
+        raise bad_usage(f"--pid {pid}: there is no such process") from None
+    return pid
+
+
+def drive(url: str, connections: int, seconds: float, admin: str | None, pid: int | None,
+          cpus: set[int]) -> dict:
+    """The figures that can be known: the rest is None.
+
+    With the admin address the window is steady and its counters are the server's; without it
+    it is all of wrk's run, and CPU time is that of the process, if its pid is known.
+    """
+    shape = Shape(connections, 1, int(SETTLE_LIMIT_S + seconds + 60))
+    with Wrk(shape, url, cpus) as wrk:
+        started = time.monotonic()
+        if admin:
+            _settle(wrk, admin, connections)
+        before = (_counters(admin), cpu_s(pid) if pid else None)
+        hold(seconds if admin else seconds + SETTLE_S, wrk)
+        after = (_counters(admin), cpu_s(pid) if pid else None)
+        memory = rss_kib(pid) if pid else None
+        elapsed = time.monotonic() - started
+        report = wrk.finish()
+    figures = _from_server(before[0], after[0]) if admin else _from_wrk(report, elapsed)
+    outside = after[1] - before[1] if pid else None
+    return {"url": url, "connections": connections, "rss_kib": memory,
+            **_costs(figures, outside), "wrk": report}
+
+
+def _settle(wrk: Wrk, admin: str, connections: int) -> None:
+    limit = time.monotonic() + SETTLE_LIMIT_S
+    while connections_open(read_stats(admin)) < connections:
+        if time.monotonic() > limit:
+            raise Failed(f"only {connections_open(read_stats(admin))} of {connections} "
+                         f"connections are open after {SETTLE_LIMIT_S:.0f} s")
+        hold(0.05, wrk)
+    hold(SETTLE_S, wrk)
+
+
+def _counters(admin: str | None) -> dict | None:
+    return read_stats(admin) if admin else None
+
+
+def _from_server(a: dict, b: dict) -> dict:
+    seconds = (b["mono_ns"] - a["mono_ns"]) / 1e9
+    timers = {k: b["timers"][k] - a["timers"][k] for k in TIMER_COUNTS}
+    return {"window_s": seconds, "requests": b["requests"] - a["requests"],
+            "expired": timed_out(b) - timed_out(a), "cpu_s": (b["cpu_ns"] - a["cpu_ns"]) / 1e9,
+            "timers": timers, "late_us": b["timers"]["late_us"],
+            "bytes_out": b["bytes_out"] - a["bytes_out"], "writes": b["writes"] - a["writes"],
+            "connections_open": connections_open(b)}
+
+
+def _from_wrk(report: dict, elapsed: float) -> dict:
+    return {"window_s": elapsed, "requests": report["requests"], "expired": None, "cpu_s": None,
+            "timers": None, "late_us": None, "bytes_out": None, "writes": None,
+            "connections_open": None}
+
+
+def _costs(figures: dict, outside_s: float | None) -> dict:
+    """CPU and timer operations per request, or per expired request where most of them expire."""
+    expired = figures["expired"] or 0
+    per = "expired" if expired * 2 > figures["requests"] else "requests"
+    events = figures[per]
+    if not events:
+        raise Failed("no request was counted in the window")
+    inside = figures.pop("cpu_s")
+    cpu = inside if inside is not None else outside_s
+    timers = figures["timers"]
+    return figures | {
+        "per": per, "rps": figures["requests"] / figures["window_s"],
+        "cpu": {"us_per_request": cpu * 1e6 / events if cpu is not None else None,
+                "utilisation": cpu / figures["window_s"] if cpu is not None else None},
+        "timers_per_request": {k: n / events for k, n in timers.items()} if timers else None}
+
+
+def table(figures: dict) -> str:
+    """The same for people; a line only for what is known."""
+    cpu, wrk = figures["cpu"], figures["wrk"]
+    latency = wrk["latency_us"]
+    rows = [
+        ("connections", figures["connections"], ""),
+        ("window", figures["window_s"], "s"),
+        ("requests", figures["requests"], ""),
+        ("requests per second", figures["rps"], ""),
+        ("expired requests", figures["expired"], ""),
+        (f"CPU per {figures['per'].removesuffix('s')}", cpu["us_per_request"], "us"),
+        ("CPU utilisation", cpu["utilisation"], ""),
+        *((f"timers {k} per {figures['per'].removesuffix('s')}", n, "")
+          for k, n in (figures["timers_per_request"] or {}).items()),
+        ("resident memory", figures["rss_kib"], "KiB"),
+        *((f"latency {p} ({latency['kind']})", latency[p], "us") for p in ("p50", "p99", "max")),
+        *((f"wrk {k} errors", n, "") for k, n in wrk["errors"].items()),
+    ]
+    return "\n".join(f"{name:34} {_plain(value):>14} {unit}".rstrip()
+                     for name, value, unit in rows if value is not None)
+
+
+def _plain(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"

@@ -1,0 +1,135 @@
+"""perf, switched on only inside the steady window, and its tracepoint counts."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from harness.process import Child, run
+from harness.server import Failed
+
+FREQUENCY = 997  # prime: it does not beat with the 1 ms ticks of the server or the kernel's 4 ms
+EVENT = "cpu-clock"  # a timer, not a hardware counter: guests often have none
+ACK_LIMIT_S = 10.0
+END_LIMIT_S = 30.0
+SCRIPT_LIMIT_S = 120.0
+MAX_PAGES = 1024
+
+SYSCALLS = {  # what we report -> the tracepoints that are summed for it
+    "recv": ["recvfrom", "recvmsg"],
+    "send": ["sendto", "sendmsg", "writev"],
+    "epoll_wait": ["epoll_wait", "epoll_pwait"],
+    "epoll_ctl": ["epoll_ctl"],
+    "timerfd_settime": ["timerfd_settime"],
+    "read": ["read"],
+    "write": ["write"],
+    "accept": ["accept", "accept4"],
+    "close": ["close"],
+    "futex": ["futex"],
+}
+TOTAL = "raw_syscalls:sys_enter"
+PERF_ENV = {**os.environ, "LC_ALL": "C"}
+
+
+class Window:
+    """Runs perf with its events off; on() and off() switch them and wait for perf's answer."""
+
+    def __init__(self, argv: list[str], cpus: set[int]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="idlewheel-perf-")
+        control, answer = (Path(self._folder.name) / name for name in ("control", "answer"))
+        os.mkfifo(control)
+        os.mkfifo(answer)
+        self._control = os.open(control, os.O_RDWR)
+        self._answer = os.open(answer, os.O_RDWR)
+        self.data = Path(self._folder.name) / "perf.data"
+        filled = [a.replace("CONTROL", f"fifo:{control},{answer}").replace("DATA", str(self.data))
+                  for a in argv]
+        self.perf = Child(filled, cpus, env=PERF_ENV)
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.perf.end()
+        os.close(self._control)
+        os.close(self._answer)
+        self._folder.cleanup()
+
+    def on(self) -> None:
+        self._tell("enable")
+
+    def off(self) -> None:
+        self._tell("disable")
+
+    def end(self) -> str:
+        """Let perf write what it has; its stderr."""
+        self.perf.signal(signal.SIGINT)
+        if self.perf.wait(END_LIMIT_S) is None:
+            raise Failed(f"perf did not end within {END_LIMIT_S:.0f} s")
+        return self.perf.errors()
+
+    def _tell(self, word: str) -> None:
+        os.write(self._control, f"{word}\n".encode())
+        ready, _, _ = select.select([self._answer], [], [], ACK_LIMIT_S)
+        if not ready:
+            raise Failed(f"perf did not {word}: {self.perf.last_words()}")
+        os.read(self._answer, 64)
+
+
+def mmap_pages() -> int:
+    """The largest buffer that is allowed: root is not bound by the limit on locked memory."""
+    if os.geteuid() == 0:
+        return MAX_PAGES
+    limit_kib = int(Path("/proc/sys/kernel/perf_event_mlock_kb").read_text())
+    usable = max(1, (limit_kib * 1024) // os.sysconf("SC_PAGE_SIZE") - 1)
+    return min(MAX_PAGES, 1 << (usable.bit_length() - 1))
+
+
+def record_argv(pid: int | str) -> list[str]:
+    return ["perf", "record", "-e", EVENT, "-F", str(FREQUENCY), "--call-graph", "fp",
+            "-m", str(mmap_pages()), "-D", "-1", "--control", "CONTROL", "-p", str(pid),
+            "-o", "DATA"]
+
+
+def script(data: Path) -> str:
+    """perf's own text of every sample: command, then one frame a line, innermost first."""
+    code, text, error = run(["perf", "script", "-i", str(data), "--show-lost-events", "--no-inline",
+                             "-F", "comm,tid,ip,sym,dso"], SCRIPT_LIMIT_S, PERF_ENV)
+    if code:
+        raise Failed(f"perf script failed: {(error.strip().splitlines() or ['no reason'])[-1]}")
+    return text
+
+
+def syscall_events(tracing: Path = Path("/sys/kernel/tracing")) -> list[str]:
+    """The tracepoints of SYSCALLS that this kernel has."""
+    names = [name for group in SYSCALLS.values() for name in group]
+    known = [n for n in names if (tracing / "events/syscalls" / f"sys_enter_{n}").exists()]
+    return [TOTAL, *(f"syscalls:sys_enter_{name}" for name in known)]
+
+
+def stat_argv(pid: int) -> list[str]:
+    return ["perf", "stat", "-x", ",", "-e", ",".join(syscall_events()), "-D", "-1",
+            "--control", "CONTROL", "-p", str(pid)]
+
+
+def parse_stat(text: str) -> dict[str, int]:
+    """perf stat's CSV: event name -> count; events that could not be counted are left out."""
+    rows = [line.split(",") for line in text.splitlines() if line.count(",") >= 4]
+    return {row[2]: int(row[0]) for row in rows if row[0].isdigit()}
+
+
+def syscalls_per(counts: dict[str, int], events: int) -> dict[str, float]:
+    """Counts per request; a call that this kernel cannot count is absent, not zero."""
+    if TOTAL not in counts:
+        raise Failed("perf counted no system calls")
+    found = {"total": counts[TOTAL] / events}
+    for name, calls in SYSCALLS.items():
+        present = [f"syscalls:sys_enter_{c}" for c in calls if f"syscalls:sys_enter_{c}" in counts]
+        if present:
+            found[name] = sum(counts[p] for p in present) / events
+    return found

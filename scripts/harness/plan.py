@@ -1,0 +1,239 @@
+"""What is measured, in which order: presets, cells and the seeded randomised blocks.
+
+A cell is one measurement of one variant (backend x rearm) under one load. A block is every variant
+once, in random order, under the same load; a round is every block once, in random order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+from harness import bad_usage
+
+STUDY_BACKENDS = ["ordered-list", "unordered-list", "binary-heap", "hierarchical-wheel", "asio",
+                  "none"]
+CONTROL = "none"  # has no timeouts: measured once a block, and only where none is needed
+LOADS = ["respond", "increasing-timeout", "mixed", "respond+short"]
+REARMS = ["lazy", "eager"]
+AA = "A/A"
+
+SHORT_IDLE_S = 2.0
+SHORT_FLAGS = ["--idle-timeout", "2s", "--request-timeout", "1s"]
+SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # three idle periods at least
+TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
+
+FULL_BUDGET_S = 85 * 60
+MAX_ROUNDS = 10
+MIN_ROUNDS = 6
+OVERHEAD_S = 1.0  # of a cell: start, checked GET, stop, drain
+FOLD_S = 1.2  # perf's own start, end and script
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole plan but for its order; two runs may share a folder when these are equal."""
+
+    preset: str
+    backends: list[str]
+    connections: list[int]
+    rearm: list[str]
+    scenarios: list[str]
+    levels: dict[str, list[int]]
+    rounds: int
+    seed: int
+    window_s: float
+    settle_s: float
+    wrk_threads: int
+    wrk_duration_s: int | None  # fixed and never cut short (paper), or as long as the cell needs
+    retries: int
+    aa: bool
+    syscall_loads: list[str]
+    profile_rearm: list[str]
+    profile_rounds: int
+    profile_window_s: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    kind: str
+    round: int
+    scenario: str
+    timeouts: str
+    backend: str
+    rearm: str
+    connections: int
+    alias: str | None = None
+
+    @property
+    def id(self) -> str:
+        suffix = "~aa" if self.alias else ""
+        return (f"r{self.round:02}/{self.scenario}/{self.timeouts}/{self.backend}/{self.rearm}/"
+                f"{self.connections}/{self.kind}{suffix}")
+
+    @property
+    def load(self) -> str:
+        return self.scenario + ("+short" if self.timeouts == "short" else "")
+
+    @property
+    def profile_name(self) -> str:
+        return f"{self.load}-{self.backend}-{self.rearm}-{self.connections}"
+
+    def labels(self) -> dict:
+        return {"id": self.id, **asdict(self)}
+
+
+_QUICK = Settings(
+    preset="quick", backends=STUDY_BACKENDS, connections=[400, 5000, 10_000], rearm=REARMS,
+    scenarios=["respond", "increasing-timeout", "respond+short"],
+    levels={"respond": [400, 5000, 10_000], "increasing-timeout": [5000], "mixed": [5000],
+            "respond+short": [5000]},
+    rounds=1, seed=1, window_s=1.5, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
+    aa=False, syscall_loads=["respond"], profile_rearm=["eager"], profile_rounds=1,
+    profile_window_s=2.0)
+
+PRESETS: dict[str, Settings] = {
+    "smoke": replace(
+        _QUICK, preset="smoke", backends=["ordered-list", "hierarchical-wheel"],
+        connections=[50, 100], scenarios=["respond", "increasing-timeout"],
+        levels={load: [50, 100] if load == "respond" else [100] for load in LOADS},
+        window_s=0.6, settle_s=0.2, retries=0, profile_window_s=0.8),
+    "quick": _QUICK,
+    "full": replace(
+        _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0,
+        levels=_QUICK.levels | {"increasing-timeout": [5000, 10_000]}, window_s=3.0, settle_s=1.0,
+        aa=True, syscall_loads=LOADS, profile_rearm=REARMS, profile_rounds=3,
+        profile_window_s=3.0),
+    "paper": replace(
+        _QUICK, preset="paper", rearm=["eager"], scenarios=["respond", "increasing-timeout"],
+        levels=_QUICK.levels | {"respond": [400, 10_000]}, window_s=27.0, settle_s=1.0,
+        wrk_threads=12, wrk_duration_s=30, profile_window_s=5.0),
+}
+
+
+def settings(preset: str, known: list[str], chosen: dict) -> Settings:
+    """The preset with what the user chose on top; known is the server's own list of backends.
+
+    chosen may hold backends, connections, rearm, scenarios, rounds, duration and seed.
+    """
+    base = PRESETS[preset]
+    backends = chosen.get("backends") or base.backends or known
+    unknown = [name for name in backends if name not in known]
+    if unknown:
+        raise bad_usage(f"unknown backend {unknown[0]!r}; this server has: {', '.join(known)}")
+    made = replace(
+        base, backends=list(backends), rearm=chosen.get("rearm") or base.rearm,
+        scenarios=chosen.get("scenarios") or base.scenarios,
+        connections=chosen.get("connections") or base.connections,
+        rounds=chosen.get("rounds") or base.rounds,
+        seed=base.seed if chosen.get("seed") is None else chosen["seed"])
+    made = replace(_with_duration(made, chosen.get("duration")), levels=_levels(base, made))
+    if not any(_variants(made, load) for load in made.scenarios):
+        raise bad_usage("nothing to measure: backend none has no timeouts to wait for, "
+                        "so it needs the scenario respond or respond+short")
+    return made if made.rounds else _fit_rounds(made)
+
+
+def _with_duration(plan: Settings, seconds: float | None) -> Settings:
+    if seconds is None:
+        return plan
+    if plan.wrk_duration_s is None:
+        return replace(plan, window_s=seconds)
+    if seconds < 5:
+        raise bad_usage("--duration is wrk's own -d in the paper preset: at least 5 seconds")
+    return replace(plan, window_s=seconds - 3.0, wrk_duration_s=round(seconds))
+
+
+def _levels(base: Settings, made: Settings) -> dict[str, list[int]]:
+    """Connections per load: the preset's, or those of them that the user kept, else the most."""
+    if made.connections == base.connections:
+        return base.levels
+    kept = {load: [n for n in levels if n in made.connections] or [max(made.connections)]
+            for load, levels in base.levels.items()}
+    return kept | {"respond": made.connections}
+
+
+def _fit_rounds(plan: Settings) -> Settings:
+    """As many rounds as fit the time of the full preset, with windows as long as allow six."""
+    def fitting(window_s: float, profile_rounds: int) -> Settings:
+        one = replace(plan, rounds=1, window_s=window_s, profile_rounds=profile_rounds)
+        rest = sum(estimate_s(one, c) for c in cells(one) if c.kind != "load")
+        each = sum(estimate_s(one, c) for c in cells(one) if c.kind == "load")
+        rounds = int((FULL_BUDGET_S - rest) / each)
+        return replace(one, rounds=max(1, min(MAX_ROUNDS, rounds)))
+
+    shrinking = ((plan.window_s, plan.profile_rounds), (2.0, 3), (1.5, 2), (1.0, 1))
+    tries = [fitting(*both) for both in shrinking]
+    return next((t for t in tries if t.rounds >= MIN_ROUNDS), tries[-1])
+
+
+def _variants(plan: Settings, load: str) -> list[tuple[str, str]]:
+    timed = [(b, r) for b in plan.backends if b != CONTROL for r in plan.rearm]
+    control = CONTROL in plan.backends and load.startswith("respond")
+    return timed + ([(CONTROL, "lazy")] if control else [])
+
+
+def _aa_variant(variants: list[tuple[str, str]]) -> tuple[str, str]:
+    favourite = ("hierarchical-wheel", "lazy")
+    return favourite if favourite in variants else variants[0]
+
+
+def _block(plan: Settings, round_: int, load: str, connections: int, kind: str) -> list[Cell]:
+    scenario, _, short = load.partition("+")
+    variants = _variants(plan, load)
+    if kind == "profile":
+        variants = [(b, r) for b, r in variants if r in plan.profile_rearm or b == CONTROL]
+
+    def cell(variant: tuple[str, str], alias: str | None = None) -> Cell:
+        return Cell(kind, round_, scenario, short or "default", *variant, connections, alias)
+
+    block = [cell(v) for v in variants]
+    if plan.aa and kind == "load" and variants:
+        block.append(cell(_aa_variant(variants), AA))
+    return block
+
+
+def _rounds(plan: Settings, kind: str, rounds: int, loads: list[str]) -> Iterator[Cell]:
+    rng = random.Random(f"{plan.seed}/{kind}")
+    for round_ in range(1, rounds + 1):
+        blocks = [_block(plan, round_, load, n, kind) for load in loads for n in plan.levels[load]]
+        rng.shuffle(blocks)
+        for block in blocks:
+            rng.shuffle(block)
+            yield from block
+
+
+def cells(plan: Settings) -> list[Cell]:
+    """Every cell in the order it is measured: timing, then system calls, then profiles."""
+    counted = [load for load in plan.scenarios if load in plan.syscall_loads]
+    return [*_rounds(plan, "load", plan.rounds, plan.scenarios),
+            *_rounds(plan, "syscalls", 1, counted),
+            *_rounds(plan, "profile", plan.profile_rounds, plan.scenarios)]
+
+
+def window_s(plan: Settings, cell: Cell) -> float:
+    if cell.kind == "syscalls":
+        return min(1.0, plan.window_s)
+    if cell.kind == "profile":
+        return plan.profile_window_s
+    if cell.timeouts == "short":
+        return max(plan.window_s, SHORT_WINDOW_S)
+    slow = cell.scenario != "respond" and plan.preset != "smoke"
+    return max(plan.window_s, TIMEOUT_WINDOW_S) if slow else plan.window_s
+
+
+def estimate_s(plan: Settings, cell: Cell) -> float:
+    connect = cell.connections / 8000
+    fold = FOLD_S if cell.kind == "profile" else 0.3 if cell.kind == "syscalls" else 0.0
+    measured = plan.settle_s + window_s(plan, cell)
+    if plan.wrk_duration_s and cell.kind == "load":
+        measured = plan.wrk_duration_s
+    return OVERHEAD_S + connect + measured + fold
+
+
+def label(plan: Settings) -> str:
+    if plan.rounds == 1:
+        return "one round: no statistics"
+    few = f", fewer than {MIN_ROUNDS}: no p < 0.05 possible" if plan.rounds < MIN_ROUNDS else ""
+    return f"{plan.rounds} rounds{few}"

@@ -1,0 +1,125 @@
+import unittest
+from collections import Counter
+from dataclasses import replace
+
+from harness import Stop, plan
+
+KNOWN = plan.STUDY_BACKENDS
+
+
+def load_cells(made: plan.Settings) -> list[plan.Cell]:
+    return [c for c in plan.cells(made) if c.kind == "load"]
+
+
+class Presets(unittest.TestCase):
+    def test_quick_is_one_round_of_the_six_at_three_levels(self) -> None:
+        made = plan.settings("quick", KNOWN, {})
+        s1 = [c for c in load_cells(made) if c.load == "respond"]
+        self.assertEqual(len(s1), 3 * (5 * 2 + 1))
+        self.assertEqual(Counter(c.connections for c in s1), {400: 11, 5000: 11, 10_000: 11})
+        self.assertEqual(plan.label(made), "one round: no statistics")
+
+    def test_quick_fits_eight_minutes_and_smoke_one(self) -> None:
+        for preset, limit in (("quick", 460), ("smoke", 50)):
+            made = plan.settings(preset, KNOWN, {})
+            self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), limit, preset)
+
+    def test_quick_profiles_the_eager_cells_and_none(self) -> None:
+        profiled = [c for c in plan.cells(plan.settings("quick", KNOWN, {})) if c.kind == "profile"]
+        self.assertTrue(all(c.rearm == "eager" or c.backend == "none" for c in profiled))
+        self.assertTrue(any(c.backend == "none" for c in profiled))
+
+    def test_full_has_six_rounds_or_more_within_its_budget(self) -> None:
+        made = plan.settings("full", KNOWN, {})
+        self.assertGreaterEqual(made.rounds, plan.MIN_ROUNDS)
+        self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), plan.FULL_BUDGET_S)
+        self.assertEqual({c.load for c in load_cells(made)}, set(plan.LOADS))
+        timed_out = {c.connections for c in load_cells(made) if c.load == "increasing-timeout"}
+        self.assertEqual(timed_out, {5000, 10_000})
+
+    def test_full_with_fourteen_backends_still_fits(self) -> None:
+        many = [f"b{i}" for i in range(13)] + ["none"]
+        made = plan.settings("full", many, {})
+        self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), 90 * 60)
+        self.assertEqual(len(made.backends), 14)
+
+    def test_paper_is_the_study_as_it_stood(self) -> None:
+        made = plan.settings("paper", KNOWN, {})
+        self.assertEqual((made.wrk_threads, made.wrk_duration_s), (12, 30))
+        loads = {(c.load, c.connections) for c in load_cells(made)}
+        self.assertEqual(loads, {("respond", 400), ("respond", 10_000),
+                                 ("increasing-timeout", 5000)})
+
+
+class Blocks(unittest.TestCase):
+    def test_every_block_is_complete_and_ids_are_unique(self) -> None:
+        made = replace(plan.settings("full", KNOWN, {}), rounds=3)
+        cells = plan.cells(made)
+        self.assertEqual(len({c.id for c in cells}), len(cells))
+        blocks = Counter((c.round, c.load, c.connections) for c in load_cells(made))
+        for (_, load, _), size in blocks.items():
+            self.assertEqual(size, 5 * 2 + 1 + (1 if load.startswith("respond") else 0))
+
+    def test_one_variant_is_repeated_as_aa_in_every_block_of_full(self) -> None:
+        made = replace(plan.settings("full", KNOWN, {}), rounds=2)
+        aliased = [c for c in plan.cells(made) if c.alias]
+        self.assertEqual(len(aliased), 2 * (3 + 2 + 1 + 1))
+        self.assertEqual({(c.backend, c.rearm) for c in aliased}, {("hierarchical-wheel", "lazy")})
+        self.assertTrue(all(c.id.endswith("load~aa") for c in aliased))
+
+    def test_seed_decides_the_order_and_only_the_order(self) -> None:
+        ids = [[c.id for c in plan.cells(plan.settings("quick", KNOWN, {"seed": s}))]
+               for s in (1, 1, 2)]
+        self.assertEqual(ids[0], ids[1])
+        self.assertNotEqual(ids[0], ids[2])
+        self.assertEqual(sorted(ids[0]), sorted(ids[2]))
+
+    def test_rounds_differ_in_order(self) -> None:
+        made = plan.settings("quick", KNOWN, {"rounds": 2, "connections": [400]})
+        orders = [[(c.backend, c.rearm) for c in load_cells(made)
+                   if c.round == r and c.load == "respond"] for r in (1, 2)]
+        self.assertNotEqual(orders[0], orders[1])
+
+    def test_none_is_never_asked_to_time_out(self) -> None:
+        made = plan.settings("full", KNOWN, {})
+        timed = [c for c in plan.cells(made) if c.backend == "none"]
+        self.assertEqual({c.scenario for c in timed}, {"respond"})
+        self.assertEqual({c.rearm for c in timed}, {"lazy"})
+
+
+class Choices(unittest.TestCase):
+    def test_an_unknown_backend_is_refused_with_the_list(self) -> None:
+        with self.assertRaises(Stop) as caught:
+            plan.settings("quick", KNOWN, {"backends": ["calendar"]})
+        self.assertEqual(caught.exception.code, 2)
+        self.assertIn("hierarchical-wheel", str(caught.exception))
+
+    def test_connections_move_every_load(self) -> None:
+        made = plan.settings("quick", KNOWN, {"connections": [64, 128]})
+        levels = {c.load: set() for c in plan.cells(made)}
+        for cell in plan.cells(made):
+            levels[cell.load].add(cell.connections)
+        self.assertEqual(levels, {"respond": {64, 128}, "increasing-timeout": {128},
+                                  "respond+short": {128}})
+
+    def test_kept_levels_are_kept(self) -> None:
+        made = plan.settings("quick", KNOWN, {"connections": [5000, 10_000]})
+        self.assertEqual(made.levels["increasing-timeout"], [5000])
+
+    def test_none_alone_with_a_timeout_scenario_is_refused(self) -> None:
+        with self.assertRaises(Stop) as caught:
+            plan.settings("quick", KNOWN, {"backends": ["none"], "scenarios": ["mixed"]})
+        self.assertEqual(caught.exception.code, 2)
+
+    def test_short_windows_hold_three_idle_periods(self) -> None:
+        made = plan.settings("quick", KNOWN, {"duration": 0.5})
+        short = [c for c in load_cells(made) if c.timeouts == "short"]
+        self.assertTrue(short)
+        self.assertTrue(all(plan.window_s(made, c) >= 6.0 for c in short))
+
+    def test_seed_zero_is_a_seed(self) -> None:
+        self.assertEqual(plan.settings("quick", KNOWN, {"seed": 0}).seed, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,177 @@
+"""Child processes that never outlive the study, and what the kernel counts about them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+STOP_LIMIT_S = 3.0
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Child:
+    """A child in its own process group, pinned to cpus, that dies with this process.
+
+    Its output goes to unnamed files, so that it never blocks on a pipe nobody reads; output()
+    and errors() give what it has written. Leaving the with-block ends the whole group.
+    visible: its output goes to our stderr instead. asks: it may need the terminal (a password),
+    so it stays in our group.
+    """
+
+    def __init__(self, argv: list[str], cpus: set[int] | None = None, env: dict | None = None,
+                 cwd: Path | None = None, visible: bool = False, asks: bool = False) -> None:
+        self.name = Path(argv[0]).name
+        self._own_group = not asks
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        parent = os.getpid()
+
+        def prepare() -> None:
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # the parent ended before prctl took hold
+                os._exit(1)
+            if cpus:
+                os.sched_setaffinity(0, cpus)
+
+        try:
+            self.popen = subprocess.Popen(
+                argv, stdin=None if asks else subprocess.DEVNULL, cwd=cwd, env=env,
+                stdout=2 if visible else self._out, stderr=2 if visible else self._err,
+                process_group=None if asks else 0, preexec_fn=prepare)
+        except BaseException:
+            self._close()
+            raise
+        self.pid = self.popen.pid
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.end()
+
+    @property
+    def running(self) -> bool:
+        return self.popen.poll() is None
+
+    def signal(self, number: int) -> None:
+        if self.running:
+            os.kill(self.pid, number)
+
+    def wait(self, limit_s: float) -> int | None:
+        """The exit code, or None when it still runs after limit_s."""
+        try:
+            return self.popen.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> None:
+        """End the group whatever state it is in: asked first, then forced."""
+        if self.running:
+            self._signal_all(signal.SIGTERM)
+            if self.wait(STOP_LIMIT_S) is None:
+                self._signal_all(signal.SIGKILL)
+                self.popen.wait()
+        if self._own_group:
+            self._signal_all(signal.SIGKILL)  # what it may have left behind
+        self._close()
+
+    def output(self) -> str:
+        return self._text(self._out)
+
+    def errors(self) -> str:
+        return self._text(self._err)
+
+    def last_words(self) -> str:
+        lines = [line for line in (self.output() + self.errors()).splitlines() if line.strip()]
+        return lines[-1].strip() if lines else "it said nothing"
+
+    def _close(self) -> None:
+        self._out.close()
+        self._err.close()
+
+    def _signal_all(self, number: int) -> None:
+        try:
+            os.killpg(self.pid, number) if self._own_group else os.kill(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    @staticmethod
+    def _text(stream: tempfile._TemporaryFileWrapper) -> str:
+        size = os.fstat(stream.fileno()).st_size
+        return os.pread(stream.fileno(), size, 0).decode(errors="replace")
+
+
+def run(argv: list[str], limit_s: float, env: dict | None = None) -> tuple[int, str, str]:
+    """Run to the end: exit code, stdout, stderr. A code of 127 is a program that is not there."""
+    try:
+        with Child(argv, env=env) as child:
+            code = child.wait(limit_s)
+            if code is None:
+                return 124, child.output(), f"{child.name} did not end within {limit_s:.0f} s"
+            return code, child.output(), child.errors()
+    except (FileNotFoundError, PermissionError) as error:
+        return 127, "", error.strerror or str(error)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and all its threads, from its own clock in the kernel."""
+    return time.clock_gettime((~pid << 3) | 2)  # 2: the scheduler's clock, to the nanosecond
+
+
+def user_share(pid: int) -> tuple[int, int]:
+    """User and system ticks: too coarse for a figure, good for the split of one."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]), int(fields[12])
+
+
+def rss_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+
+@dataclass(frozen=True)
+class HostTimes:
+    """Counters of the whole machine, in seconds since boot."""
+
+    at_s: float
+    busy_s: float
+    steal_s: float
+    core_busy_s: dict[int, float]
+    psi_some_s: float
+
+    @staticmethod
+    def read() -> HostTimes:
+        per_second = os.sysconf("SC_CLK_TCK")
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()
+                 if line.startswith("cpu")]
+        ticks = {line[0]: [int(field) / per_second for field in line[1:9]] for line in lines}
+        busy = {name: sum(t) - t[3] - t[4] - t[7] for name, t in ticks.items()}
+        cores = {int(name[3:]): value for name, value in busy.items() if name != "cpu"}
+        return HostTimes(time.monotonic(), busy["cpu"], ticks["cpu"][7], cores, _psi_some_s())
+
+
+def _psi_some_s() -> float:
+    try:
+        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+    except OSError:  # a kernel without pressure accounting
+        return 0.0
+    return int(some.rpartition("total=")[2]) / 1e6
+
+
+def tcp_in_use() -> int:
+    """TCP sockets that are not closed and not in TIME_WAIT."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            return int(line.split()[2])
+    return 0

@@ -1,0 +1,48 @@
+import io
+import unittest
+
+from harness.plan import Cell
+from harness.progress import Progress, duration, outcome
+
+CELL = Cell("load", 1, "respond", "default", "asio", "lazy", 400)
+SAMPLE = CELL.labels() | {"valid": True, "flags": [], "rps": 50_000.0,
+                          "cpu": {"us_per_request": 12.345}}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Lines(unittest.TestCase):
+    def test_a_line_a_cell_with_place_and_time_left(self) -> None:
+        out = io.StringIO()
+        progress = Progress(20, 7, 100.0, out)
+        progress.start(CELL)
+        progress.finish(CELL, SAMPLE, 50.0)
+        progress.end()
+        self.assertEqual(out.getvalue(), "[ 8/20] load respond 400 asio lazy: 12.35 us/request, "
+                                         "50.0 k req/s; 0 s left\n")
+
+    def test_a_terminal_gets_one_line_that_is_written_over(self) -> None:
+        out = Terminal()
+        progress = Progress(2, 0, 100.0, out)
+        progress.start(CELL)
+        progress.finish(CELL, SAMPLE, 50.0)
+        self.assertEqual(out.getvalue().count("\r"), 2)
+        self.assertNotIn("\n", out.getvalue())
+
+    def test_outcomes(self) -> None:
+        flagged = outcome(SAMPLE | {"flags": ["steal"]})
+        self.assertTrue(flagged.endswith("[steal]"))
+        self.assertIn("failed: gone", outcome({"valid": False, "error": "gone"}))
+        expired = outcome(SAMPLE | {"scenario": "increasing-timeout"})
+        self.assertIn("us/expired", expired)
+
+    def test_durations(self) -> None:
+        self.assertEqual([duration(s) for s in (-1, 59.4, 60, 754)],
+                         ["0 s", "59 s", "1 min 00 s", "12 min 34 s"])
+
+
+if __name__ == "__main__":
+    unittest.main()

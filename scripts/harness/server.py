@@ -1,0 +1,126 @@
+"""The server under test: started fresh and pinned for every cell, asked for its own counters."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from harness import Stop, cannot
+from harness.plan import SHORT_FLAGS, Cell
+from harness.process import Child, run
+
+READY_LIMIT_S = 10.0
+STOP_LIMIT_S = 15.0  # its own drain timeout is 10 s
+GET_LIMIT_S = 10.0
+STATS_KEYS = ["requests", "responses", "writes", "bytes_out", "connections.open",
+              "connections.closed.request", "timers.armed", "timers.rearmed", "timers.moved",
+              "timers.disarmed", "timers.expired", "timers.late_us", "cpu_ns", "mono_ns"]
+READY_LINE = re.compile(r"^listening on (http://\S+) .*\badmin=(http://\S+)$", re.MULTILINE)
+
+
+class Failed(Exception):
+    """The cell could not be measured; the sample says why."""
+
+
+def get(url: str, limit_s: float = GET_LIMIT_S) -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=limit_s)
+    try:
+        connection.request("GET", parts.path or "/")
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def read_stats(admin_url: str) -> dict:
+    """One consistent snapshot; Failed when it lacks what the study reads."""
+    try:
+        status, body = get(admin_url.rstrip("/") + "/stats")
+        stats = json.loads(body) if status == 200 else {}
+    except (http.client.HTTPException, ValueError) as error:
+        raise Failed(f"{admin_url}/stats is not readable: {error}") from None
+    missing = [path for path in STATS_KEYS if not _has(stats, path)]
+    if missing:
+        raise Failed(f"{admin_url}/stats answered {status} without {missing[0]}")
+    return stats
+
+
+def _has(stats: object, path: str) -> bool:
+    for key in path.split("."):
+        if not isinstance(stats, dict) or key not in stats:
+            return False
+        stats = stats[key]
+    return True
+
+
+def argv(binary: str, cell: Cell) -> list[str]:
+    short = SHORT_FLAGS if cell.timeouts == "short" else []
+    return [binary, "--port", "0", "--admin-port", "0", "--timer-backend", cell.backend,
+            "--rearm", cell.rearm, "--scenario", cell.scenario, *short]
+
+
+class Server(Child):
+    """Ready when constructed: its ready line was read and one GET was checked."""
+
+    def __init__(self, binary: str, cell: Cell, cpus: set[int]) -> None:
+        super().__init__(argv(binary, cell), cpus)
+        try:
+            self.url, self.admin_url = self._wait_ready()
+            self._check_get(cell.scenario)
+        except BaseException:
+            self.end()
+            raise
+
+    def _wait_ready(self) -> tuple[str, str]:
+        limit = time.monotonic() + READY_LIMIT_S
+        while time.monotonic() < limit:
+            if match := READY_LINE.search(self.output()):
+                return match[1], match[2]
+            if not self.running:
+                raise Failed(f"server ended with {self.popen.returncode}: {self.last_words()}")
+            time.sleep(0.01)
+        raise Failed(f"server was not ready within {READY_LIMIT_S:.0f} s: {self.last_words()}")
+
+    def _check_get(self, scenario: str) -> None:
+        path, size = ("/", 0) if scenario == "respond" else ("/bytes/16", 16)
+        status, body = get(self.url + path)
+        if status != 200 or len(body) != size:
+            raise Failed(f"GET {path} gave {status} and {len(body)} bytes, not 200 and {size}")
+
+    def stats(self) -> dict:
+        return read_stats(self.admin_url)
+
+    def stop(self) -> int | None:
+        """Ask it to stop; its exit code, or None when it did not stop in time."""
+        self.signal(signal.SIGTERM)
+        return self.wait(STOP_LIMIT_S)
+
+
+@dataclass(frozen=True)
+class Binary:
+    path: str
+    version: str
+    backends: list[str]
+
+
+def inspect(path: str) -> Binary:
+    """What the binary says about itself; ends the program when it is not our server."""
+    code, listing, error = run([path, "--list-timer-backends"], 10)
+    version_code, version, _ = run([path, "--version"], 10)
+    names = [line.split("\t")[0].strip() for line in listing.splitlines() if line.strip()]
+    if code or version_code or not names:
+        raise _not_a_server(path, error)
+    return Binary(path, version.strip(), names)
+
+
+def _not_a_server(path: str, error: str) -> Stop:
+    said = error.strip().splitlines()
+    why = f" ({said[-1]})" if said else ""
+    return cannot(f"{path} does not run as idlewheel-server{why}; build it: "
+                  "cmake --preset release && cmake --build --preset release")

@@ -1,0 +1,164 @@
+import json
+import os
+import signal
+import stat
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from harness import Stop, process, server
+from harness.plan import Cell
+from harness.process import Child
+
+FAKE = r"""#!/usr/bin/python3
+import json, signal, socket, sys, threading
+MODE = "{mode}"
+if "--list-timer-backends" in sys.argv:
+    print("ordered-list\t2\tsoonest first\nnone\t-\tcontrol")
+    sys.exit(0)
+if "--version" in sys.argv:
+    print("idlewheel-server 9.9")
+    sys.exit(0)
+if MODE == "refuses":
+    print("cannot bind 127.0.0.1:1", file=sys.stderr)
+    sys.exit(1)
+STATS = {stats}
+def listen(body):
+    listener = socket.create_server(("127.0.0.1", 0))
+    def serve():
+        while True:
+            peer, _ = listener.accept()
+            peer.recv(4096)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+                         % len(body) + body)
+            peer.close()
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()[1]
+main, admin = listen(b""), listen(json.dumps(STATS).encode())
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3 if MODE == "dirty" else 0))
+print(f"listening on http://127.0.0.1:{{main}} backend=ordered-list rearm=lazy threads=1 "
+      f"admin=http://127.0.0.1:{{admin}}", flush=True)
+while True:
+    signal.pause()
+"""
+STATS = {"requests": 1, "responses": 1, "writes": 1, "bytes_out": 1,
+         "connections": {"open": 0, "closed": {"request": 0}},
+         "timers": {"armed": 0, "rearmed": 0, "moved": 0, "disarmed": 0, "expired": 0,
+                    "late_us": {"p50": 0, "p99": 0, "max": 0}}, "cpu_ns": 1, "mono_ns": 1}
+CELL = Cell("load", 1, "respond", "short", "ordered-list", "lazy", 10)
+
+
+def gone(pid: int) -> bool:
+    """Ended, or a zombie that nobody has reaped yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class Fakes(unittest.TestCase):
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = Path(scratch.name)
+
+    def fake(self, mode: str = "good", stats: dict | None = None) -> str:
+        path = self.folder / "idlewheel-server"
+        path.write_text(FAKE.format(mode=mode, stats=json.dumps(stats or STATS)))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return str(path)
+
+
+class ServerProcess(Fakes):
+    def cpus(self) -> set[int]:
+        return {min(os.sched_getaffinity(0))}
+
+    def test_ready_checked_pinned_asked_and_stopped(self) -> None:
+        with server.Server(self.fake(), CELL, self.cpus()) as running:
+            self.assertEqual(os.sched_getaffinity(running.pid), self.cpus())
+            self.assertEqual(running.stats(), STATS)
+            self.assertEqual(running.stop(), 0)
+
+    def test_an_unclean_exit_code_is_seen(self) -> None:
+        with server.Server(self.fake("dirty"), CELL, self.cpus()) as running:
+            self.assertEqual(running.stop(), 3)
+
+    def test_a_server_that_ends_at_once_is_reported_with_its_last_words(self) -> None:
+        with self.assertRaisesRegex(server.Failed, "ended with 1: cannot bind"):
+            server.Server(self.fake("refuses"), CELL, self.cpus())
+
+    def test_a_wrong_answer_fails_the_cell_and_leaves_nothing(self) -> None:
+        waiting = Cell("load", 1, "mixed", "default", "ordered-list", "lazy", 10)
+        with self.assertRaisesRegex(server.Failed, "not 200 and 16"):
+            server.Server(self.fake(), waiting, self.cpus())
+
+    def test_stats_that_lack_a_counter_are_named(self) -> None:
+        lacking = json.loads(json.dumps(STATS))
+        del lacking["timers"]["moved"]
+        with server.Server(self.fake(stats=lacking), CELL, self.cpus()) as running:
+            with self.assertRaisesRegex(server.Failed, "timers.moved"):
+                running.stats()
+
+    def test_flags_of_a_short_cell(self) -> None:
+        argv = server.argv("x", CELL)
+        self.assertEqual(argv[argv.index("--idle-timeout") + 1], "2s")
+        self.assertEqual(argv[argv.index("--request-timeout") + 1], "1s")
+
+    def test_inspect_reads_the_list(self) -> None:
+        found = server.inspect(self.fake())
+        self.assertEqual(found.backends, ["ordered-list", "none"])
+        self.assertEqual(found.version, "idlewheel-server 9.9")
+
+    def test_inspect_refuses_what_is_no_server(self) -> None:
+        for path in ("/bin/false", str(self.folder / "missing")):
+            with self.assertRaises(Stop) as caught:
+                server.inspect(path)
+            self.assertEqual(caught.exception.code, 3)
+            self.assertIn("cmake --preset release", str(caught.exception))
+
+
+class Children(unittest.TestCase):
+    def test_leaving_ends_the_whole_group(self) -> None:
+        with Child(["sh", "-c", "sleep 60 & echo $!; wait"]) as child:
+            limit = time.monotonic() + 5
+            while not child.output().strip() and time.monotonic() < limit:
+                time.sleep(0.01)
+            grandchild = int(child.output())
+        self.assertFalse(child.running)
+        limit = time.monotonic() + 5
+        while not gone(grandchild) and time.monotonic() < limit:
+            time.sleep(0.01)
+        self.assertTrue(gone(grandchild))
+
+    def test_one_that_ignores_the_request_is_forced(self) -> None:
+        with Child(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]) as child:
+            while not child.output():
+                time.sleep(0.01)
+        self.assertEqual(child.popen.returncode, -signal.SIGKILL)
+
+    def test_run_has_a_limit_and_knows_what_is_missing(self) -> None:
+        self.assertEqual(process.run(["sleep", "60"], 0.1)[0], 124)
+        self.assertEqual(process.run(["/no/such/program"], 1)[0], 127)
+        self.assertEqual(process.run(["echo", "hello"], 5)[:2], (0, "hello\n"))
+
+    def test_cpu_clock_of_another_process(self) -> None:
+        with Child(["sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 60"]
+                   ) as child:
+            limit = time.monotonic() + 10
+            while process.cpu_s(child.pid) < 0.005 and time.monotonic() < limit:
+                time.sleep(0.01)
+            self.assertGreaterEqual(process.cpu_s(child.pid), 0.005)
+            self.assertGreater(process.rss_kib(child.pid), 0)
+
+    def test_host_counters_move_on(self) -> None:
+        first = process.HostTimes.read()
+        time.sleep(0.05)
+        second = process.HostTimes.read()
+        self.assertGreater(second.at_s, first.at_s)
+        self.assertGreaterEqual(second.busy_s, first.busy_s)
+        self.assertEqual(set(first.core_busy_s), set(second.core_busy_s))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,265 @@
+"""The sub-commands that measure: run and profile, from preparing to the report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness import Stop, cannot, cell, environment, invalid, journal, perf, plan, server
+from harness.plan import Cell, Settings
+from harness.process import Child, run
+from harness.progress import Progress, duration
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = ROOT / "build/release/server/idlewheel-server"
+PREPARE_LIMIT_S = 3600.0
+FAILURES_IN_A_ROW = 3  # then it is not the cells that are wrong
+
+
+@dataclass(frozen=True)
+class Options:
+    """A parsed command line of run or profile."""
+
+    argv: list[str]
+    kinds: list[str]
+    preset: str
+    chosen: dict
+    folder: Path | None
+    binary: Path | None
+    build: bool
+    report: bool
+
+    @property
+    def profiles(self) -> bool:
+        return "profile" in self.kinds
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def execute(options: Options) -> int:
+    """Prepare, check, measure, report; the exit code."""
+    manifest = journal.read_manifest(options.folder) if options.folder else None
+    if options.build:
+        _set_up()
+    facts = environment.gather(ROOT)
+    _require(facts, options, manifest)
+    if options.build:
+        _build()
+    path = (options.binary or BINARY).resolve()
+    binary = server.inspect(str(path))
+    planned = _planned(options, manifest, binary, facts)
+    folder, manifest = _open_folder(options, planned, path, binary, facts)
+    cores = environment.cores(facts.cores)
+    with _beside_the_load(cores[1]):
+        _measure(folder, manifest, planned, cell.Bench(binary, planned.settings, folder, *cores))
+    return _conclude(folder, options)
+
+
+@contextmanager
+def _beside_the_load(cpu: int) -> Iterator[None]:
+    """Keep this process off the server's core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+# ---- before measuring ----
+
+
+def _prepare(words: str, argv: list[str], asks: bool = False) -> None:
+    try:
+        child = Child(argv, cwd=ROOT, visible=True, asks=asks)
+    except OSError as error:
+        raise cannot(f"{words}: {argv[0]}: {error.strerror}") from None
+    with child:
+        code = child.wait(PREPARE_LIMIT_S)
+    if code != 0:
+        raise cannot(f"{words} failed ({shlex.join(argv)}: exit {code})")
+
+
+def _set_up() -> None:
+    asks = os.geteuid() != 0 and sys.stdin is not None and sys.stdin.isatty()
+    _prepare("setting up", [str(ROOT / "scripts/setup")], asks)
+
+
+def _build() -> None:
+    _prepare("configuring", ["cmake", "--preset", "release"])
+    _prepare("building", ["cmake", "--build", "--preset", "release", "--target",
+                          "idlewheel-server"])
+
+
+def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:
+    """End the program with the first thing that is missing for what was asked."""
+    levels = options.chosen.get("connections") or _profiled_plan(options, manifest).connections
+    found = environment.checks(facts, max(levels), options.profiles, options.report)
+    failed = [check for check in found if check.must and not check.ok]
+    if failed:
+        raise cannot(failed[0].line())
+    for check in found:
+        if not check.ok and check.name in ("kptr_restrict", "somaxconn", "TIME_WAIT"):
+            say(f"note: {check.line()}")
+
+
+def _profiled_plan(options: Options, manifest: dict | None) -> Settings:
+    """The plan of the folder that profiles are added to, else the preset."""
+    if manifest and options.kinds == ["profile"]:
+        return journal.settings_of(manifest)
+    return plan.PRESETS[options.preset]
+
+
+@dataclass(frozen=True)
+class Planned:
+    settings: Settings
+    cells: list[Cell]
+
+
+def _planned(options: Options, manifest: dict | None, binary: server.Binary,
+             facts: environment.Facts) -> Planned:
+    """What to measure. profile takes the plan of its folder, narrowed by what the user chose."""
+    if manifest and options.kinds == ["profile"]:
+        settings = journal.settings_of(manifest)
+        cells = _narrowed(settings, options.chosen, binary.backends)
+    else:
+        settings = plan.settings(options.preset, binary.backends, options.chosen)
+        cells = plan.cells(settings)
+    kinds = set(options.kinds)
+    if facts.tracepoints and "syscalls" in kinds:
+        say(f"note: no system calls are counted: {facts.tracepoints}")
+        kinds.discard("syscalls")
+    return Planned(settings, [c for c in cells if c.kind in kinds])
+
+
+def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Cell]:
+    kept = {"backends": settings.backends, "connections": settings.connections,
+            "scenarios": settings.scenarios, "rearm": settings.rearm, "rounds": settings.rounds,
+            "seed": settings.seed}
+    wanted = plan.settings(settings.preset, known,
+                           kept | {k: v for k, v in chosen.items() if v is not None})
+    return plan.cells(replace(wanted, profile_rearm=chosen["rearm"] or settings.profile_rearm,
+                              profile_rounds=settings.profile_rounds))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _open_folder(options: Options, planned: Planned, path: Path, binary: server.Binary,
+                 facts: environment.Facts) -> tuple[Path, dict]:
+    """The folder to write to and its manifest: continued when it is this run, else a new one."""
+    entry = journal.plan_entry(planned.settings, planned.cells)
+    sha256 = _sha256(path)
+    results = ROOT / "results"
+    folder = options.folder or journal.unfinished(results, entry, sha256)
+    manifest = journal.read_manifest(folder) if folder else None
+    if manifest:
+        journal.refuse_to_mix(folder, manifest, entry, sha256)
+        say(f"continuing in {folder}")
+        added = [i for i in entry["cells"] if i not in set(manifest["plan"]["cells"])]
+        manifest["plan"]["cells"] += added
+    else:
+        folder = folder or results / journal.new_id(options.preset)
+        manifest = _manifest(options, planned, folder, path, binary, facts)
+    manifest["finished"] = False
+    journal.write_manifest(folder, manifest)
+    return folder, manifest
+
+
+def _git() -> dict:
+    sha_code, sha, _ = run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], 10)
+    code, changes, _ = run(["git", "-C", str(ROOT), "status", "--porcelain"], 10)
+    known = sha_code == 0 and code == 0
+    return {"sha": sha.strip(), "dirty": bool(changes.strip())} if known else {
+        "sha": None, "dirty": None}
+
+
+def _commands(settings: Settings) -> dict:
+    example = Cell("load", 1, "respond", "default", "BACKEND", "REARM", 0)
+    wrk = cell.shape(settings, replace(example, connections=max(settings.connections)))
+    argv = wrk.argv("http://127.0.0.1:PORT")
+    count = f"-c{wrk.connections}"
+    return {"server": shlex.join(server.argv("idlewheel-server", example)),
+            "wrk": shlex.join(["-cCONNECTIONS" if a == count else a for a in argv]),
+            "perf": shlex.join(perf.record_argv("PID"))}
+
+
+def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: server.Binary,
+              facts: environment.Facts) -> dict:
+    settings = planned.settings
+    return {
+        "schema": journal.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
+        "argv": options.argv, "command": shlex.join(["scripts/study", *options.argv]),
+        "seed": settings.seed,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "rounds": settings.rounds, "label": plan.label(settings), "git": _git(),
+        "binary": {"sha256": _sha256(path), "version": binary.version},
+        "env": environment.fingerprint(facts, path),
+        "plan": journal.plan_entry(settings, planned.cells),
+        "commands": _commands(settings), "finished": False,
+    }
+
+
+# ---- measuring ----
+
+
+def _measure(folder: Path, manifest: dict, planned: Planned, bench: cell.Bench) -> None:
+    done = {sample["id"] for sample in journal.drop_failed(folder)}
+    due = [c for c in planned.cells if c.id not in done]
+    estimates = [plan.estimate_s(planned.settings, c) for c in due]
+    say(f"{len(due)} cells to measure, about {duration(sum(estimates))}, into {folder}")
+    progress = Progress(len(planned.cells), len(planned.cells) - len(due), sum(estimates))
+    failures = 0
+    try:
+        for todo, estimate in zip(due, estimates, strict=True):
+            progress.start(todo)
+            sample = cell.measure(bench, todo) | {"order": len(done)}
+            journal.append(folder, sample)
+            done.add(todo.id)
+            progress.finish(todo, sample, estimate)
+            failures = 0 if sample["valid"] else failures + 1
+            if failures == FAILURES_IN_A_ROW:
+                raise invalid(f"{failures} cells in a row failed, the last with: {sample['error']}")
+    except KeyboardInterrupt:
+        progress.end()
+        again = _resume_command(manifest, folder)
+        raise Stop(f"interrupted; continue with: {again}", 130) from None
+    progress.end()
+    manifest["finished"] = done >= set(manifest["plan"]["cells"])
+    journal.write_manifest(folder, manifest)
+
+
+def _resume_command(manifest: dict, folder: Path) -> str:
+    argv = manifest["argv"]
+    named = any(a == "-o" or a.startswith("--output") for a in argv)
+    return shlex.join(["scripts/study", *argv, *([] if named else ["-o", str(folder)])])
+
+
+# ---- after measuring ----
+
+
+def _conclude(folder: Path, options: Options) -> int:
+    if options.report:
+        print(build_report(folder), flush=True)
+    else:
+        print(folder, flush=True)
+    failed = [s for s in journal.read_samples(folder) if not s["valid"]]
+    if failed:
+        raise invalid(f"{len(failed)} cells could not be measured; the first: {failed[0]['id']}: "
+                      f"{failed[0]['error']}")
+    return 0
+
+
+def build_report(folder: Path) -> Path:
+    from report import build
+    return build.report(folder)

@@ -1,0 +1,1 @@
+"""The report of a results folder, and the comparison of two: build.report, compare.compare."""

@@ -1,0 +1,352 @@
+"""The tables of the report: what is shown, in which words. No HTML, no Markdown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.fold import GROUPS
+from report import analysis, study_2014
+from report.analysis import Comparison, Row
+from report.profiles import Profile
+from report.results import SCENARIO_WORDS, Run
+from report.tables import NOTHING, Table, Text, micros, number, percent, times
+
+SHORT_WORDS = {"respond": "S1", "increasing-timeout": "S2 (per expired request)", "mixed": "mixed"}
+ABOUT_SCENARIOS = ("S1 answers every request at once; in S2 every request times out. The number in "
+                   "a heading is that of the connections.")
+# Behind a figure that failed a gate.
+FLAGGED = " *"
+# The owner groups, in the order in which the ledger stacks them.
+LEDGER = tuple(GROUPS)
+
+
+@dataclass
+class Loaded:
+    """One results folder, read and analysed. Where there are two, `name` (A or B) and `title` tell
+    them apart; both are empty otherwise.
+    """
+
+    name: str
+    run: Run
+    profiles: list[Profile]
+    rows: list[Row]
+    title: str = ""
+
+    def label(self, profile: Profile) -> str:
+        return f"{self.title}: {profile.cell.label}" if self.title else profile.cell.label
+
+    def key(self, profile: Profile) -> str:
+        return f"{self.name}:{profile.key}" if self.name else profile.key
+
+
+def unit(scenario: str) -> str:
+    return "expired request" if scenario == "increasing-timeout" else "request"
+
+
+def heading(scenario: str, timeouts: str) -> str:
+    words = SCENARIO_WORDS.get(scenario, scenario)
+    return f"{words}, short timeouts" if timeouts == "short" else words
+
+
+def overview(found: list[Row]) -> Table:
+    """Backend × connections: CPU per request and its ratio to the column's control."""
+    plain = [row for row in found if not row.cell.alias]
+    columns = list(dict.fromkeys(row.cell.group for row in plain))
+    by_place = {(row.cell.variant, row.cell.group): row for row in plain}
+    table = Table([Text("backend")] + [_column_head(*group) for group in columns],
+                  caption="µs of CPU per request")
+    for variant in _dearest_first(plain):
+        table.rows.append([Text(variant)] + [_overview_cell(by_place.get((variant, group)))
+                                             for group in columns])
+    return table
+
+
+def _column_head(scenario: str, timeouts: str, connections: int) -> Text:
+    short = SHORT_WORDS.get(scenario, scenario)
+    short += ", short timeouts" if timeouts == "short" else ""
+    return Text(f"{short}, {number(connections, 0)}", f"{heading(scenario, timeouts)}; "
+                f"{connections} connections; µs of CPU per {unit(scenario)}")
+
+
+def _dearest_first(plain: list[Row]) -> list[str]:
+    """Variants by their dearest cell; the control, where there is one, last."""
+    dearest: dict[str, float] = {}
+    for row in plain:
+        name = row.cell.variant
+        dearest[name] = max(dearest.get(name, 0.0), row.cpu_us or 0.0)
+    return sorted(dearest, key=lambda name: (name == "none", -dearest[name], name))
+
+
+def _overview_cell(row: Row | None) -> Text:
+    if row is None:
+        return Text(NOTHING)
+    if row.cpu_us is None:
+        return Text("failed", "; ".join(row.failures), "invalid")
+    found = row.comparison
+    text = f"{micros(row.cpu_us)} ({times(found.ratio)})" if found else micros(row.cpu_us)
+    notes = [f"ratio to {found.baseline}" if found else "", found.verdict if found else "",
+             "; ".join(row.flags)]
+    return Text(text + (FLAGGED if row.flags else ""), "; ".join(n for n in notes if n),
+                "heat" if row.valid else "heat invalid", heat=_heat(found))
+
+
+def control_note(found: list[Row]) -> str:
+    """What the ratios of the overview are ratios to, where that is not the same in all columns."""
+    columns: dict[str, list[str]] = {}
+    for row in found:
+        if row.comparison:
+            names = columns.setdefault(row.comparison.baseline, [])
+            names.append(_column_head(*row.cell.group).text)
+    if not columns:
+        return ""
+    usual = max(columns, key=lambda base: len(columns[base]))
+    others = "".join(f"; to {base} in {', '.join(dict.fromkeys(names))}"
+                     for base, names in columns.items() if base != usual)
+    stars = " A star: a gate failed, see Validity." if any(row.flags for row in found) else ""
+    return f"In brackets the ratio to {usual}{others}.{stars}"
+
+
+def _heat(found: Comparison | None) -> float:
+    """0 at no extra cost, 1 at ten times the control."""
+    return min(1.0, max(0.0, math.log10(found.ratio))) if found else 0.0
+
+
+def details(group: list[Row]) -> Table:
+    """Every figure of the cells that share scenario, timeouts and connections, dearest first."""
+    group = sorted(group, key=lambda row: (row.cell.backend == "none", -(row.cpu_us or 0.0)))
+    cell = group[0].cell
+    per = unit(cell.scenario)
+    base = next((row.comparison.baseline for row in group if row.comparison), "")
+    columns = (
+        ("backend", "", _name),
+        (f"CPU µs per {per}", "user + system time of the server process", _cpu),
+        (f"ratio to {base}" if base else "ratio", "", _ratio),
+        ("verdict", "Holm-adjusted over this table", _verdict),
+        ("req/s", "only where the server was the bottleneck", _rps),
+        ("timer share", "owner share of the profile's samples", _timer_share),
+        (f"timer µs per {per}", "owner share × CPU per request", _timer_us),
+        (f"rearms per {per}", "calls, lazy ones included", _operations("rearmed")),
+        (f"moved per {per}", "structural moves in the backend", _operations("moved")),
+        ("expired", "timers that fired in the window", _expired),
+        (f"syscalls per {per}", "tracepoint counts, in a window of their own", _syscalls),
+        ("p99 ms wrk_co_corrected", "wrk rewrites its histogram for coordinated omission", _p99),
+        ("late p99 ms", "from deadline to expiry", _late),
+        ("RSS MiB", "", _rss),
+        ("errors", "socket errors that wrk counted, the server's intended closes aside", _errors),
+        ("flags", "", _flags),
+    )
+    title = f"{heading(cell.scenario, cell.timeouts)}, {number(cell.connections, 0)} connections"
+    table = Table([Text(name, note) for name, note, _ in columns],
+                  [[column(row) for _, _, column in columns] for row in group], title)
+    return table.without_empty_columns()
+
+
+def _name(row: Row) -> Text:
+    return Text(row.cell.variant, tone="" if row.valid else "invalid")
+
+
+def _cpu(row: Row) -> Text:
+    values = list(row.cpu_us_by_round.values())
+    note = f"rounds: {', '.join(micros(v) for v in values)}" if len(values) > 1 else ""
+    return Text(micros(row.cpu_us), note, "strong" if row.valid else "invalid")
+
+
+def _ratio(row: Row) -> Text:
+    found = row.comparison
+    if found is None:
+        return Text(NOTHING)
+    if found.low is None or found.high is None:
+        return Text(times(found.ratio), "one round: no interval")
+    return Text(f"{times(found.ratio)} [{found.low:.2f}, {found.high:.2f}]",
+                f"{found.n} blocks, p = {found.p:.3g}, Holm {found.p_holm:.3g}")
+
+
+def _verdict(row: Row) -> Text:
+    return Text(row.comparison.verdict if row.comparison else "", tone="words")
+
+
+def _rps(row: Row) -> Text:
+    if row.rps is None:
+        return Text(NOTHING)
+    if row.server_bound:
+        return Text(number(row.rps, 0))
+    return Text("client-bound", f"withheld: {row.rps_note}", "muted")
+
+
+def _timer_share(row: Row) -> Text:
+    if not row.timer_share:
+        return Text(NOTHING)
+    shares = row.timer_share
+    return Text(percent(shares["owner"]),
+                f"self {percent(shares['self'])}, inclusive {percent(shares['inclusive'])}")
+
+
+def _timer_us(row: Row) -> Text:
+    return Text(micros(row.timer_us))
+
+
+def _operations(which: str):
+    def column(row: Row) -> Text:
+        note = ", ".join(f"{name} {value:.3f}" for name, value in row.timers_per_request.items())
+        value = row.timers_per_request.get(which)
+        return Text(NOTHING if value is None else f"{value:.3f}", note)
+    return column
+
+
+def _expired(row: Row) -> Text:
+    return Text(number(row.expired, 0) if row.expired else NOTHING)
+
+
+def _syscalls(row: Row) -> Text:
+    note = ", ".join(f"{name} {value:.3f}" for name, value in row.syscalls.items())
+    total = row.syscalls.get("total")
+    return Text(NOTHING if total is None else f"{total:.2f}", note)
+
+
+def _p99(row: Row) -> Text:
+    return Text(number(row.p99_us / 1000, 2) if row.p99_us else NOTHING)
+
+
+def _late(row: Row) -> Text:
+    late = row.late_p99_us if row.expired else None
+    return Text(NOTHING if late is None else number(late / 1000, 1))
+
+
+def _rss(row: Row) -> Text:
+    return Text(NOTHING if row.rss_kib is None else number(row.rss_kib / 1024, 1))
+
+
+def _errors(row: Row) -> Text:
+    return Text(number(row.errors, 0) if row.errors else NOTHING)
+
+
+def _flags(row: Row) -> Text:
+    return Text("; ".join(row.flags), tone="invalid" if not row.valid else "")
+
+
+def shares(loaded: Loaded) -> Table:
+    """The owner ledger: which part of the program the samples of each profile belong to."""
+    groups = _groups(loaded.profiles)
+    table = Table([Text("profile"), Text("CPU µs/request"), Text("samples")] +
+                  [Text(g, "owner share; hover for self and inclusive") for g in groups] +
+                  [Text("broken stacks", "samples whose stack did not reach the root"),
+                   Text("lost"), Text("folded stacks")])
+    for p in loaded.profiles:
+        table.rows.append(
+            [Text(loaded.label(p)), Text(micros(p.us_per_request)), Text(number(p.samples, 0))] +
+            [_share(p, g) for g in groups] +
+            [Text(percent(p.unresolved)), Text(number(p.lost, 0)),
+             Text("file", href=_href(loaded, p)) if p.files else Text(NOTHING)])
+    return table.without_empty_columns()
+
+
+def _href(loaded: Loaded, profile: Profile) -> str:
+    """Relative to the page, which lies in the results folder; no link from a comparison page."""
+    return "" if loaded.name else profile.files[0]
+
+
+def _share(profile: Profile, group: str) -> Text:
+    found = profile.shares.get(group)
+    if not found:
+        return Text(NOTHING)
+    return Text(percent(found["owner"]),
+                f"self {percent(found['self'])}, inclusive {percent(found['inclusive'])}, "
+                f"{micros(profile.owner_us(group))} µs/{unit(profile.cell.scenario)}")
+
+
+def _groups(profiles: list[Profile]) -> list[str]:
+    known = dict.fromkeys(group for p in profiles for group in p.shares)
+    return [g for g in LEDGER if g in known] + [g for g in known if g not in LEDGER]
+
+
+def study_shares(profiles: list[Profile]) -> Table:
+    """Share of ticks in the timer: the study's, the original binaries', ours (eager)."""
+    mine = {(p.cell.backend, p.cell.connections): p.shares["timer"] for p in profiles
+            if p.cell.group[:2] == ("respond", "default") and p.cell.rearm == "eager"
+            and "timer" in p.shares}
+    levels = sorted({level for _, level in mine})
+    table = Table([Text("implementation"), Text("2014 study, 400 connections", tone="prose")] +
+                  [Text(f"original binary, {number(level, 0)}") for level in study_2014.LEVELS] +
+                  [Text(f"here, {number(level, 0)}", "self / inclusive / owner")
+                   for level in levels])
+    for past in study_2014.IMPLEMENTATIONS:
+        table.rows.append(
+            [Text(past.name, f"here: {past.backend}, eager"), Text(past.share_2014, tone="prose")] +
+            [Text(percent(share), past.node or "") for share in past.node_share] +
+            [_three(mine.get((past.backend, level))) for level in levels])
+    return table.without_empty_columns()
+
+
+def _three(found: dict[str, float] | None) -> Text:
+    if not found:
+        return Text(NOTHING)
+    return Text(" / ".join(percent(found[kind]) for kind in ("self", "inclusive", "owner")))
+
+
+def study_cpu(found: list[Row]) -> Table:
+    """CPU per request by connections, each also as a multiple of the lowest level's."""
+    mine = {(row.cell.backend, row.cell.connections): row.cpu_us for row in found
+            if row.cell.group[:2] == ("respond", "default") and row.cell.rearm == "eager"
+            and not row.cell.alias}
+    levels = sorted({level for _, level in mine})
+    table = Table([Text("implementation")] +
+                  [Text(f"original binary, {number(level, 0)}") for level in study_2014.LEVELS] +
+                  [Text(f"here, {number(level, 0)}") for level in levels])
+    for past in study_2014.IMPLEMENTATIONS:
+        ours = [mine.get((past.backend, level)) for level in levels]
+        name = f"{past.name} ({past.node})" if past.node else past.name
+        table.rows.append([Text(name)] + _with_growth(past.node_cpu_us) + _with_growth(ours))
+    return table.without_empty_columns()
+
+
+def _with_growth(values) -> list[Text]:
+    first = next((v for v in values if v), None)
+    return [Text(NOTHING if v is None else micros(v) if v == first
+                 else f"{micros(v)} ({v / first:.1f} ×)") for v in values]
+
+
+def flagged(found: list[Row]) -> Table:
+    """Cells that failed a gate after their retry; kept, not deleted."""
+    bad = [row for row in found if row.flags or not row.valid]
+    return Table([Text("cell"), Text("valid rounds"), Text("flags")],
+                 [[Text(row.cell.label), Text(f"{row.valid_rounds} of {row.rounds}"),
+                   Text("; ".join(row.flags + row.failures) or "invalid",
+                        tone="" if row.valid else "invalid")] for row in bad])
+
+
+def same_against_same(found: list[Row], seed: int) -> Table:
+    """The A/A series: one variant measured twice a round. It must show no difference."""
+    table = Table([Text("variant"), Text("first µs"), Text("second µs"), Text("ratio"),
+                   Text("interval"), Text("p", "sign-flip, not adjusted")])
+    for row, twin in analysis.twins(found):
+        if row.cpu_us and twin.cpu_us:
+            same = analysis.paired(row, twin, seed)
+            table.rows.append(
+                [Text(twin.cell.label), Text(micros(twin.cpu_us)), Text(micros(row.cpu_us)),
+                 Text(times(same.ratio)),
+                 Text(NOTHING if same.low is None else f"[{same.low:.3f}, {same.high:.3f}]"),
+                 Text(NOTHING if same.p is None else f"{same.p:.3g}")])
+    return table.without_empty_columns()
+
+
+def environment(run: Run) -> Table:
+    """The machine and the build, as the manifest has them."""
+    facts = dict(_flat("", run.manifest.get("env") or {}))
+    facts |= dict(_flat("git ", run.manifest.get("git") or {}))
+    facts |= dict(_flat("binary ", run.manifest.get("binary") or {}))
+    plan = run.manifest.get("plan") or {}
+    facts |= {key: str(plan[key]) for key in ("window_s", "settle_s") if key in plan}
+    facts["seed"] = str(run.manifest.get("seed", ""))
+    return Table([Text("fact"), Text("value")],
+                 [[Text(key), Text(value)] for key, value in facts.items()])
+
+
+def _flat(prefix: str, facts: dict):
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key} ", value)
+        elif isinstance(value, list):
+            yield prefix + key, " – ".join(map(str, value))
+        else:
+            yield prefix + key, "unknown" if value is None else str(value)

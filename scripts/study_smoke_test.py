@@ -1,0 +1,112 @@
+"""The study's smallest preset, from the command line to the report, and its interruption."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+STUDY = str(pathlib.Path(__file__).with_name("study"))
+LIMIT_S = 600
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([STUDY, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
+
+
+def running_with(mark: str) -> list[int]:
+    """Processes that inherited an environment variable of this value."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+        except OSError:  # ended meanwhile
+            pass
+    return found
+
+
+class Smoke(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.results = pathlib.Path(cls.folder.name, "results")
+        cls.began = time.monotonic()
+        cls.ended = run("run", "--preset", "smoke", "-o", str(cls.results))
+
+    def test_ends_well_with_the_path_of_the_report(self):
+        self.assertEqual(self.ended.returncode, 0, self.ended.stderr)
+        report = pathlib.Path(self.ended.stdout.splitlines()[-1])
+        self.assertEqual(report.name, "report.html")
+        page = report.read_text()
+        self.assertIn("default-src 'none'", page)
+        self.assertNotIn("src=\"http", page)
+
+    def test_leaves_the_files_that_others_read(self):
+        manifest = json.loads((self.results / "manifest.json").read_text())
+        samples = [json.loads(line) for line in (self.results / "samples.jsonl").open()]
+        self.assertTrue(manifest["finished"])
+        self.assertEqual({s["id"] for s in samples}, set(manifest["plan"]["cells"]))
+        for sample in samples:
+            if sample["kind"] == "load":
+                self.assertGreater(sample["requests"] + sample["expired"], 0, sample["id"])
+                self.assertGreater(sample["cpu"]["us_per_request"], 0, sample["id"])
+        folded = list((self.results / "profiles").glob("*.folded"))
+        self.assertTrue(folded)
+        for file in folded:
+            for line in file.read_text().splitlines():
+                self.assertRegex(line, r"^\S.* \d+$")
+        self.assertTrue(json.loads((self.results / "results.json").read_text())["rows"])
+        self.assertIn("|", (self.results / "summary.md").read_text())
+
+    def test_the_same_command_has_nothing_left_to_do(self):
+        before = (self.results / "samples.jsonl").read_bytes()
+        again = run("run", "--preset", "smoke", "-o", str(self.results))
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual((self.results / "samples.jsonl").read_bytes(), before)
+
+
+class Interrupted(unittest.TestCase):
+    def test_leaves_nothing_running_and_resumes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [STUDY, "run", "--preset", "smoke", "--no-profile", "--no-report",
+                       "-o", folder + "/results"]
+            samples = pathlib.Path(folder, "results/samples.jsonl")
+            study = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                     text=True, env={**os.environ, "STUDY_TEST_MARK": folder})
+            limit = time.monotonic() + LIMIT_S
+            while not (samples.exists() and samples.read_text()) and time.monotonic() < limit:
+                self.assertIsNone(study.poll(), "ended before it was interrupted")
+                time.sleep(0.05)
+            os.kill(study.pid, signal.SIGINT)
+            _, errors = study.communicate(timeout=60)
+            self.assertEqual(study.returncode, 130, errors)
+            self.assertEqual(running_with(folder), [])
+            done = len(samples.read_text().splitlines())
+            again = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+            self.assertEqual(again.returncode, 0, again.stderr)
+            ids = [json.loads(line)["id"] for line in samples.open()]
+            self.assertGreater(len(ids), done)
+            self.assertEqual(len(ids), len(set(ids)), "a finished cell was measured again")
+
+
+class Usage(unittest.TestCase):
+    def test_an_unknown_backend_is_told_the_names(self):
+        ended = run("run", "--preset", "smoke", "--no-build", "--backends", "sundial")
+        self.assertEqual(ended.returncode, 2)
+        self.assertIn("hierarchical-wheel", ended.stderr)
+
+    def test_too_few_descriptors_are_refused_with_the_mend(self):
+        ended = subprocess.run(
+            ["sh", "-c", f"ulimit -n 200; exec {STUDY} run --preset smoke --no-build"
+             " --connections 400"], capture_output=True, text=True, timeout=LIMIT_S)
+        self.assertEqual(ended.returncode, 3, ended.stderr)
+        self.assertIn("ulimit -n", ended.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,132 @@
+#include "server/admin.hpp"
+
+#include "server/stats.hpp"
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <optional>
+#include <utility>
+
+namespace server {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::asio::ip::tcp;
+
+// One admin client. Alive as long as an operation of its is pending.
+class Session : public std::enable_shared_from_this<Session> {
+public:
+  Session(tcp::socket socket, std::shared_ptr<const AdminSource> source)
+      : stream_(std::move(socket)), source_(std::move(source)) {}
+
+  void read() {
+    parser_.emplace();
+    stream_.expires_after(kTimeout);
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = shared_from_this()](beast::error_code error, std::size_t) {
+                       if (!error) {
+                         self->answer();
+                       }
+                     });
+  }
+
+private:
+  static constexpr auto kTimeout = std::chrono::seconds(30);
+
+  void answer() {
+    const auto& request = parser_->get();
+    const auto target = request.target();
+    const bool read = request.method() == http::verb::get || request.method() == http::verb::head;
+    if (!read) {
+      write(http::status::method_not_allowed, "text/plain", "GET or HEAD\n");
+    } else if (target == "/healthz") {
+      write(http::status::ok, "text/plain", "ok\n");
+    } else if (target == "/readyz") {
+      const bool ready = source_->ready();
+      write(ready ? http::status::ok : http::status::service_unavailable, "text/plain",
+            ready ? "ready\n" : "draining\n");
+    } else if (target == "/stats") {
+      write_snapshot("application/json", stats_json);
+    } else if (target == "/metrics") {
+      write_snapshot("text/plain; version=0.0.4", metrics_text);
+    } else {
+      write(http::status::not_found, "text/plain", "/healthz /readyz /stats /metrics\n");
+    }
+  }
+
+  template <class Format> void write_snapshot(beast::string_view type, Format format) {
+    source_->snapshot([self = shared_from_this(), type, format](const Snapshot& snapshot) {
+      self->write(http::status::ok, type,
+                  format(self->source_->backend, self->source_->rearm, snapshot));
+    });
+  }
+
+  void write(http::status status, beast::string_view type, std::string body) {
+    const auto& request = parser_->get();
+    response_ = http::response<http::string_body>(status, request.version());
+    response_.set(http::field::content_type, type);
+    response_.keep_alive(request.keep_alive());
+    if (status == http::status::method_not_allowed) {
+      response_.set(http::field::allow, "GET, HEAD");
+    }
+    const std::size_t size = body.size();
+    response_.body() = request.method() == http::verb::head ? std::string() : std::move(body);
+    response_.content_length(size);
+    stream_.expires_after(kTimeout);
+    http::async_write(stream_, response_,
+                      [self = shared_from_this()](beast::error_code error, std::size_t) {
+                        if (!error && self->response_.keep_alive()) {
+                          self->read();
+                        }
+                      });
+  }
+
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_{16 * 1024};
+  std::optional<http::request_parser<http::empty_body>> parser_;
+  http::response<http::string_body> response_;
+  std::shared_ptr<const AdminSource> source_;
+};
+
+} // namespace
+
+Admin::Admin(boost::asio::io_context& io, const tcp::endpoint& endpoint, AdminSource source)
+    : acceptor_(io, endpoint), pause_(io),
+      source_(std::make_shared<const AdminSource>(std::move(source))) {
+  accept();
+}
+
+void Admin::accept() {
+  acceptor_.async_accept([this](beast::error_code error, tcp::socket socket) {
+    if (error == boost::asio::error::operation_aborted) {
+      return;
+    }
+    if (error) {
+      spdlog::warn("the admin listener cannot accept: {}", error.message());
+      return wait_and_accept();
+    }
+    std::make_shared<Session>(std::move(socket), source_)->read();
+    accept();
+  });
+}
+
+// Out of descriptors, most likely: not again at once.
+void Admin::wait_and_accept() {
+  pause_.expires_after(std::chrono::seconds(1));
+  pause_.async_wait([this](beast::error_code cancelled) {
+    if (!cancelled) {
+      accept();
+    }
+  });
+}
+
+} // namespace server

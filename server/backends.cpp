@@ -1,0 +1,54 @@
+// The whole server is compiled once per backend, here, and picked by name once, at start-up.
+#include "server/backends.hpp"
+
+#include "server/worker_impl.hpp"
+#include "timers/asio.hpp"
+#include "timers/asio_driver.hpp"
+#include "timers/backends.hpp"
+#include "timers/none.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace server {
+namespace {
+
+using MakeWorker = std::unique_ptr<Worker> (*)(const Options&, std::uint16_t, bool);
+
+struct Entry {
+  const timers::BackendInfo& info;
+  MakeWorker make;
+};
+
+std::vector<Entry> entries() {
+  std::vector<Entry> all;
+  timers::for_each_backend(timers::AllBackends{}, [&all]<class Backend>() {
+    all.push_back({Backend::kInfo, make_worker<timers::AsioDriver<Backend>>});
+  });
+  all.push_back({timers::Asio::kInfo, make_worker<timers::Asio>});
+  all.push_back({timers::None::kInfo, make_worker<timers::None>});
+  return all;
+}
+
+} // namespace
+
+std::vector<BackendName> backend_names() {
+  std::vector<BackendName> names;
+  for (const Entry& entry : entries()) {
+    names.push_back({std::string(entry.info.name), std::string(entry.info.scheme),
+                     std::string(entry.info.summary)});
+  }
+  return names;
+}
+
+std::unique_ptr<Worker> make_worker(std::string_view backend, const Options& options,
+                                    std::uint16_t port, bool share_port) {
+  for (const Entry& entry : entries()) {
+    if (entry.info.name == backend) {
+      return entry.make(options, port, share_port);
+    }
+  }
+  throw std::invalid_argument("no such timer backend");
+}
+
+} // namespace server

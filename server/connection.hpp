@@ -1,0 +1,505 @@
+// One client connection, as a state machine of turns. A turn reads once, parses and answers all
+// that arrived, writes the answers in as few writes as the window allows, and waits again.
+//
+//   socket -> read -> parser -> scenario -> response -> write queue -> socket
+//      idle.rearm      request.arm                        request.disarm, idle.rearm
+//
+// Two timers. `idle` bounds silence: armed at accept, re-armed by every read and write that moved a
+// byte. `request` bounds slowness: armed by the first byte of a request, not extended, disarmed
+// when its response has left. When either runs, the connection closes.
+//
+// A connection that waits for its next request holds no buffers: parser, input and output live in a
+// Workspace borrowed from the worker. It waits for readability, not for a read, so that none is
+// needed before there is something to read.
+#pragma once
+
+#include "server/channel.hpp"
+#include "server/counters.hpp"
+#include "server/options.hpp"
+#include "server/request.hpp"
+#include "server/response.hpp"
+#include "server/scenario.hpp"
+#include "server/write_queue.hpp"
+#include "timers/facility.hpp"
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/intrusive/list.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace server {
+
+// What a connection needs while a request is on its way in or a response on its way out.
+struct Workspace {
+  boost::beast::flat_buffer input;
+  std::optional<RequestParser> parser; // of the request that comes next or is half here
+  WriteQueue output;
+};
+
+// What the connections of one worker share. All of one thread.
+template <timers::TimerFacility Timers> struct WorkerContext {
+  using Timeout = typename Timers::Timeout;
+
+  const Options& options;
+  RequestLimits limits;
+  Timers& timers;
+  Timeout idle_timeout;
+  Timeout request_timeout;
+  Timeout linger_timeout;
+  ScenarioState scenario;
+  ResponseFormatter formatter;
+  Counters counters;
+  std::vector<std::unique_ptr<Workspace>> free_workspaces;
+  bool draining = false;
+  std::function<void()> on_last_connection = [] {}; // when draining
+};
+
+template <timers::TimerFacility Timers>
+class Connection final : public Channel,
+                         public boost::intrusive::list_base_hook<
+                             boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+public:
+  using Context = WorkerContext<Timers>;
+  using Instant = typename Timers::Instant;
+
+  // Takes over an accepted socket. The connection deletes itself when it has ended and no operation
+  // of its is pending.
+  static Connection& start(Context& context, Socket socket) {
+    auto* connection = new Connection(context, std::move(socket));
+    connection->begin();
+    return *connection;
+  }
+
+  // Answers 503 without waiting for a request, and ends.
+  void turn_away() {
+    turn([this] {
+      borrow_workspace();
+      respond({.status = Status::service_unavailable}, Persistence::close);
+      finish(CloseReason::limit, context_.timers.now());
+    });
+  }
+
+  // Ends it now if it is between requests; otherwise the response to what was received is the last.
+  void drain() {
+    if (state_ == State::open && workspace_ == nullptr && !has_unread_input()) {
+      turn([this] { end(CloseReason::drain, context_.timers.now()); });
+    }
+  }
+
+  // Ends it whatever it does.
+  void cut() {
+    turn([this] {
+      count_end(CloseReason::drain);
+      close();
+    });
+  }
+
+private:
+  enum class State {
+    open,      // reads and answers
+    withheld,  // has a request that will not be answered: waits for its timeout
+    finishing, // writes what is owed, then lingers
+    lingering, // has sent FIN: discards what arrives until the peer closes or time is up
+    closed     // the socket is closed; deleted when the last pending wait has completed
+  };
+
+  static constexpr std::size_t kReadSize = 16 * 1024;
+  static constexpr int kTransfersPerTurn = 16; // before other connections have theirs
+  static constexpr std::size_t kPooledOutput = 64 * 1024;
+  static constexpr std::size_t kPooledWorkspaces = 1024;
+
+  Connection(Context& context, Socket socket)
+      : Channel(std::move(socket)), context_(context), idle_(context.timers, [this] { on_idle(); }),
+        request_(context.timers, [this] { on_request_timeout(); }) {}
+
+  ~Connection() override {
+    if (--context_.counters.open == 0 && context_.draining) {
+      context_.on_last_connection();
+    }
+  }
+
+  void begin() {
+    ++context_.counters.accepted;
+    ++context_.counters.open;
+    touch_idle(context_.timers.now());
+    wait_readable();
+  }
+
+  // ---- Turns: what a completed wait or a timer starts.
+
+  void on_readable(Error error) override {
+    turn([&] { error ? fail() : read_turn(); });
+  }
+
+  void on_writable(Error error) override {
+    turn([&] { error ? fail() : write_turn(); });
+  }
+
+  // Runs a step and deletes the connection if that was its last.
+  template <class Step> void turn(Step step) {
+    if (state_ != State::closed) {
+      step();
+    }
+    if (state_ == State::closed && !pending()) {
+      delete this;
+    }
+  }
+
+  // ---- Reading.
+
+  void read_turn() {
+    if (state_ == State::lingering) {
+      return discard();
+    }
+    if (waits_writable()) {
+      return; // no reading from a peer that does not read; rest() waits again
+    }
+    borrow_workspace();
+    std::size_t size = 0;
+    const Transfer outcome = read(workspace_->input.prepare(kReadSize), size);
+    if (outcome == Transfer::would_block) {
+      return rest();
+    }
+    if (outcome == Transfer::failed) {
+      return fail();
+    }
+    if (outcome == Transfer::end_of_input) {
+      // What came before was answered and written, or cannot be answered.
+      count_end(CloseReason::client);
+      return close();
+    }
+    const Instant now = context_.timers.now(); // the one clock read of this turn
+    workspace_->input.commit(size);
+    touch_idle(now);
+    if (state_ == State::open) {
+      begin_request(now);
+      work(now);
+    } else {
+      rest(); // withheld, or finishing: what follows is not looked at
+    }
+  }
+
+  void discard() {
+    std::array<char, 4096> bytes;
+    std::size_t size = 0;
+    Transfer outcome = Transfer::done;
+    for (int reads = 0; reads < kTransfersPerTurn && outcome == Transfer::done; ++reads) {
+      outcome = read(boost::asio::buffer(bytes), size);
+    }
+    if (outcome == Transfer::end_of_input || outcome == Transfer::failed) {
+      return close();
+    }
+    wait_readable();
+  }
+
+  // ---- Parsing and answering.
+
+  // The timer of the request whose first byte is in this read, unless an older one is not answered.
+  void begin_request(Instant now) {
+    if (!request_.armed()) {
+      arm_request(now);
+    }
+    if (!workspace_->parser) {
+      workspace_->parser.emplace(context_.limits);
+    }
+  }
+
+  // Answers what is there and writes the answers, until there is neither, or the socket is full.
+  void work(Instant now) {
+    bool more = true;
+    for (int batches = 0; more && state_ == State::open; ++batches) {
+      if (batches == kTransfersPerTurn) {
+        return wait_writable(); // the rest after others had their turn
+      }
+      more = answer_batch();
+      if (!flush(now)) {
+        return;
+      }
+    }
+    settle(now);
+  }
+
+  // Fills the write window. Returns whether input may be left that it has no room for.
+  bool answer_batch() {
+    Workspace& work = *workspace_;
+    while (state_ == State::open && !work.output.has_filler() && window_open()) {
+      std::size_t used = 0;
+      const auto input = work.input.cdata();
+      const auto state =
+          work.parser->put({static_cast<const char*>(input.data()), input.size()}, used);
+      work.input.consume(used);
+      if (state == RequestParser::State::need_more) {
+        need_more();
+        return false;
+      }
+      if (state == RequestParser::State::bad) {
+        refuse(work.parser->error());
+        return false;
+      }
+      on_request(work.parser->request());
+    }
+    return true;
+  }
+
+  bool window_open() const noexcept {
+    const std::size_t queued = workspace_->output.size();
+    return queued == 0 || queued < context_.options.write_window_bytes;
+  }
+
+  void need_more() {
+    Workspace& work = *workspace_;
+    if (work.input.size() > context_.limits.max_header_bytes) {
+      return refuse(Status::request_header_fields_too_large); // a chunk extension or a trailer
+    }
+    if (work.parser->take_expect_continue() && work.input.size() == 0) {
+      work.output.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
+    }
+  }
+
+  void on_request(const Request& request) {
+    ++context_.counters.requests;
+    if (const auto timeout = context_.scenario.withhold(request)) {
+      state_ = State::withheld;
+      withheld_timeout_ = *timeout;
+      return;
+    }
+    const Answer reply = answer(request);
+    const bool last = !request.keep_alive || context_.draining;
+    respond(reply, last               ? Persistence::close
+                   : request.http_1_0 ? Persistence::keep_1_0
+                                      : Persistence::keep);
+    answered_ = true;
+    if (last) {
+      end_reason_ = request.keep_alive ? CloseReason::drain : CloseReason::client;
+      state_ = State::finishing;
+    }
+    workspace_->parser.emplace(context_.limits);
+  }
+
+  void respond(const Answer& reply, Persistence persistence) {
+    WriteQueue& output = workspace_->output;
+    context_.formatter.append(output.bytes(), reply.status, reply.content_length, persistence,
+                              reply.allow);
+    output.bytes().append(reply.body);
+    output.start_filler(reply.filler_bytes);
+    ++context_.counters.responses;
+  }
+
+  // The error is the last response: what follows a request that we did not understand is not one.
+  void refuse(Status status) {
+    respond({.status = status}, Persistence::close);
+    end_reason_ = CloseReason::error;
+    state_ = State::finishing;
+  }
+
+  // After all that can be done now has been done.
+  void settle(Instant now) {
+    if (state_ == State::finishing) {
+      return linger(now);
+    }
+    if (state_ == State::withheld) {
+      request_.rearm(context_.timers.timeout(withheld_timeout_), now);
+    } else if (!between_requests()) {
+      // The batch ends in half a request, which may have begun behind others just answered.
+      if (std::exchange(answered_, false)) {
+        arm_request(now);
+      }
+    } else {
+      answered_ = false;
+      request_.disarm();
+    }
+    rest();
+  }
+
+  bool between_requests() const noexcept {
+    return workspace_->input.size() == 0 &&
+           (!workspace_->parser || workspace_->parser->untouched());
+  }
+
+  // ---- Writing.
+
+  // Writes until the queue is empty (true) or no more goes now (false).
+  bool flush(Instant now) {
+    WriteQueue& output = workspace_->output;
+    for (int writes = 0; !output.empty(); ++writes) {
+      std::size_t size = 0;
+      const Transfer outcome =
+          writes == kTransfersPerTurn ? Transfer::would_block : write(output.front(), size);
+      if (outcome == Transfer::would_block) {
+        wait_writable();
+        return false;
+      }
+      if (outcome != Transfer::done) {
+        fail();
+        return false;
+      }
+      ++context_.counters.writes;
+      context_.counters.bytes_out += size;
+      output.consume(size);
+      touch_idle(now);
+    }
+    return true;
+  }
+
+  void write_turn() {
+    if (state_ == State::lingering) {
+      return;
+    }
+    const Instant now = context_.timers.now();
+    if (!flush(now)) {
+      return;
+    }
+    if (state_ == State::open) {
+      work(now);
+    } else {
+      settle(now);
+    }
+  }
+
+  // ---- Timeouts.
+
+  void touch_idle(Instant now) {
+    if (context_.options.idle_timeout.count() != 0) {
+      idle_.rearm(context_.idle_timeout, now);
+    }
+  }
+
+  void arm_request(Instant now) {
+    if (context_.options.request_timeout.count() != 0) {
+      request_.rearm(context_.request_timeout, now);
+    }
+  }
+
+  void on_idle() {
+    if (state_ == State::lingering) {
+      return turn([this] { close(); });
+    }
+    const Instant now = context_.timers.now();
+    // A request that came while the loop was busy is not silence.
+    if (waits_readable() && has_unread_input()) {
+      return touch_idle(now);
+    }
+    turn([&] { end(CloseReason::idle, now); });
+  }
+
+  void on_request_timeout() {
+    turn([this] {
+      const Instant now = context_.timers.now();
+      const bool may_answer = state_ == State::open && workspace_ != nullptr &&
+                              workspace_->output.empty() && workspace_->parser &&
+                              workspace_->parser->begun();
+      if (may_answer) {
+        respond({.status = Status::request_timeout}, Persistence::close);
+        finish(CloseReason::request, now);
+      } else {
+        end(CloseReason::request, now);
+      }
+    });
+  }
+
+  // ---- Ending.
+
+  // Sends what is owed, then ends.
+  void finish(CloseReason reason, Instant now) {
+    state_ = State::finishing;
+    end_reason_ = reason;
+    if (flush(now)) {
+      linger(now);
+    }
+  }
+
+  // Ends without sending what may still be owed.
+  void end(CloseReason reason, Instant now) {
+    end_reason_ = reason;
+    linger(now);
+  }
+
+  // FIN first; the socket stays until the peer has read what we sent, or time is up: closing it
+  // with unread input would send RST, which may destroy our last response on its way.
+  void linger(Instant now) {
+    request_.disarm();
+    release_workspace();
+    count_end(end_reason_);
+    if (!shut_down_send() || context_.options.linger_timeout.count() == 0) {
+      return close();
+    }
+    state_ = State::lingering;
+    idle_.rearm(context_.linger_timeout, now);
+    wait_readable();
+  }
+
+  void fail() {
+    count_end(CloseReason::client);
+    close();
+  }
+
+  // Once per connection.
+  void count_end(CloseReason reason) {
+    if (state_ != State::lingering) {
+      context_.counters.count_close(reason);
+    }
+  }
+
+  void close() {
+    state_ = State::closed;
+    idle_.disarm();
+    request_.disarm();
+    release_workspace();
+    close_socket();
+  }
+
+  // ---- The workspace.
+
+  void borrow_workspace() {
+    if (workspace_ != nullptr) {
+      return;
+    }
+    auto& pool = context_.free_workspaces;
+    if (pool.empty()) {
+      workspace_ = std::make_unique<Workspace>();
+      return;
+    }
+    workspace_ = std::move(pool.back());
+    pool.pop_back();
+  }
+
+  void release_workspace() {
+    if (workspace_ == nullptr) {
+      return;
+    }
+    workspace_->input.consume(workspace_->input.size());
+    workspace_->parser.reset();
+    workspace_->output.clear();
+    workspace_->output.shrink(kPooledOutput);
+    if (context_.free_workspaces.size() < kPooledWorkspaces) {
+      context_.free_workspaces.push_back(std::move(workspace_));
+    }
+    workspace_ = nullptr;
+  }
+
+  // Waits for what comes next, holding buffers only for what is half done.
+  void rest() {
+    if (state_ == State::withheld || between_requests()) {
+      release_workspace();
+    }
+    wait_readable();
+  }
+
+  Context& context_;
+  typename Timers::Timer idle_;
+  typename Timers::Timer request_;
+  std::unique_ptr<Workspace> workspace_;
+  std::chrono::milliseconds withheld_timeout_{};
+  State state_ = State::open;
+  CloseReason end_reason_ = CloseReason::client;
+  bool answered_ = false; // a request was, since the request timer was armed
+};
+
+} // namespace server

@@ -1,0 +1,52 @@
+// Accepts connections on one socket, and survives when there are no descriptors for them.
+#pragma once
+
+#include "server/channel.hpp"
+
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+
+namespace server {
+
+using OsTimer =
+    boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                      boost::asio::wait_traits<std::chrono::steady_clock>,
+                                      boost::asio::io_context::executor_type>;
+
+struct ListenerConfig {
+  boost::asio::ip::tcp::endpoint endpoint;
+  bool share_port = false; // SO_REUSEPORT
+  int backlog = 0;
+};
+
+class Listener {
+public:
+  // Binds and listens; throws boost::system::system_error when that fails. Accepted sockets inherit
+  // TCP_NODELAY: batching is the write queue's.
+  Listener(boost::asio::io_context& io, const ListenerConfig& config,
+           std::function<void(Socket)> on_accept);
+
+  boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+
+  // Accepts no more; on_accept is not called again.
+  void stop();
+
+  std::uint64_t errors() const noexcept { return errors_; }
+
+private:
+  void accept();
+  void pause(Error error);
+
+  boost::asio::io_context& io_;
+  boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, boost::asio::io_context::executor_type>
+      acceptor_;
+  OsTimer pause_;
+  std::function<void(Socket)> on_accept_;
+  std::uint64_t errors_ = 0;
+};
+
+} // namespace server

@@ -1,0 +1,63 @@
+// The command line: every flag, its range and its default.
+#pragma once
+
+#include "timers/timer_service.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+
+namespace server {
+
+enum class Scenario { respond, increasing_timeout, mixed };
+
+struct Options {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 4242; // 0: any free one
+  bool reuse_port = false;
+  std::size_t threads = 1;
+  int backlog = 4096;
+
+  std::string timer_backend;
+  timers::Rearm rearm = timers::Rearm::lazy;
+  std::chrono::nanoseconds tick = std::chrono::milliseconds(1);
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(120);   // 0: off
+  std::chrono::nanoseconds request_timeout = std::chrono::seconds(30); // 0: off
+  std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);   // 0: close at once
+  std::chrono::nanoseconds drain_timeout = std::chrono::seconds(10);
+
+  Scenario scenario = Scenario::respond;
+  std::uint64_t mixed_period = 10;
+
+  std::size_t write_window_bytes = 8192; // 0: a write per response
+  std::size_t max_connections = 0;       // 0: as many as descriptors allow
+  std::size_t max_header_bytes = 8192;
+  std::size_t max_headers = 100;
+  std::uint64_t max_body_bytes = 1024 * 1024;
+
+  std::string admin_address = "127.0.0.1";
+  std::optional<std::uint16_t> admin_port; // none: no admin listener; 0: any free port
+  std::string log_level = "info";
+};
+
+// What a name in --timer-backend stands for.
+struct BackendName {
+  std::string name;
+  std::string scheme;
+  std::string summary;
+};
+
+enum ExitCode : int { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
+
+// The options, or the exit code with which to end at once: after --help and the like, or after a
+// bad value, which has then been named in one line on stderr.
+std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
+                                              std::span<const BackendName> backends);
+
+std::string to_string(Scenario scenario);
+
+} // namespace server

@@ -1,0 +1,221 @@
+"""The process: flags, exit codes, ready line, admin listener, limits, signals."""
+
+import resource
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+import testing
+from testing import PATIENCE_S, Server, exchange, read_to_end, run, split_responses
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class Flags(unittest.TestCase):
+    def assert_usage_error(self, *flags: str) -> str:
+        ended = run(*flags)
+        self.assertEqual((ended.returncode, ended.stdout), (2, ""))
+        self.assertEqual(ended.stderr.count("\n"), 1, ended.stderr)
+        return ended.stderr
+
+    def test_an_unknown_backend_is_told_the_names(self):
+        line = self.assert_usage_error("--timer-backend", "sundial")
+        for name in [*testing.backends(), "none"]:
+            self.assertIn(name, line)
+
+    def test_bad_values(self):
+        for flag, *values in (
+            ("--idle-timeout", "abc", "5", "-1s", "1.5s", "10 s", "999999999999h", ""),
+            ("--tick", "0", "0ms"),
+            ("--port", "99999", "-1", "http", "1.5"),
+            ("--threads", "0"),
+            ("--address", "localhost", "1.2.3"),
+            ("--rearm", "sometimes"),
+            ("--scenario", "tragedy"),
+            ("--mixed-period", "0"),
+            ("--write-window-bytes", "-1", "1XB"),
+            ("--max-headers", "0"),
+            ("--log-level", "loud"),
+        ):
+            for value in values:
+                with self.subTest(flag=flag, value=value):
+                    self.assertIn(flag, self.assert_usage_error(f"{flag}={value}"))
+
+    def test_unknown_flags(self):
+        self.assert_usage_error("--frobnicate")
+
+    def test_scenarios_that_none_cannot_serve(self):
+        self.assert_usage_error("--timer-backend=none", "--scenario=mixed")
+
+    def test_the_list_of_backends(self):
+        ended = run("--list-timer-backends")
+        rows = [line.split("\t") for line in ended.stdout.splitlines()]
+        self.assertEqual(ended.returncode, 0)
+        self.assertTrue(all(len(row) == 3 and all(row) for row in rows), rows)
+        self.assertLessEqual({"ordered-list", "unordered-list", "binary-heap", "hierarchical-wheel",
+                              "asio", "none"}, {row[0] for row in rows})
+
+    def test_help_and_version(self):
+        self.assertIn("--idle-timeout", run("--help").stdout)
+        self.assertRegex(run("--version").stdout, r"^idlewheel-server \d+\.\d+\.\d+\n$")
+
+
+class Start(unittest.TestCase):
+    def test_the_ready_line(self):
+        with Server("--timer-backend=binary-heap", "--rearm=eager", "--threads=2") as server:
+            self.assertEqual(server.ready["host"], "127.0.0.1")
+            self.assertEqual(server.ready["backend"], "binary-heap")
+            self.assertEqual(server.ready["rearm"], "eager")
+            self.assertEqual(server.ready["threads"], "2")
+
+    def test_a_port_in_use_is_a_failure(self):
+        for threads in ("1", "2"):
+            with Server() as server:
+                ended = run("--port", str(server.port), "--threads", threads)
+                self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+                self.assertEqual(ended.stderr.count("\n"), 1, ended.stderr)
+                self.assertIn("in use", ended.stderr)
+
+    def test_reuse_port_shares_it(self):
+        with Server("--reuse-port") as first:
+            second = subprocess.Popen(
+                [testing.BINARY, "--port", str(first.port), "--reuse-port"],
+                stdout=subprocess.PIPE, text=True)
+            try:
+                self.assertIn(str(first.port), second.stdout.readline())
+            finally:
+                second.send_signal(signal.SIGTERM)
+                self.assertEqual(second.wait(PATIENCE_S), 0)
+                second.stdout.close()
+
+    def test_ipv6(self):
+        with Server("--address=::1") as server:
+            self.assertEqual(server.ready["host"], "[::1]")
+            with socket.create_connection(("::1", server.port), timeout=PATIENCE_S) as client:
+                client.sendall(GET)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+
+
+class Admin(unittest.TestCase):
+    def test_paths(self):
+        with Server() as server:
+            self.assertEqual(server.admin("/healthz"), (200, "ok\n"))
+            self.assertEqual(server.admin("/readyz"), (200, "ready\n"))
+            self.assertEqual(server.admin("/nothing")[0], 404)
+
+    def test_stats_count(self):
+        with Server("--threads=2", "--rearm=eager") as server:
+            for _ in range(5):
+                exchange(server, GET * 2)
+            stats = server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+            self.assertEqual((stats["requests"], stats["responses"]), (10, 10))
+            self.assertEqual(stats["connections"]["accepted"], 5)
+            self.assertEqual(stats["connections"]["closed"]["client"], 5)
+            self.assertGreater(stats["bytes_out"], 0)
+            timers = stats["timers"]
+            self.assertEqual(timers["armed"], timers["disarmed"] + timers["expired"])
+            self.assertEqual(timers["moved"], timers["armed"] + timers["rearmed"])
+            self.assertGreater(stats["cpu_ns"], 0)
+            self.assertGreater(stats["mono_ns"], 0)
+
+    def test_lazy_moves_less_than_eager(self):
+        moved = {}
+        for rearm in ("lazy", "eager"):
+            with Server("--rearm", rearm) as server:
+                with server.connect() as client:
+                    for _ in range(50):
+                        client.sendall(GET)
+                        client.recv(65536)
+                    moved[rearm] = server.stats()["timers"]["moved"]
+        self.assertLessEqual(moved["lazy"], 3)  # idle, request, and linger at most
+        self.assertGreaterEqual(moved["eager"], 150)
+
+    def test_metrics_are_prometheus_text(self):
+        with Server() as server:
+            exchange(server, GET)
+            status, text = server.admin("/metrics")
+            self.assertEqual(status, 200)
+            self.assertRegex(text, r"(?m)^idlewheel_requests_total\{.*\} 1$")
+            self.assertRegex(text, r'(?m)^idlewheel_timer_operations_total\{.*operation="armed".*\} ')
+
+    def test_there_is_none_by_default(self):
+        process = subprocess.Popen([testing.BINARY, "--port=0"], stdout=subprocess.PIPE, text=True)
+        try:
+            self.assertNotIn("admin=", process.stdout.readline())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(PATIENCE_S), 0)
+            process.stdout.close()
+
+
+class Limits(unittest.TestCase):
+    def test_one_connection_too_many_is_answered_503(self):
+        with Server("--max-connections=2") as server:
+            with server.connect() as one, server.connect() as two:
+                for client in (one, two):
+                    client.sendall(GET)
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                with server.connect() as third:
+                    (response,) = split_responses(read_to_end(third))
+                    self.assertEqual(response.status, 503)
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+            self.assertEqual(server.stats()["connections"]["closed"]["limit"], 1)
+            self.assertEqual(len(split_responses(exchange(server, GET))), 1)
+
+    def test_out_of_descriptors_it_serves_on_and_recovers(self):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with Server() as server:
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, hard))
+            clients = [server.connect() for _ in range(60)]
+            server_alive = clients[0]
+            server_alive.sendall(GET)
+            self.assertTrue(server_alive.recv(65536).startswith(b"HTTP/1.1 200"))
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+            clients[-1].sendall(GET)
+            self.assertTrue(clients[-1].recv(65536).startswith(b"HTTP/1.1 200"))
+            for client in clients:
+                client.close()
+
+
+class Drain(unittest.TestCase):
+    def test_every_state_ends_and_the_exit_code_is_0(self):
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            with Server("--threads=2") as server:
+                with server.connect() as idle, server.connect() as late:
+                    late.sendall(GET[:10])
+                    idle.sendall(GET)
+                    idle.recv(65536)
+                    server.process.send_signal(sent)
+                    self.assertEqual(read_to_end(idle), b"")
+                    late.sendall(GET[10:])
+                    (response,) = split_responses(read_to_end(late))
+                    self.assertEqual(response.fields["connection"], "close")
+                self.assertEqual(server.process.wait(PATIENCE_S), 0)
+
+    def test_stragglers_are_cut_at_the_drain_timeout(self):
+        with Server("--drain-timeout=200ms") as server, server.connect() as client:
+            client.sendall(GET[:10])
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+            began = time.monotonic()
+            self.assertEqual(server.stop(), 0)
+            self.assertGreater(time.monotonic() - began, 0.15)
+
+    def test_a_second_signal_does_not_wait(self):
+        with Server("--drain-timeout=1h") as server, server.connect() as client:
+            client.sendall(GET[:10])
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            while server.admin("/readyz")[0] != 503:
+                time.sleep(0.01)
+            self.assertEqual(server.stop(), 0)
+
+    def test_sighup_does_not_end_it(self):
+        with Server() as server:
+            server.process.send_signal(signal.SIGHUP)
+            self.assertEqual(len(split_responses(exchange(server, GET))), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,72 @@
+#include "server/response.hpp"
+
+#include <array>
+#include <charconv>
+
+namespace server {
+namespace {
+
+template <class Integer> void append_number(std::string& out, Integer number) {
+  std::array<char, 20> digits{};
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+  out.append(digits.data(), end);
+}
+
+void append_status_line(std::string& out, Status status) {
+  const auto reason = boost::beast::http::obsolete_reason(status);
+  out += "HTTP/1.1 ";
+  append_number(out, static_cast<unsigned>(status));
+  out += ' ';
+  out.append(reason.data(), reason.size());
+  out += "\r\n";
+}
+
+// IMF-fixdate (RFC 9110, 5.6.7), whatever the locale.
+std::string format_date(std::time_t now) {
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  constexpr std::array kDays{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::array kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  std::array<char, 32> rest{};
+  const std::size_t size = std::strftime(rest.data(), rest.size(), "%Y %H:%M:%S GMT", &utc);
+  std::string day = std::to_string(utc.tm_mday);
+  day.insert(0, 2 - day.size(), '0');
+  return std::string("Date: ") + kDays[static_cast<std::size_t>(utc.tm_wday)] + ", " + day + ' ' +
+         kMonths[static_cast<std::size_t>(utc.tm_mon)] + ' ' + std::string(rest.data(), size) +
+         "\r\n";
+}
+
+} // namespace
+
+void ResponseFormatter::refresh(std::time_t now) {
+  formatted_at_ = now;
+  date_ = format_date(now);
+  empty_ok_ = "HTTP/1.1 200 OK\r\n" + date_ + "Content-Length: 0\r\n\r\n";
+}
+
+void ResponseFormatter::append(std::string& out, Status status, std::uint64_t content_length,
+                               Persistence persistence, std::string_view allow) {
+  if (const std::time_t now = std::time(nullptr); now != formatted_at_) {
+    refresh(now);
+  }
+  if (status == Status::ok && content_length == 0 && persistence == Persistence::keep &&
+      allow.empty()) {
+    out += empty_ok_;
+    return;
+  }
+  append_status_line(out, status);
+  out += date_;
+  if (!allow.empty()) {
+    out.append("Allow: ").append(allow).append("\r\n");
+  }
+  if (persistence != Persistence::keep) {
+    out +=
+        persistence == Persistence::close ? "Connection: close\r\n" : "Connection: keep-alive\r\n";
+  }
+  out += "Content-Length: ";
+  append_number(out, content_length);
+  out += "\r\n\r\n";
+}
+
+} // namespace server

@@ -1,0 +1,153 @@
+#include "server/stats.hpp"
+
+#include <nlohmann/json.hpp>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <time.h>
+
+#include <chrono>
+#include <vector>
+
+namespace server {
+namespace {
+
+std::uint64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+double microseconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double, std::micro>(duration).count();
+}
+
+class Families {
+public:
+  explicit Families(std::vector<prometheus::ClientMetric::Label> labels)
+      : labels_(std::move(labels)) {}
+
+  void counter(const std::string& name, const std::string& help, std::uint64_t value) {
+    add(name, help, prometheus::MetricType::Counter, value);
+  }
+
+  void gauge(const std::string& name, const std::string& help, std::uint64_t value) {
+    add(name, help, prometheus::MetricType::Gauge, value);
+  }
+
+  // One series per value of `label`.
+  void counters(const std::string& name, const std::string& help, const std::string& label,
+                const std::vector<std::pair<std::string, std::uint64_t>>& values) {
+    prometheus::MetricFamily family{name, help, prometheus::MetricType::Counter, {}};
+    for (const auto& [key, value] : values) {
+      auto metric = labelled();
+      metric.label.push_back({label, key});
+      metric.counter.value = static_cast<double>(value);
+      family.metric.push_back(metric);
+    }
+    all_.push_back(std::move(family));
+  }
+
+  void summary(const std::string& name, const std::string& help,
+               const timers::Histogram& histogram) {
+    auto metric = labelled();
+    for (const double quantile : {0.5, 0.99, 1.0}) {
+      metric.summary.quantile.push_back(
+          {quantile, microseconds(histogram.quantile(quantile)) * 1e-6});
+    }
+    metric.summary.sample_count = histogram.count();
+    metric.summary.sample_sum = microseconds(histogram.sum()) * 1e-6;
+    all_.push_back({name, help, prometheus::MetricType::Summary, {metric}});
+  }
+
+  std::string text() const { return prometheus::TextSerializer().Serialize(all_); }
+
+private:
+  prometheus::ClientMetric labelled() const {
+    prometheus::ClientMetric metric;
+    metric.label = labels_;
+    return metric;
+  }
+
+  void add(const std::string& name, const std::string& help, prometheus::MetricType type,
+           std::uint64_t value) {
+    auto metric = labelled();
+    metric.counter.value = static_cast<double>(value);
+    metric.gauge.value = static_cast<double>(value);
+    all_.push_back({name, help, type, {metric}});
+  }
+
+  std::vector<prometheus::ClientMetric::Label> labels_;
+  std::vector<prometheus::MetricFamily> all_;
+};
+
+} // namespace
+
+std::string stats_json(const std::string& backend, const std::string& rearm,
+                       const Snapshot& snapshot) {
+  const Counters& server = snapshot.server;
+  const timers::TimerCounters& timers = snapshot.timers;
+  nlohmann::ordered_json closed;
+  for (std::size_t i = 0; i < kCloseReasonNames.size(); ++i) {
+    closed[std::string(kCloseReasonNames[i])] = server.closed[i];
+  }
+  const nlohmann::ordered_json stats{
+      {"backend", backend},
+      {"rearm", rearm},
+      {"requests", server.requests},
+      {"responses", server.responses},
+      {"writes", server.writes},
+      {"bytes_out", server.bytes_out},
+      {"connections", {{"open", server.open}, {"accepted", server.accepted}, {"closed", closed}}},
+      {"timers",
+       {{"armed", timers.armed},
+        {"rearmed", timers.rearmed},
+        {"moved", timers.moved},
+        {"disarmed", timers.disarmed},
+        {"expired", timers.expired},
+        {"live", timers.live()},
+        {"late_us",
+         {{"p50", microseconds(timers.late.quantile(0.5))},
+          {"p99", microseconds(timers.late.quantile(0.99))},
+          {"max", microseconds(timers.late.max())}}}}},
+      {"cpu_ns", clock_ns(CLOCK_PROCESS_CPUTIME_ID)},
+      {"mono_ns", clock_ns(CLOCK_MONOTONIC)}};
+  return stats.dump() + "\n";
+}
+
+std::string metrics_text(const std::string& backend, const std::string& rearm,
+                         const Snapshot& snapshot) {
+  const Counters& server = snapshot.server;
+  const timers::TimerCounters& timers = snapshot.timers;
+  Families families({{"backend", backend}, {"rearm", rearm}});
+  families.counter("idlewheel_requests_total", "Complete requests received.", server.requests);
+  families.counter("idlewheel_responses_total", "Responses queued for writing.", server.responses);
+  families.counter("idlewheel_writes_total", "System calls that wrote response bytes.",
+                   server.writes);
+  families.counter("idlewheel_sent_bytes_total", "Bytes written to clients.", server.bytes_out);
+  families.gauge("idlewheel_connections", "Connections open now.", server.open);
+  families.counter("idlewheel_connections_accepted_total", "Connections accepted.",
+                   server.accepted);
+  families.counter("idlewheel_accept_errors_total", "Failed attempts to accept a connection.",
+                   server.accept_errors);
+  std::vector<std::pair<std::string, std::uint64_t>> closed;
+  for (std::size_t i = 0; i < kCloseReasonNames.size(); ++i) {
+    closed.emplace_back(kCloseReasonNames[i], server.closed[i]);
+  }
+  families.counters("idlewheel_connections_closed_total", "Connections ended, by reason.", "reason",
+                    closed);
+  families.gauge("idlewheel_timers", "Timers armed now.", timers.live());
+  families.counters("idlewheel_timer_operations_total",
+                    "Timer operations; moved counts those the structure saw.", "operation",
+                    {{"armed", timers.armed},
+                     {"rearmed", timers.rearmed},
+                     {"moved", timers.moved},
+                     {"disarmed", timers.disarmed},
+                     {"expired", timers.expired}});
+  families.summary("idlewheel_timer_lateness_seconds",
+                   "From a timer's deadline to the run of its action.", timers.late);
+  return families.text();
+}
+
+} // namespace server

@@ -1,0 +1,158 @@
+"""What the wire tests share: a real server process, and raw sockets to it."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+BINARY = os.environ["IDLEWHEEL_SERVER"]
+READY = re.compile(
+    r"listening on http://(?P<host>\S+):(?P<port>\d+) backend=(?P<backend>\S+) rearm=(?P<rearm>\S+)"
+    r" threads=(?P<threads>\d+)(?: admin=http://\S+:(?P<admin>\d+))?$"
+)
+# No answer at all within this many seconds is a hang, on however slow a machine.
+PATIENCE_S = 20
+
+
+def backends() -> list[str]:
+    """Every backend but `none`, which has no timeouts to test."""
+    listing = subprocess.run(
+        [BINARY, "--list-timer-backends"], capture_output=True, text=True, check=True
+    )
+    names = [line.split("\t")[0] for line in listing.stdout.splitlines()]
+    return [name for name in names if name != "none"]
+
+
+class Server:
+    """A server process on free ports, as a context manager that leaves nothing running."""
+
+    def __init__(self, *flags: str, exit_code: int = 0):
+        self.exit_code = exit_code
+        self.process = subprocess.Popen(
+            [BINARY, "--port", "0", "--admin-port", "0", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline().rstrip("\n")
+        self.ready = READY.match(line)
+        if not self.ready:
+            self.process.kill()
+            raise AssertionError(f"no ready line: {line!r} {self.process.communicate()[1]}")
+        self.port = int(self.ready["port"])
+        self.admin_port = int(self.ready["admin"])
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, failed, *_):
+        try:
+            code = self.stop()
+        finally:
+            self.process.stdout.close()
+            self.process.stderr.close()
+        if failed is None and code != self.exit_code:
+            raise AssertionError(f"exit code {code}: {self.errors}")
+
+    def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the server and gives its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(sent)
+        try:
+            _, self.errors = self.process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise AssertionError("the server did not stop") from None
+        return self.process.returncode
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+
+    def admin(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def stats(self) -> dict:
+        status, body = self.admin("/stats")
+        assert status == 200, body
+        return json.loads(body)
+
+    def wait_for_stats(self, condition) -> dict:
+        """Polls /stats until the condition holds; counters change a moment after the wire does."""
+        limit = time.monotonic() + PATIENCE_S
+        while not condition(stats := self.stats()):
+            if time.monotonic() > limit:
+                raise AssertionError(f"the counters never got there: {stats}")
+            time.sleep(0.01)
+        return stats
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    """All bytes until FIN; a reset raises."""
+    data = b""
+    while piece := client.recv(65536):
+        data += piece
+    return data
+
+
+def exchange(server: Server, request: bytes) -> bytes:
+    """Sends bytes and FIN on a connection of its own; gives all that comes back."""
+    with server.connect() as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        return read_to_end(client)
+
+
+class Response:
+    def __init__(self, status: int, fields: dict[str, str], body: bytes):
+        self.status = status
+        self.fields = fields
+        self.body = body
+
+
+def split_responses(data: bytes, heads: int = 0) -> list[Response]:
+    """Cuts a byte stream into responses; the first `heads` of them answer HEAD and have no body."""
+    responses = []
+    while data:
+        header, _, data = data.partition(b"\r\n\r\n")
+        status_line, *lines = header.decode().split("\r\n")
+        fields = dict(line.split(": ", 1) for line in lines)
+        fields = {name.lower(): value for name, value in fields.items()}
+        size = int(fields.get("content-length", 0)) if len(responses) >= heads else 0
+        responses.append(Response(int(status_line.split(" ")[1]), fields, data[:size]))
+        assert len(responses[-1].body) == size, "a body was cut short"
+        data = data[size:]
+    return responses
+
+
+def run(*flags: str) -> subprocess.CompletedProcess:
+    """A server that is expected to end by itself."""
+    return subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+class WireTest(unittest.TestCase):
+    """One server for all tests of a class."""
+
+    FLAGS: tuple[str, ...] = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(*cls.FLAGS)
+        cls.addClassCleanup(cls.server.__exit__, None)
+
+    def responses(self, request: bytes, heads: int = 0) -> list[Response]:
+        return split_responses(exchange(self.server, request), heads)
+
+    def statuses(self, request: bytes) -> list[int]:
+        return [response.status for response in self.responses(request)]

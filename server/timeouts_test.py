@@ -1,0 +1,142 @@
+"""The two timeouts of a connection, on every backend, lazy and eager."""
+
+import socket
+import time
+import unittest
+
+import testing
+from testing import Server, WireTest, read_to_end, split_responses
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+IDLE_S = 0.3
+REQUEST_S = 0.25
+# A timer is never early; how late a noisy machine lets us see it is no property of ours.
+LATE_S = 5
+FLAGS = (f"--idle-timeout={round(IDLE_S * 1000)}ms", f"--request-timeout={round(REQUEST_S * 1000)}ms")
+
+
+class EveryBackend(unittest.TestCase):
+    def for_each_server(self, *flags):
+        for backend in testing.backends():
+            for rearm in ("lazy", "eager"):
+                with self.subTest(backend=backend, rearm=rearm):
+                    with Server("--timer-backend", backend, "--rearm", rearm, *flags) as server:
+                        yield server
+
+    def assert_closed_after(self, client, began, timeout_s) -> bytes:
+        """FIN, not a reset, and not before the timeout."""
+        data = read_to_end(client)
+        elapsed = time.monotonic() - began
+        self.assertGreaterEqual(elapsed, timeout_s)
+        self.assertLess(elapsed, timeout_s + LATE_S)
+        return data
+
+    def test_serves_and_closes_idle_connections_with_zero_bytes(self):
+        for server in self.for_each_server(*FLAGS):
+            with server.connect() as silent, server.connect() as client:
+                began = time.monotonic()
+                client.sendall(GET)
+                first = client.recv(65536)
+                self.assertTrue(first.startswith(b"HTTP/1.1 200 OK\r\n"), first)
+                # Counted from the last byte, which the server sent just before we saw it.
+                self.assertEqual(self.assert_closed_after(client, began, IDLE_S), b"")
+                self.assertEqual(self.assert_closed_after(silent, began, 0), b"")
+            stats = server.wait_for_stats(lambda s: s["connections"]["closed"]["idle"] == 2)
+            self.assertEqual(stats["timers"]["live"], 0)
+
+    def test_activity_puts_off_the_idle_timeout(self):
+        for server in self.for_each_server(*FLAGS):
+            with server.connect() as client:
+                for _ in range(4):
+                    time.sleep(IDLE_S / 2)
+                    began = time.monotonic()
+                    client.sendall(GET)
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                self.assertEqual(self.assert_closed_after(client, began, IDLE_S), b"")
+
+    def test_dripping_bytes_do_not_put_off_the_request_timeout(self):
+        for server in self.for_each_server(*FLAGS):
+            with server.connect() as client:
+                began = time.monotonic()
+                for byte in b"GET / HTT":
+                    client.sendall(bytes([byte]))
+                    time.sleep(REQUEST_S / 20)
+                data = self.assert_closed_after(client, began, REQUEST_S)
+            self.assertEqual([r.status for r in split_responses(data)], [408])
+            server.wait_for_stats(lambda s: s["connections"]["closed"]["request"] == 1)
+
+    def test_increasing_timeout_closes_without_an_answer(self):
+        for server in self.for_each_server("--scenario", "increasing-timeout"):
+            for k in range(1, 4):
+                with server.connect() as client:
+                    began = time.monotonic()
+                    client.sendall(GET)
+                    self.assertEqual(self.assert_closed_after(client, began, k / 1000), b"")
+            server.wait_for_stats(lambda s: s["connections"]["closed"]["request"] == 3)
+
+    def test_mixed_answers_all_but_one_in_the_period(self):
+        for server in self.for_each_server("--scenario", "mixed", "--mixed-period", "3"):
+            with server.connect() as client:
+                client.sendall(GET * 2)
+                while client.recv(65536).count(b"HTTP/1.1 200") + 1 < 2:
+                    pass
+                client.sendall(GET)
+                self.assertNotIn(b"408", read_to_end(client))
+
+
+class RequestTimeout(WireTest):
+    FLAGS = FLAGS
+
+    def test_a_body_that_stalls_is_answered_408(self):
+        with self.server.connect() as client:
+            client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab")
+            self.assertEqual([r.status for r in split_responses(read_to_end(client))], [408])
+
+    def test_blank_lines_alone_are_not_answered(self):
+        with self.server.connect() as client:
+            began = time.monotonic()
+            client.sendall(b"\r\n")
+            self.assertEqual(read_to_end(client), b"")
+            self.assertGreaterEqual(time.monotonic() - began, REQUEST_S)
+
+    def test_half_a_request_behind_whole_ones_has_its_own_time(self):
+        with self.server.connect() as client:
+            client.sendall(GET + GET[:5])
+            began = time.monotonic()
+            responses = split_responses(read_to_end(client))
+            self.assertEqual([r.status for r in responses], [200, 408])
+            self.assertGreaterEqual(time.monotonic() - began, REQUEST_S - 0.05)
+
+    def test_a_client_that_does_not_read_is_closed(self):
+        with self.server.connect() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: h\r\n\r\n")
+            before = self.server.stats()["connections"]["closed"]["request"]
+            self.server.wait_for_stats(lambda s: s["connections"]["closed"]["request"] > before)
+
+
+class TimeoutsOff(WireTest):
+    FLAGS = ("--idle-timeout=0", "--request-timeout=0")
+
+    def test_nothing_is_armed(self):
+        with self.server.connect() as client:
+            client.sendall(GET + GET[:5])
+            client.recv(65536)
+            timers = self.server.stats()["timers"]
+            self.assertEqual((timers["armed"], timers["live"]), (0, 0))
+
+
+class None_(WireTest):
+    FLAGS = ("--timer-backend=none", "--idle-timeout=50ms")
+
+    def test_serves_without_timeouts_and_says_so(self):
+        with self.server.connect() as client:
+            time.sleep(0.2)
+            client.sendall(GET)
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+        self.server.stop()
+        self.assertIn("NO TIMEOUTS", self.server.errors)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,122 @@
+// Worker, for one kind of timers. Included only where workers are made (backends.cpp).
+#pragma once
+
+#include "server/connection.hpp"
+#include "server/listener.hpp"
+#include "server/worker.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <utility>
+
+namespace server {
+
+template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
+public:
+  WorkerOf(const Options& options, std::uint16_t port, bool share_port)
+      : timers_(io_.get_executor(), {.service = {.tick = options.tick, .rearm = options.rearm}}),
+        context_{.options = options,
+                 .limits = {.max_header_bytes = options.max_header_bytes,
+                            .max_headers = options.max_headers,
+                            .max_body_bytes = options.max_body_bytes},
+                 .timers = timers_,
+                 .idle_timeout = timers_.timeout(options.idle_timeout),
+                 .request_timeout = timers_.timeout(options.request_timeout),
+                 .linger_timeout = timers_.timeout(options.linger_timeout),
+                 .scenario = {options.scenario, options.mixed_period},
+                 .formatter = {},
+                 .counters = {},
+                 .free_workspaces = {},
+                 .on_last_connection = [this] { finish(); }},
+        listener_(io_,
+                  {.endpoint = {boost::asio::ip::make_address(options.address), port},
+                   .share_port = share_port,
+                   .backlog = options.backlog},
+                  [this](Socket socket) { admit(std::move(socket)); }),
+        drain_limit_(io_) {}
+
+  boost::asio::ip::tcp::endpoint endpoint() const override { return listener_.endpoint(); }
+
+  void run() override { io_.run(); }
+
+  void drain() override {
+    boost::asio::post(io_, [this] { start_draining(); });
+  }
+
+  void cut() override {
+    boost::asio::post(io_, [this] { end_all(); });
+  }
+
+  void snapshot(std::function<void(Snapshot)> done) override {
+    boost::asio::post(io_, [this, done = std::move(done)] {
+      Snapshot all{.server = context_.counters, .timers = timers_.counters()};
+      all.server.accept_errors = listener_.errors();
+      done(all);
+    });
+  }
+
+private:
+  using Connections =
+      boost::intrusive::list<Connection<Timers>, boost::intrusive::constant_time_size<false>>;
+
+  void admit(Socket socket) {
+    const std::size_t max = context_.options.max_connections;
+    auto& connection = Connection<Timers>::start(context_, std::move(socket));
+    connections_.push_back(connection);
+    if (max != 0 && context_.counters.open > max) {
+      connection.turn_away();
+    }
+  }
+
+  void start_draining() {
+    if (std::exchange(context_.draining, true)) {
+      return;
+    }
+    listener_.stop();
+    for_each_connection([](Connection<Timers>& connection) { connection.drain(); });
+    if (connections_.empty()) {
+      return finish();
+    }
+    drain_limit_.expires_after(context_.options.drain_timeout);
+    drain_limit_.async_wait([this](Error cancelled) {
+      if (!cancelled) {
+        end_all();
+      }
+    });
+  }
+
+  void end_all() {
+    context_.draining = true;
+    listener_.stop();
+    for_each_connection([](Connection<Timers>& connection) { connection.cut(); });
+    finish();
+  }
+
+  // Nothing is left that keeps io_ running, but for sockets whose last handler is on its way.
+  void finish() {
+    drain_limit_.cancel();
+    timers_.stop();
+  }
+
+  // `visit` may delete the connection it is given.
+  template <class Visit> void for_each_connection(Visit visit) {
+    for (auto at = connections_.begin(); at != connections_.end();) {
+      visit(*at++);
+    }
+  }
+
+  boost::asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};
+  Timers timers_;
+  WorkerContext<Timers> context_;
+  Listener listener_;
+  OsTimer drain_limit_;
+  Connections connections_;
+};
+
+template <class Timers>
+std::unique_ptr<Worker> make_worker(const Options& options, std::uint16_t port, bool share_port) {
+  return std::make_unique<WorkerOf<Timers>>(options, port, share_port);
+}
+
+} // namespace server

@@ -1,0 +1,39 @@
+#include "server/write_queue.hpp"
+
+#include <algorithm>
+
+namespace server {
+namespace {
+
+constexpr std::size_t kFillerSize = 64 * 1024;
+
+const std::string& filler() {
+  static const std::string bytes(kFillerSize, 'x');
+  return bytes;
+}
+
+} // namespace
+
+std::array<boost::asio::const_buffer, 2> WriteQueue::front() const noexcept {
+  const auto next = static_cast<std::size_t>(std::min<std::uint64_t>(filler_, kFillerSize));
+  return {boost::asio::const_buffer(bytes_.data() + sent_, size()),
+          boost::asio::const_buffer(filler().data(), next)};
+}
+
+void WriteQueue::consume(std::size_t written) noexcept {
+  const std::size_t of_bytes = std::min(written, size());
+  sent_ += of_bytes;
+  filler_ -= written - of_bytes;
+  if (sent_ == bytes_.size()) {
+    bytes_.clear();
+    sent_ = 0;
+  }
+}
+
+void WriteQueue::shrink(std::size_t keep) {
+  if (bytes_.capacity() > keep) {
+    bytes_ = std::string();
+  }
+}
+
+} // namespace server

@@ -1,0 +1,124 @@
+// Line 18 of the timer contract: what does not allocate. operator new is counted in this program.
+#include "timers/testing.hpp"
+
+#include <cstdlib>
+#include <new>
+
+namespace {
+std::size_t allocations = 0;
+
+void* counted(std::size_t bytes) {
+  ++allocations;
+  void* memory = std::malloc(bytes);
+  if (memory == nullptr) {
+    throw std::bad_alloc();
+  }
+  return memory;
+}
+} // namespace
+
+void* operator new(std::size_t bytes) { return counted(bytes); }
+void* operator new[](std::size_t bytes) { return counted(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
+
+namespace timers::test {
+namespace {
+
+constexpr std::size_t kTimers = 500;
+
+template <class Backend> class BackendAllocation : public ::testing::Test {
+protected:
+  const BackendKind kind = backend_kind<Backend>();
+};
+TYPED_TEST_SUITE(BackendAllocation, BackendTypes, BackendNames);
+
+template <class V> class ServiceAllocation : public ::testing::Test {
+protected:
+  const ServiceKind kind = service_kind<V>();
+};
+TYPED_TEST_SUITE(ServiceAllocation, VariantTypes, VariantNames);
+
+// Counts what `work` allocates.
+std::size_t allocated_by(const std::function<void()>& work) {
+  const std::size_t before = allocations;
+  work();
+  return allocations - before;
+}
+
+TEST(AllocationCount, SeesAnAllocation) {
+  EXPECT_EQ(allocated_by([] { delete new int(7); }), 1U);
+}
+
+TIMERS_TYPED_TEST(BackendAllocation, BackendKind, NoneInDisarmAdvancePopOrRearm) {
+  const auto backend = kind.make(kTimers);
+  const auto arm_all = [&](Tick base) {
+    for (std::size_t timer = 0; timer < kTimers; ++timer) {
+      backend->arm(timer, base + timer * 17);
+    }
+  };
+  arm_all(1000);
+  EXPECT_EQ(allocated_by([&] {
+              for (std::size_t timer = 0; timer < kTimers; ++timer) {
+                backend->rearm(timer, 1000 + timer * 17);
+              }
+              for (std::size_t timer = 0; timer < kTimers; timer += 2) {
+                backend->disarm(timer);
+              }
+              for (Tick now = 0; now < 20'000; now += 50) {
+                backend->advance(now);
+                while (backend->pop_expired().has_value()) {
+                }
+              }
+            }),
+            0U);
+}
+
+// Once as many as that were armed at a time, arming them again asks for no more.
+TIMERS_TYPED_TEST(BackendAllocation, BackendKind, MemoryIsWhereItWasAfterManyLives) {
+  const auto backend = kind.make(kTimers);
+  const auto life = [&] {
+    for (std::size_t timer = 0; timer < kTimers; ++timer) {
+      backend->arm(timer, 1000 + timer * 17);
+    }
+    for (std::size_t timer = 0; timer < kTimers; ++timer) {
+      backend->disarm(timer);
+    }
+  };
+  life();
+  EXPECT_EQ(allocated_by([&] {
+              for (int i = 0; i < 20; ++i) {
+                life();
+              }
+            }),
+            0U);
+}
+
+TIMERS_TYPED_TEST(ServiceAllocation, ServiceKind, NoneInALifeOfIdleTimeouts) {
+  using namespace std::chrono_literals;
+  Rig rig(kind);
+  std::vector<TimerPtr> timers;
+  std::size_t ran = 0;
+  for (std::size_t i = 0; i < kTimers; ++i) {
+    timers.push_back(rig.timer([&ran] { ++ran; })); // small enough for std::function to hold
+    rig.arm(timers.back(), 30ms);
+  }
+  AnyService& service = rig.service();
+  EXPECT_EQ(allocated_by([&] {
+              for (int round = 0; round < 100; ++round) {
+                rig.move_by(1ms);
+                for (std::size_t i = 0; i < kTimers; i += 1 + i % 3) {
+                  rig.rearm(timers[i], 30ms);
+                }
+                timers[static_cast<std::size_t>(round)]->disarm();
+                service.run_due(kNoBudget);
+              }
+            }),
+            0U);
+  EXPECT_GT(ran, 0U);
+}
+
+} // namespace
+} // namespace timers::test

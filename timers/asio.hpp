@@ -1,0 +1,158 @@
+// The baseline: one boost::asio::steady_timer per timer, what a Beast or Asio user has today.
+//
+// Asio keeps them in a binary heap (scheme 3 of Varghese & Lauck) under the reactor's mutex.
+// Re-arming is expires_after and a new async_wait: a clock read, a removal from the middle of the
+// heap, an insertion, and the handler of the wait that was cancelled goes through the scheduler.
+//
+//   arm, rearm, disarm   O(log n); arm and rearm also cost a clock read and an allocated handler
+//   bytes/timer          about 200: the timer, its state shared with the handler, the handler
+//
+// Lazy keeps the pending wait when the deadline moves later, and waits again when it completes.
+#pragma once
+
+#include "timers/facility.hpp"
+
+#include <boost/asio/basic_waitable_timer.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+namespace timers {
+
+class Asio {
+public:
+  using Executor = boost::asio::io_context::executor_type;
+  using Clock = std::chrono::steady_clock;
+  using Instant = Clock::time_point;
+  using Timeout = std::chrono::nanoseconds;
+  class Timer;
+
+  static constexpr BackendInfo kInfo{
+      .name = "asio",
+      .scheme = "3",
+      .summary = "baseline: one boost::asio::steady_timer per timer",
+      .fifo = false,
+      .exact_next_deadline = true,
+      .walks = false,
+  };
+
+  // Of `config` only the way to re-arm applies: Asio has neither ticks nor a budget.
+  explicit Asio(Executor executor, DriverConfig config = {})
+      : executor_(executor), lazy_(config.service.rearm == Rearm::lazy) {}
+
+  Instant now() const noexcept { return Clock::now(); }
+  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
+    return std::max(duration, std::chrono::nanoseconds::zero());
+  }
+  const TimerCounters& counters() const noexcept { return counters_; }
+
+  // Nothing to do: a timer keeps the io_context busy only while it waits, and ends that with its
+  // owner.
+  void stop() noexcept {}
+
+private:
+  Executor executor_;
+  const bool lazy_;
+  TimerCounters counters_;
+};
+
+class Asio::Timer {
+public:
+  Timer(Asio& facility, Action action)
+      : facility_(facility), state_(std::make_shared<State>(*this, facility.executor_, action)) {}
+
+  ~Timer() { disarm(); }
+
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  void arm(Timeout timeout, Instant now) { rearm(timeout, now); }
+
+  void rearm(Timeout timeout, Instant now) {
+    State& state = *state_;
+    ++(state.armed ? facility_.counters_.rearmed : facility_.counters_.armed);
+    state.armed = true;
+    state.deadline = timeout > Instant::max() - now ? Instant::max() : now + timeout;
+    if (!facility_.lazy_) {
+      state.os_timer.expires_after(timeout); // cancels the pending wait
+      wait();
+    } else if (!state.waiting || state.deadline < state.os_timer.expiry()) {
+      state.os_timer.expires_at(state.deadline);
+      wait();
+    }
+  }
+
+  bool disarm() noexcept {
+    State& state = *state_;
+    if (!state.armed) {
+      return false;
+    }
+    state.armed = false;
+    ++facility_.counters_.disarmed;
+    if (!facility_.lazy_) {
+      cancel();
+    }
+    return true;
+  }
+
+  bool armed() const noexcept { return state_->armed; }
+
+private:
+  // Outlives the timer for as long as Asio holds a handler that cannot be recalled.
+  struct State {
+    State(Timer& timer, Executor executor, Action act)
+        : owner(timer), os_timer(executor), action(act) {}
+    Timer& owner;
+    boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, Executor> os_timer;
+    Action action;
+    Instant deadline{};
+    std::uint64_t generation = 0; // of the pending wait; a handler of an older one does nothing
+    bool waiting = false;
+    bool armed = false;
+  };
+
+  void cancel() noexcept {
+    ++state_->generation;
+    state_->waiting = false;
+    state_->os_timer.cancel();
+  }
+
+  void wait() {
+    State& state = *state_;
+    state.waiting = true;
+    ++facility_.counters_.moved;
+    state.os_timer.async_wait([weak = std::weak_ptr(state_), generation = ++state.generation](
+                                  boost::system::error_code error) {
+      const auto alive = weak.lock();
+      if (alive && !error && alive->generation == generation) {
+        alive->owner.on_wait_done();
+      }
+    });
+  }
+
+  void on_wait_done() {
+    State& state = *state_;
+    state.waiting = false;
+    if (!state.armed) {
+      return; // disarmed lazily
+    }
+    const Instant now = Clock::now();
+    if (facility_.lazy_ && state.deadline > now) {
+      state.os_timer.expires_at(state.deadline); // moved lazily
+      wait();
+      return;
+    }
+    state.armed = false;
+    ++facility_.counters_.expired;
+    facility_.counters_.late.record(now - state.deadline);
+    run_action(state.action);
+  }
+
+  Asio& facility_;
+  std::shared_ptr<State> state_;
+};
+
+static_assert(TimerFacility<Asio>);
+
+} // namespace timers

@@ -1,0 +1,103 @@
+// A TimerService that an io_context drives with a single OS timer.
+//
+//   boost::asio::io_context io{1};
+//   timers::AsioDriver<timers::HierarchicalWheel> service{io.get_executor()};
+//   timers::AsioDriver<timers::HierarchicalWheel>::Timer idle{service, [&] { socket.close(); }};
+//
+// The OS timer is programmed only when the next deadline becomes earlier than what it is programmed
+// for. Under load, when timers only move later, that is never: no timerfd_settime per request.
+//
+// The io_context must be run by one thread, which also uses the timers. Expired timers are handled
+// in slices (`budget`), each a handler of its own, so that a storm of expiries does not hold up
+// I/O. While anything is filed the driver keeps the io_context busy; in lazy mode that may be a
+// timer already disarmed. stop() ends that.
+#pragma once
+
+#include "timers/facility.hpp"
+#include "timers/timer_service.hpp"
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+
+namespace timers {
+
+template <TimerBackend Backend> class AsioDriver : public TimerService<Backend> {
+public:
+  using Service = TimerService<Backend>;
+  using Executor = boost::asio::io_context::executor_type;
+
+  explicit AsioDriver(Executor executor, DriverConfig config = {})
+      : Service(config.service), os_timer_(executor), budget_(config.budget) {
+    this->on_earlier_deadline([this] { program(this->next_deadline()); });
+  }
+
+  // Lets the io_context run out of work. Timers may still be armed and destroyed but do not run.
+  void stop() {
+    stopped_ = true;
+    os_timer_.cancel();
+  }
+
+private:
+  using OsTimer =
+      boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                        boost::asio::wait_traits<std::chrono::steady_clock>,
+                                        Executor>;
+
+  // Handlers that Asio has queued cannot be recalled, so each looks first whether the driver still
+  // lives, and whether it was stopped or programmed anew since.
+  void program(Tick tick) {
+    this->expect_wake(tick);
+    if (tick == kNever || stopped_) {
+      return;
+    }
+    os_timer_.expires_at(std::chrono::steady_clock::time_point(this->time_of(tick)));
+    os_timer_.async_wait(
+        [this, alive = std::weak_ptr(alive_), tick](boost::system::error_code error) {
+          if (!error && !alive.expired() && !stopped_ && tick == programmed_) {
+            run_slice();
+          }
+        });
+    programmed_ = tick;
+  }
+
+  void run_slice() {
+    // An action may throw, and may destroy the driver: whatever is left runs in another slice.
+    struct Continuation {
+      AsioDriver& driver;
+      std::weak_ptr<const bool> alive;
+      bool wanted = true;
+      ~Continuation() {
+        if (wanted && !alive.expired()) {
+          driver.post_slice();
+        }
+      }
+    } continuation{*this, alive_};
+    const Pass pass = this->run_due(budget_);
+    continuation.wanted = pass == Pass::backlog;
+    if (pass == Pass::done) {
+      program(this->next_deadline());
+    }
+  }
+
+  void post_slice() {
+    this->expect_wake(0); // the slice is on its way: nothing needs an earlier wake-up
+    boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired() && !stopped_) {
+        run_slice();
+      }
+    });
+  }
+
+  OsTimer os_timer_;
+  const std::size_t budget_;
+  Tick programmed_ = kNever;
+  bool stopped_ = false;
+  std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
+};
+
+} // namespace timers

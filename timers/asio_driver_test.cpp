@@ -1,0 +1,483 @@
+// Lines 24 and 25 of the timer contract, on a real io_context: every backend of the list behind
+// AsioDriver, and Asio's own timers where the line is theirs too. "Not before" is exact; "after"
+// is asked in seconds, because a machine may be busy.
+#include "timers/asio_driver.hpp"
+
+#include "timers/asio.hpp"
+#include "timers/none.hpp"
+#include "timers/testing.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <deque>
+#include <stdexcept>
+
+namespace {
+std::size_t timerfd_settimes = 0;
+} // namespace
+
+// Stands before libc's in this program, counts, and does the same.
+extern "C" int timerfd_settime(int fd, int flags, const itimerspec* value,
+                               itimerspec* old) noexcept {
+  ++timerfd_settimes;
+  return static_cast<int>(syscall(SYS_timerfd_settime, fd, flags, value, old));
+}
+
+namespace timers::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+namespace asio = boost::asio;
+
+constexpr nanoseconds kPatience = 10s; // no wait is longer
+
+class LoopTimer {
+public:
+  virtual ~LoopTimer() = default;
+  virtual void rearm(nanoseconds timeout) = 0;
+  virtual bool disarm() = 0;
+  virtual bool armed() const = 0;
+};
+using LoopTimerPtr = std::unique_ptr<LoopTimer>;
+
+// A facility on its io_context, of whatever kind.
+class AnyLoop {
+public:
+  virtual ~AnyLoop() = default;
+  virtual LoopTimerPtr timer(std::function<void()> action) = 0;
+  virtual const TimerCounters& counters() const = 0;
+  virtual void stop() = 0;
+};
+
+template <class Facility> class LoopOf : public AnyLoop {
+public:
+  LoopOf(asio::io_context& io, DriverConfig config) : facility_(io.get_executor(), config) {}
+
+  LoopTimerPtr timer(std::function<void()> action) override {
+    return std::make_unique<TimerOf>(facility_, std::move(action));
+  }
+  const TimerCounters& counters() const override { return facility_.counters(); }
+  void stop() override { facility_.stop(); }
+
+private:
+  class TimerOf : public LoopTimer {
+  public:
+    TimerOf(Facility& facility, std::function<void()> action)
+        : facility_(facility), action_(std::move(action)), timer_(facility, [this] { run(); }) {}
+    void rearm(nanoseconds timeout) override {
+      timer_.rearm(facility_.timeout(timeout), facility_.now());
+    }
+    bool disarm() override { return timer_.disarm(); }
+    bool armed() const override { return timer_.armed(); }
+
+  private:
+    // A copy, because the action may destroy its timer.
+    void run() {
+      const auto action = action_;
+      action();
+    }
+
+    Facility& facility_;
+    std::function<void()> action_;
+    typename Facility::Timer timer_;
+  };
+
+  Facility facility_;
+};
+
+struct LoopKind {
+  Rearm rearm;
+  std::unique_ptr<AnyLoop> (*make)(asio::io_context& io, DriverConfig config);
+};
+
+template <class F, Rearm kRearm> struct LoopVariant {
+  using Facility = F;
+  static constexpr Rearm kMode = kRearm;
+};
+
+template <class V> LoopKind loop_kind() {
+  return {V::kMode, [](asio::io_context& io, DriverConfig config) -> std::unique_ptr<AnyLoop> {
+            return std::make_unique<LoopOf<typename V::Facility>>(io, config);
+          }};
+}
+
+template <class List> struct LoopTypesOf;
+template <class... Backends> struct LoopTypesOf<BackendList<Backends...>> {
+  using Drivers = ::testing::Types<LoopVariant<AsioDriver<Backends>, Rearm::lazy>...,
+                                   LoopVariant<AsioDriver<Backends>, Rearm::eager>...>;
+  using All = ::testing::Types<LoopVariant<AsioDriver<Backends>, Rearm::lazy>...,
+                               LoopVariant<AsioDriver<Backends>, Rearm::eager>...,
+                               LoopVariant<Asio, Rearm::lazy>, LoopVariant<Asio, Rearm::eager>>;
+};
+
+template <class Facility> struct NameOf {
+  static constexpr const BackendInfo& kInfo = Facility::kInfo;
+};
+template <class Backend> struct NameOf<AsioDriver<Backend>> {
+  static constexpr const BackendInfo& kInfo = Backend::kInfo;
+};
+struct LoopNames {
+  template <class V> static std::string GetName(int /*index*/) {
+    return test_id(NameOf<typename V::Facility>::kInfo) +
+           (V::kMode == Rearm::lazy ? "_lazy" : "_eager");
+  }
+};
+
+template <class V> class LoopContract : public ::testing::Test {
+protected:
+  const LoopKind kind = loop_kind<V>();
+};
+TYPED_TEST_SUITE(LoopContract, LoopTypesOf<AllBackends>::All, LoopNames);
+
+template <class V> class DriverContract : public ::testing::Test {
+protected:
+  const LoopKind kind = loop_kind<V>();
+};
+TYPED_TEST_SUITE(DriverContract, LoopTypesOf<AllBackends>::Drivers, LoopNames);
+
+#define LOOP_TEST(Name) TIMERS_TYPED_TEST(LoopContract, LoopKind, Name)
+#define DRIVER_TEST(Name) TIMERS_TYPED_TEST(DriverContract, LoopKind, Name)
+
+// An io_context and a facility on it.
+class Loop {
+public:
+  explicit Loop(const LoopKind& kind, std::size_t budget = 256)
+      : facility_(kind.make(io, {.service = {.rearm = kind.rearm}, .budget = budget})) {}
+
+  AnyLoop& facility() { return *facility_; }
+  void destroy_facility() { facility_.reset(); }
+  LoopTimerPtr timer(std::function<void()> action) { return facility_->timer(std::move(action)); }
+
+  // Runs the loop until it is out of work; says whether that came in time.
+  bool drains() {
+    io.restart();
+    io.run_for(kPatience);
+    return io.stopped();
+  }
+  // Runs the loop until `done` or out of work; says whether it is done.
+  bool runs_until(const std::function<bool()>& done) {
+    io.restart();
+    const auto limit = Clock::now() + kPatience;
+    while (!done() && Clock::now() < limit && io.run_one_until(limit) > 0) {
+    }
+    return done();
+  }
+
+  asio::io_context io{1};
+
+private:
+  std::unique_ptr<AnyLoop> facility_;
+};
+
+// Lines 1 and 24
+LOOP_TEST(RunsNotBeforeItsDeadlineAndThen) {
+  Loop loop(kind);
+  Clock::time_point ran;
+  const LoopTimerPtr timer = loop.timer([&] { ran = Clock::now(); });
+  const auto armed = Clock::now();
+  timer->rearm(7ms + 300us);
+  ASSERT_TRUE(loop.runs_until([&] { return !timer->armed(); }));
+  EXPECT_GE(ran - armed, 7ms + 300us);
+  EXPECT_EQ(loop.facility().counters().expired, 1U);
+}
+
+// Line 24
+LOOP_TEST(AnEarlierDeadlineArmedFromTheLoopWakesItInTime) {
+  Loop loop(kind);
+  const LoopTimerPtr far = loop.timer([] {});
+  Clock::time_point armed;
+  Clock::time_point ran;
+  const LoopTimerPtr near = loop.timer([&] { ran = Clock::now(); });
+  far->rearm(1h);
+  loop.io.poll();
+  asio::post(loop.io, [&] {
+    armed = Clock::now();
+    near->rearm(5ms);
+  });
+  ASSERT_TRUE(loop.runs_until([&] { return ran != Clock::time_point(); }));
+  EXPECT_GE(ran - armed, 5ms);
+  EXPECT_TRUE(far->armed());
+}
+
+// Line 24: the loop is woken for where the timer was, and must go on to where it is.
+LOOP_TEST(ATimerMovedLaterRunsAtItsLaterDeadline) {
+  Loop loop(kind);
+  std::vector<Clock::time_point> runs;
+  const LoopTimerPtr timer = loop.timer([&] { runs.push_back(Clock::now()); });
+  timer->rearm(2ms);
+  loop.io.poll();
+  const auto moved = Clock::now();
+  timer->rearm(20ms);
+  ASSERT_TRUE(loop.drains());
+  ASSERT_EQ(runs.size(), 1U);
+  EXPECT_GE(runs.front() - moved, 20ms);
+}
+
+// Line 24: programmed again and again, over the edges of slots and levels.
+LOOP_TEST(TimersOneAfterAnotherAllRun) {
+  Loop loop(kind);
+  std::vector<LoopTimerPtr> timers;
+  std::vector<nanoseconds> early;
+  const auto start = Clock::now();
+  int ran = 0;
+  for (const nanoseconds timeout : {0ms, 1ms, 3ms, 20ms, 63ms, 64ms, 66ms}) {
+    timers.push_back(loop.timer([&, timeout] {
+      ++ran;
+      if (Clock::now() - start < timeout) {
+        early.push_back(timeout);
+      }
+    }));
+    timers.back()->rearm(timeout);
+  }
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 7);
+  EXPECT_TRUE(early.empty());
+}
+
+LOOP_TEST(AnActionMayArmItsTimerAgain) {
+  Loop loop(kind);
+  int left = 4;
+  LoopTimerPtr timer;
+  timer = loop.timer([&] {
+    if (--left > 0) {
+      timer->rearm(1ms);
+    }
+  });
+  timer->rearm(1ms);
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(left, 0);
+  EXPECT_EQ(loop.facility().counters().expired, 4U);
+  EXPECT_EQ(loop.facility().counters().live(), 0U);
+}
+
+// Line 8, and line 25: nothing after the end.
+LOOP_TEST(ADisarmedOrDestroyedTimerNeverRuns) {
+  Loop loop(kind);
+  int ran = 0;
+  const LoopTimerPtr disarmed = loop.timer([&] { ++ran; });
+  LoopTimerPtr destroyed = loop.timer([&] { ++ran; });
+  EXPECT_FALSE(disarmed->disarm());
+  disarmed->rearm(2ms);
+  destroyed->rearm(2ms);
+  loop.io.poll();
+  EXPECT_TRUE(disarmed->disarm());
+  destroyed.reset();
+  EXPECT_FALSE(disarmed->disarm());
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 0);
+  EXPECT_EQ(loop.facility().counters().disarmed, 2U);
+}
+
+// Lines 8 and 11: the handlers of both may be in Asio's queue already.
+LOOP_TEST(WhicheverRunsFirstDisarmsOrDestroysTheOther) {
+  for (const bool destroys : {false, true}) {
+    Loop loop(kind);
+    int ran = 0;
+    std::vector<LoopTimerPtr> timers(2);
+    for (std::size_t i = 0; i < 2; ++i) {
+      timers[i] = loop.timer([&, i] {
+        ++ran;
+        if (destroys) {
+          timers[1 - i].reset();
+        } else {
+          timers[1 - i]->disarm();
+        }
+      });
+      timers[i]->rearm(1ms);
+    }
+    const auto due = Clock::now() + 5ms;
+    while (Clock::now() < due) { // both come due before the loop looks
+    }
+    ASSERT_TRUE(loop.drains());
+    EXPECT_EQ(ran, 1);
+  }
+}
+
+// Line 14
+LOOP_TEST(AnActionThatThrowsLeavesTheOthersToRun) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 3; ++i) {
+    timers.push_back(loop.timer([&] {
+      if (++ran == 1) {
+        throw std::runtime_error("an action");
+      }
+    }));
+    timers.back()->rearm(1ms);
+  }
+  EXPECT_THROW(loop.io.run_for(kPatience), std::runtime_error);
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 3);
+}
+
+// Line 25: as a server ends: stop, then connections go, each with its timers.
+LOOP_TEST(StoppedAndWithoutTimersTheIoContextDrains) {
+  Loop loop(kind);
+  std::deque<LoopTimerPtr> timers;
+  int ran = 0;
+  for (int i = 0; i < 50; ++i) {
+    timers.push_back(loop.timer([&] { ++ran; }));
+    timers.back()->rearm(i % 2 == 0 ? nanoseconds(1h) : nanoseconds(2ms));
+  }
+  loop.io.poll();
+  loop.facility().stop();
+  timers.clear();
+  const auto start = Clock::now();
+  ASSERT_TRUE(loop.drains());
+  EXPECT_LT(Clock::now() - start, kPatience);
+  EXPECT_EQ(ran, 0);
+}
+
+// Line 25: with handlers still in Asio's queue.
+LOOP_TEST(TheIoContextMayOutliveTheFacility) {
+  Loop loop(kind);
+  int ran = 0;
+  LoopTimerPtr timer = loop.timer([&] { ++ran; });
+  timer->rearm(0ms);
+  timer->rearm(1ms);
+  timer.reset();
+  loop.destroy_facility();
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 0);
+}
+
+// Line 24: what an idle timer does at every request, counted in system calls.
+DRIVER_TEST(ALaterDeadlineCostsNoSystemCall) {
+  Loop loop(kind);
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 20; ++i) {
+    timers.push_back(loop.timer([] {}));
+    timers.back()->rearm(1h);
+  }
+  loop.io.poll();
+  const std::size_t before = timerfd_settimes;
+  for (int i = 0; i < 2000; ++i) {
+    timers[static_cast<std::size_t>(i) % timers.size()]->rearm(1h + i * 1ms);
+    loop.io.poll();
+  }
+  EXPECT_EQ(timerfd_settimes - before, 0U);
+  timers.front()->rearm(30min);
+  loop.io.poll();
+  EXPECT_GE(timerfd_settimes - before, 1U) << "the count sees nothing";
+}
+
+// Line 24: nor does a request timer that is armed and disarmed beside it.
+DRIVER_TEST(ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
+  Loop loop(kind);
+  const LoopTimerPtr idle = loop.timer([] {});
+  const LoopTimerPtr request = loop.timer([] {});
+  idle->rearm(2h);
+  request->rearm(1h);
+  request->disarm();
+  loop.io.poll();
+  const std::size_t before = timerfd_settimes;
+  for (int i = 0; i < 2000; ++i) {
+    request->rearm(1h + 1ms + i * 1ms);
+    request->disarm();
+    idle->rearm(2h);
+    loop.io.poll();
+  }
+  EXPECT_EQ(timerfd_settimes - before, 0U);
+}
+
+// Line 25
+DRIVER_TEST(StoppedWithTimersArmedTheIoContextDrains) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(1ms), nanoseconds(2ms)}) {
+    timers.push_back(loop.timer([&] { ++ran; }));
+    timers.back()->rearm(timeout);
+  }
+  loop.io.poll();
+  loop.facility().stop();
+  const auto start = Clock::now();
+  ASSERT_TRUE(loop.drains());
+  timers.front()->rearm(1ms); // may still be armed, and does not run
+  ASSERT_TRUE(loop.drains());
+  EXPECT_LT(Clock::now() - start, kPatience);
+  EXPECT_EQ(ran, 0);
+}
+
+// Line 25: both have expired when the loop looks, and stop() comes first.
+DRIVER_TEST(NothingRunsAfterStopThoughItsHandlerIsQueued) {
+  Loop loop(kind);
+  int ran = 0;
+  asio::steady_timer stopper(loop.io, Clock::now());
+  stopper.async_wait([&](boost::system::error_code) { loop.facility().stop(); });
+  const LoopTimerPtr timer = loop.timer([&] { ++ran; });
+  timer->rearm(0ms);
+  const auto due = Clock::now() + 4ms;
+  while (Clock::now() < due) {
+  }
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 0);
+}
+
+// Lines 15 and 30: a storm is taken in slices, and other handlers have their turn between them.
+DRIVER_TEST(AStormOfExpiriesLeavesRoomForOtherHandlers) {
+  constexpr std::size_t kBudget = 16;
+  constexpr int kTimers = 500;
+  Loop loop(kind, kBudget);
+  std::size_t slice = 0;
+  std::size_t longest = 0;
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < kTimers; ++i) {
+    timers.push_back(loop.timer([&] {
+      ++ran;
+      longest = std::max(longest, ++slice);
+    }));
+    timers.back()->rearm(1ms);
+  }
+  std::function<void()> other = [&] {
+    slice = 0;
+    if (ran < kTimers) {
+      asio::post(loop.io, other);
+    }
+  };
+  asio::post(loop.io, other);
+  ASSERT_TRUE(loop.runs_until([&] { return ran == kTimers; }));
+  EXPECT_LE(longest, kBudget);
+}
+
+// Lines 13 and 25: in the first action of a slice, with others due and a slice to follow.
+DRIVER_TEST(AnActionMayDestroyTheDriver) {
+  for (const std::size_t budget : {std::size_t{1}, std::size_t{256}}) {
+    Loop loop(kind, budget);
+    int ran = 0;
+    std::vector<LoopTimerPtr> timers;
+    for (int i = 0; i < 3; ++i) {
+      timers.push_back(loop.timer([&] {
+        ++ran;
+        loop.destroy_facility();
+      }));
+      timers.back()->rearm(0ms);
+    }
+    ASSERT_TRUE(loop.drains());
+    EXPECT_EQ(ran, 1);
+  }
+}
+
+TEST(None, NeverRunsAndKeepsNothingBusy) {
+  asio::io_context io{1};
+  LoopOf<timers::None> none(io, {});
+  int ran = 0;
+  const LoopTimerPtr timer = none.timer([&] { ++ran; });
+  timer->rearm(0ms);
+  EXPECT_FALSE(timer->armed());
+  EXPECT_FALSE(timer->disarm());
+  io.run_for(kPatience);
+  EXPECT_TRUE(io.stopped());
+  EXPECT_EQ(ran, 0);
+  EXPECT_EQ(none.counters().armed, 0U);
+}
+
+} // namespace
+} // namespace timers::test

@@ -1,0 +1,676 @@
+// The contract of backend.hpp, for every backend of the list. "Line n" is a line of the timer
+// contract: 1-7 when timers run, 8-12 their handles, 16-19 order and cost, 20-21 how it is tested.
+#include "timers/testing.hpp"
+
+#include <map>
+#include <numeric>
+#include <random>
+
+namespace timers::test {
+namespace {
+
+template <class Backend> class BackendContract : public ::testing::Test {
+protected:
+  const BackendKind kind = backend_kind<Backend>();
+};
+TYPED_TEST_SUITE(BackendContract, BackendTypes, BackendNames);
+
+#define BACKEND_TEST(Name) TIMERS_TYPED_TEST(BackendContract, BackendKind, Name)
+
+std::vector<std::size_t> drain(AnyBackend& backend) {
+  std::vector<std::size_t> popped;
+  while (const auto timer = backend.pop_expired()) {
+    popped.push_back(*timer);
+  }
+  return popped;
+}
+
+std::vector<std::size_t> advance_and_drain(AnyBackend& backend, Tick now) {
+  backend.advance(now);
+  return drain(backend);
+}
+
+// 0, 1, ..., count - 1
+std::vector<std::size_t> first_timers(std::size_t count) {
+  std::vector<std::size_t> timers(count);
+  std::iota(timers.begin(), timers.end(), std::size_t{0});
+  return timers;
+}
+
+// Where time stands when a timer is armed: around slot, level and power-of-two edges.
+const std::vector<Tick> kPhases = {0,
+                                   1,
+                                   62,
+                                   63,
+                                   64,
+                                   65,
+                                   127,
+                                   128,
+                                   4031,
+                                   4032,
+                                   4095,
+                                   4096,
+                                   4097,
+                                   8191,
+                                   262143,
+                                   262144,
+                                   (Tick{1} << 32) - 1,
+                                   Tick{1} << 32,
+                                   (Tick{1} << 60) - 1,
+                                   (Tick{1} << 63) - 1,
+                                   Tick{1} << 63};
+
+// Lines 1, 2 and 6: not one tick early, nor late; with no other timer about.
+BACKEND_TEST(NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
+  for (const Tick phase : kPhases) {
+    for (const Ticks distance : edge_distances(kLatest - phase)) {
+      const auto backend = kind.make(1);
+      EXPECT_TRUE(advance_and_drain(*backend, phase).empty());
+      backend->arm(0, phase + distance);
+      EXPECT_EQ(backend->check(), "");
+      if (distance > 0) {
+        EXPECT_TRUE(advance_and_drain(*backend, phase + distance - 1).empty());
+      }
+      EXPECT_EQ(backend->check(), "");
+      const auto popped = advance_and_drain(*backend, phase + distance);
+      ASSERT_EQ(popped, first_timers(1)) << "armed at " << phase << " for " << distance << " more";
+    }
+  }
+}
+
+// Lines 1 and 2: the same with a timer at every edge at once, reached one tick at a time.
+BACKEND_TEST(EachRunsAtItsOwnTickAmongTimersAtEveryEdge) {
+  for (const Tick phase : {Tick{0}, Tick{63}, Tick{4095}, Tick{262143}}) {
+    const std::vector<Ticks> distances = edge_distances(kLatest - phase);
+    const auto backend = kind.make(distances.size());
+    backend->advance(phase);
+    for (std::size_t timer = distances.size(); timer-- > 0;) {
+      backend->arm(timer, phase + distances[timer]);
+    }
+    EXPECT_EQ(backend->check(), "");
+    for (std::size_t timer = 0; timer < distances.size(); ++timer) {
+      const Tick deadline = phase + distances[timer];
+      if (distances[timer] > 0) {
+        EXPECT_TRUE(advance_and_drain(*backend, deadline - 1).empty()) << deadline;
+      }
+      ASSERT_EQ(advance_and_drain(*backend, deadline), std::vector{timer}) << deadline;
+      ASSERT_EQ(backend->check(), "");
+    }
+  }
+}
+
+// Lines 1 and 2: every tick of three turns of a small wheel, moved one tick at a time.
+BACKEND_TEST(EveryTimeoutFromEveryPhaseRunsOnItsTick) {
+  constexpr std::size_t kTimers = 200; // over three turns of 64 slots
+  const auto backend = kind.make(kTimers);
+  std::vector<Tick> deadlines(kTimers, kNever);
+  for (Tick now = 0; now < 5000; ++now) {
+    backend->advance(now);
+    while (const auto timer = backend->pop_expired()) {
+      ASSERT_EQ(deadlines[*timer], now);
+      deadlines[*timer] = kNever;
+    }
+    for (std::size_t timer = now % 7; timer < kTimers; timer += 7) {
+      if (deadlines[timer] == kNever) {
+        deadlines[timer] = now + 1 + timer;
+        backend->arm(timer, deadlines[timer]);
+      }
+    }
+    for (std::size_t timer = 0; timer < kTimers; ++timer) {
+      ASSERT_TRUE(deadlines[timer] == kNever || deadlines[timer] > now) << "missed " << timer;
+    }
+    if (now % 61 == 0) {
+      ASSERT_EQ(backend->check(), "");
+    }
+  }
+}
+
+// Line 3
+BACKEND_TEST(AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
+  const std::vector<Ticks> jumps = edge_distances(kLatest - 100);
+  for (const Tick phase : {Tick{0}, Tick{63}, Tick{100}}) {
+    for (const Ticks jump : jumps) {
+      // One timer just behind where the jump ends, one just there, one ahead, one half-way.
+      const Tick target = phase + jump;
+      const auto backend = kind.make(4);
+      backend->advance(phase);
+      backend->arm(0, phase + jump / 2);
+      backend->arm(1, target - (jump > 0 ? 1 : 0));
+      backend->arm(2, target);
+      backend->arm(3, target + 1);
+      backend->advance(target);
+      EXPECT_EQ(backend->check(), "");
+      auto popped = drain(*backend);
+      std::sort(popped.begin(), popped.end());
+      ASSERT_EQ(popped, first_timers(3)) << "a jump by " << jump << " from " << phase;
+      ASSERT_EQ(advance_and_drain(*backend, target + 1), std::vector<std::size_t>{3});
+    }
+  }
+}
+
+// Line 4
+BACKEND_TEST(AnEarlierTickThanTheLastIsANoOp) {
+  const auto backend = kind.make(2);
+  backend->arm(0, 100);
+  backend->arm(1, 5000);
+  EXPECT_TRUE(advance_and_drain(*backend, 99).empty());
+  EXPECT_TRUE(advance_and_drain(*backend, 3).empty());
+  EXPECT_EQ(backend->check(), "");
+  backend->rearm(1, 101);
+  EXPECT_TRUE(advance_and_drain(*backend, 99).empty());
+  EXPECT_EQ(advance_and_drain(*backend, 100), std::vector<std::size_t>{0});
+  EXPECT_TRUE(advance_and_drain(*backend, 64).empty());
+  EXPECT_EQ(advance_and_drain(*backend, 101), std::vector<std::size_t>{1});
+}
+
+// Line 6: a timeout of nothing, and what time has overtaken.
+BACKEND_TEST(ADeadlineAlreadyPassedIsDueAtOnce) {
+  const auto backend = kind.make(3);
+  backend->advance(1000);
+  backend->arm(0, 1000);
+  EXPECT_EQ(backend->check(), "");
+  EXPECT_LE(backend->next_deadline(), Tick{1000});
+  EXPECT_EQ(drain(*backend), std::vector<std::size_t>{0});
+  backend->arm(1, 3);
+  EXPECT_LE(backend->next_deadline(), Tick{1000});
+  EXPECT_EQ(drain(*backend), std::vector<std::size_t>{1});
+  backend->arm(2, 2000);
+  backend->rearm(2, 999);
+  EXPECT_EQ(backend->check(), "");
+  EXPECT_EQ(drain(*backend), std::vector<std::size_t>{2});
+}
+
+// Line 6: the largest deadline that can be filed is served like any other.
+BACKEND_TEST(TheLatestDeadlineIsStillExact) {
+  const auto backend = kind.make(2);
+  backend->arm(0, kLatest);
+  backend->arm(1, 1);
+  EXPECT_EQ(advance_and_drain(*backend, kLatest - 1), std::vector<std::size_t>{1});
+  EXPECT_EQ(backend->check(), "");
+  EXPECT_EQ(advance_and_drain(*backend, kLatest), std::vector<std::size_t>{0});
+}
+
+// Line 7
+BACKEND_TEST(NextDeadlineIsNoneWhenEmpty) {
+  const auto backend = kind.make(2);
+  EXPECT_EQ(backend->next_deadline(), kNever);
+  backend->arm(0, 10);
+  backend->arm(1, 5000);
+  backend->disarm(0);
+  backend->disarm(1);
+  EXPECT_EQ(backend->next_deadline(), kNever);
+  backend->arm(0, 10);
+  EXPECT_LE(backend->next_deadline(), Tick{10});
+  EXPECT_EQ(advance_and_drain(*backend, 20).size(), 1U);
+  EXPECT_EQ(backend->next_deadline(), kNever);
+}
+
+// Line 7: for every pair of edges, in both orders of arming.
+BACKEND_TEST(NextDeadlineIsNeverLateAndExactWhereClaimed) {
+  const std::vector<Ticks> distances = edge_distances(Ticks{1} << 20);
+  for (const Tick phase : {Tick{0}, Tick{62}, Tick{4095}}) {
+    for (const Ticks first : distances) {
+      for (const Ticks second : distances) {
+        const auto backend = kind.make(2);
+        backend->advance(phase);
+        backend->arm(0, phase + first);
+        backend->arm(1, phase + second);
+        const Tick earliest = phase + std::min(first, second);
+        const Tick next = backend->next_deadline();
+        ASSERT_LE(next, earliest) << first << ' ' << second;
+        ASSERT_TRUE(earliest == phase || next > phase) << "a wake-up for what has passed";
+        if (kind.info.exact_next_deadline) {
+          ASSERT_EQ(next, earliest);
+        }
+        backend->rearm(0, phase + second + 7);
+        ASSERT_LE(backend->next_deadline(), phase + second) << first << ' ' << second;
+      }
+    }
+  }
+}
+
+// Line 7: the bound is one idle wake-up a level of a hierarchy (at most ten), and one for each
+// timer that is moved or disarmed.
+BACKEND_TEST(SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUps) {
+  std::mt19937_64 random(7);
+  const std::size_t timers = 500;
+  const auto backend = kind.make(timers);
+  std::vector<Tick> deadlines(timers);
+  for (std::size_t timer = 0; timer < timers; ++timer) {
+    deadlines[timer] = random() >> (timer % 64);
+    backend->arm(timer, deadlines[timer]);
+  }
+  const std::size_t moved = timers / 5;
+  for (std::size_t timer = 0; timer < moved; ++timer) {
+    deadlines[timer] = random() >> (timer % 64);
+    backend->rearm(timer, deadlines[timer]);
+  }
+  std::size_t idle = 0;
+  std::size_t ran = 0;
+  Tick last = 0;
+  while (backend->next_deadline() != kNever) {
+    const Tick now = backend->next_deadline();
+    ASSERT_TRUE(now > last || ran == 0) << "a wake-up that gets nowhere";
+    last = now;
+    const auto popped = advance_and_drain(*backend, now);
+    for (const std::size_t timer : popped) {
+      ASSERT_EQ(deadlines[timer], now);
+    }
+    ran += popped.size();
+    idle += popped.empty() ? 1 : 0;
+    ASSERT_LE(idle, 10 * timers + moved);
+  }
+  EXPECT_EQ(ran, timers);
+  if (kind.info.exact_next_deadline) {
+    EXPECT_EQ(idle, 0U);
+  }
+}
+
+// Line 7
+BACKEND_TEST(ACoarseTimerArmedLaterNeverHidesAnEarlierOne) {
+  const auto backend = kind.make(3);
+  backend->advance(60);
+  backend->arm(0, 70);
+  backend->arm(1, Tick{1} << 40);
+  backend->arm(2, 128);
+  EXPECT_LE(backend->next_deadline(), Tick{70});
+  EXPECT_EQ(advance_and_drain(*backend, 70), std::vector<std::size_t>{0});
+  EXPECT_EQ(advance_and_drain(*backend, 128), std::vector<std::size_t>{2});
+  EXPECT_EQ(advance_and_drain(*backend, Tick{1} << 40), std::vector<std::size_t>{1});
+}
+
+// Lines 8 and 9: what is due and not handed out yet may still be disarmed and moved.
+BACKEND_TEST(ADueTimerMayBeDisarmedOrMovedBeforeItIsHandedOut) {
+  const auto backend = kind.make(4);
+  for (std::size_t timer = 0; timer < 4; ++timer) {
+    backend->arm(timer, 100 + timer);
+  }
+  backend->advance(200);
+  EXPECT_EQ(backend->pop_expired(), 0U);
+  backend->disarm(1);
+  EXPECT_EQ(backend->check(), "");
+  backend->rearm(2, 300);
+  EXPECT_EQ(backend->check(), "");
+  EXPECT_LE(backend->next_deadline(), Tick{200});
+  EXPECT_EQ(drain(*backend), std::vector<std::size_t>{3});
+  EXPECT_LE(backend->next_deadline(), Tick{300});
+  EXPECT_TRUE(advance_and_drain(*backend, 299).empty());
+  EXPECT_EQ(advance_and_drain(*backend, 300), std::vector<std::size_t>{2});
+}
+
+// Calls `visit` with every order in which the deadlines 10, 20, 30, ... can be armed.
+void for_each_order(std::size_t count, const std::function<void(const std::vector<Tick>&)>& visit) {
+  std::vector<Tick> deadlines(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    deadlines[i] = 10 * (i + 1);
+  }
+  do {
+    visit(deadlines);
+  } while (std::next_permutation(deadlines.begin(), deadlines.end()));
+}
+
+std::unique_ptr<AnyBackend> armed(const BackendKind& kind, const std::vector<Tick>& deadlines) {
+  auto backend = kind.make(deadlines.size());
+  for (std::size_t timer = 0; timer < deadlines.size(); ++timer) {
+    backend->arm(timer, deadlines[timer]);
+  }
+  return backend;
+}
+
+// Everything must be handed out by ascending deadline; `deadlines` of disarmed timers are kNever.
+void expect_popped_in_order(AnyBackend& backend, const std::vector<Tick>& deadlines) {
+  std::vector<Tick> expected;
+  std::copy_if(deadlines.begin(), deadlines.end(), std::back_inserter(expected),
+               [](Tick deadline) { return deadline != kNever; });
+  std::sort(expected.begin(), expected.end());
+  std::vector<Tick> popped;
+  for (const std::size_t timer : advance_and_drain(backend, kLatest)) {
+    popped.push_back(deadlines[timer]);
+  }
+  ASSERT_EQ(popped, expected) << ::testing::PrintToString(deadlines);
+}
+
+// Line 12: whichever is removed of six timers armed in any order, what takes its place may belong
+// above it or below.
+BACKEND_TEST(RemovingFromTheMiddleRestoresOrderInBothDirections) {
+  for_each_order(6, [&](std::vector<Tick> deadlines) {
+    for (std::size_t removed = 0; removed < deadlines.size(); ++removed) {
+      const auto backend = armed(kind, deadlines);
+      backend->disarm(removed);
+      ASSERT_EQ(backend->check(), "") << removed << " of " << ::testing::PrintToString(deadlines);
+      std::vector<Tick> left = deadlines;
+      left[removed] = kNever;
+      expect_popped_in_order(*backend, left);
+    }
+  });
+}
+
+// Line 12: the same for a move, to before, between and after all others.
+BACKEND_TEST(MovingFromTheMiddleRestoresOrderInBothDirections) {
+  for_each_order(5, [&](std::vector<Tick> deadlines) {
+    for (std::size_t moved = 0; moved < deadlines.size(); ++moved) {
+      for (const Tick deadline : {5, 15, 25, 35, 45, 55}) {
+        const auto backend = armed(kind, deadlines);
+        backend->rearm(moved, deadline);
+        ASSERT_EQ(backend->check(), "") << moved << " of " << ::testing::PrintToString(deadlines);
+        std::vector<Tick> now = deadlines;
+        now[moved] = deadline;
+        expect_popped_in_order(*backend, now);
+      }
+    }
+  });
+}
+
+// Line 16: armed from several distances for the same few ticks, so that wheels file them at
+// different levels; popped after a jump over all of them and after steps.
+BACKEND_TEST(EarlierFirstThenInArmOrderWhereClaimed) {
+  for (const bool jump : {true, false}) {
+    const std::vector<Tick> targets = {4200, 4160, 4159, 4224, 4200};
+    const std::vector<Tick> armed_at = {0, 1, 63, 4000, 4095, 4096, 4130, 4158};
+    const auto backend = kind.make(targets.size() * armed_at.size());
+    std::multimap<Tick, std::size_t> model; // equal keys stay in the order of insertion
+    std::size_t timer = 0;
+    for (const Tick now : armed_at) {
+      backend->advance(now);
+      for (const Tick deadline : targets) {
+        backend->arm(timer, deadline);
+        model.emplace(deadline, timer++);
+      }
+    }
+    std::vector<std::size_t> expected;
+    for (const auto& [deadline, id] : model) {
+      expected.push_back(id);
+    }
+    std::vector<std::size_t> popped;
+    for (Tick now = jump ? 5000 : 4158; now <= 5000; ++now) {
+      const auto due = advance_and_drain(*backend, now);
+      popped.insert(popped.end(), due.begin(), due.end());
+    }
+    ASSERT_EQ(popped.size(), expected.size());
+    if (kind.info.fifo) {
+      EXPECT_EQ(popped, expected);
+    }
+    for (std::size_t i = 1; i < popped.size(); ++i) {
+      EXPECT_LE(targets[popped[i - 1] % targets.size()], targets[popped[i] % targets.size()]);
+    }
+  }
+}
+
+// Line 16
+BACKEND_TEST(ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
+  const auto backend = kind.make(4);
+  for (std::size_t timer = 0; timer < 4; ++timer) {
+    backend->arm(timer, 100);
+  }
+  backend->rearm(1, 100);
+  backend->rearm(0, 50);
+  backend->rearm(0, 100);
+  auto popped = advance_and_drain(*backend, 100);
+  if (!kind.info.fifo) {
+    std::sort(popped.begin(), popped.end());
+    EXPECT_EQ(popped, first_timers(4));
+    return;
+  }
+  EXPECT_EQ(popped, (std::vector<std::size_t>{2, 3, 1, 0}));
+}
+
+// Line 15: what a pass leaves behind is handed out before what time makes due meanwhile.
+BACKEND_TEST(ABacklogKeepsItsPlaceWhileTimeMovesOn) {
+  const auto backend = kind.make(6);
+  for (std::size_t timer = 0; timer < 6; ++timer) {
+    backend->arm(timer, 60 + 2 * timer);
+  }
+  backend->advance(64);
+  EXPECT_EQ(backend->pop_expired(), 0U);
+  backend->advance(70);
+  EXPECT_EQ(backend->check(), "");
+  EXPECT_EQ(drain(*backend), (std::vector<std::size_t>{1, 2, 3, 4, 5}));
+}
+
+enum class Spread { all_at_one_tick, none_due, ascending, descending, powers, random };
+
+Tick spread_deadline(Spread spread, std::size_t timer, std::size_t timers, std::uint64_t random) {
+  switch (spread) {
+  case Spread::all_at_one_tick:
+    return 4000;
+  case Spread::none_due:
+    return Tick{1} << 50;
+  case Spread::ascending:
+    return 1 + timer;
+  case Spread::descending:
+    return 1 + timers - timer;
+  case Spread::powers:
+    return Tick{1} << (random % 40);
+  case Spread::random:
+    break;
+  }
+  return 1 + random % (Tick{1} << 20);
+}
+
+// Arms them all, moves every third and disarms every fifth, then lets them come due in three jumps.
+void live_through(const BackendKind& kind, std::size_t timers, Spread spread) {
+  std::mt19937_64 random(timers);
+  const auto backend = kind.make(timers);
+  std::vector<Tick> deadlines(timers);
+  const auto next = [&](std::size_t timer) {
+    return deadlines[timer] = spread_deadline(spread, timer, timers, random());
+  };
+  for (std::size_t timer = 0; timer < timers; ++timer) {
+    backend->arm(timer, next(timer));
+  }
+  for (std::size_t timer = 0; timer < timers; timer += 3) {
+    backend->rearm(timer, next(timer));
+  }
+  for (std::size_t timer = 0; timer < timers; timer += 5) {
+    backend->disarm(timer);
+    deadlines[timer] = kNever;
+  }
+  ASSERT_EQ(backend->check(), "");
+  for (const Tick now : {Tick{1000}, Tick{4000}, Tick{1} << 48}) {
+    backend->advance(now);
+    Tick last = 0;
+    while (const auto timer = backend->pop_expired()) {
+      ASSERT_LE(deadlines[*timer], now);
+      ASSERT_LE(last, deadlines[*timer]) << "out of order";
+      last = deadlines[*timer];
+      deadlines[*timer] = kNever; // a second time would be later than now
+    }
+    for (const Tick deadline : deadlines) {
+      ASSERT_GT(deadline, now) << "forgotten";
+    }
+  }
+  ASSERT_EQ(backend->check(), "");
+}
+
+constexpr Spread kSpreads[] = {Spread::all_at_one_tick, Spread::none_due, Spread::ascending,
+                               Spread::descending,      Spread::powers,   Spread::random};
+
+// Line 19
+BACKEND_TEST(NoneOneAndAWordOfTimers) {
+  for (const std::size_t timers : {0, 1, 2, 63, 64, 65}) {
+    for (const Spread spread : kSpreads) {
+      live_through(kind, timers, spread);
+    }
+  }
+}
+
+// Line 19: structures that walk get as many as finish in a moment.
+BACKEND_TEST(ManyTimers) {
+  if (kind.info.walks) {
+    for (const Spread spread : kSpreads) {
+      live_through(kind, 3000, spread);
+    }
+    return;
+  }
+  live_through(kind, 1'000'000, Spread::all_at_one_tick);
+  live_through(kind, 1'000'000, Spread::random);
+}
+
+// The dumb judge of a backend: what is armed, sorted, equal deadlines in the order of arming.
+class Model {
+public:
+  explicit Model(std::size_t timers) : places_(timers, armed_.end()) {}
+
+  bool is_armed(std::size_t timer) const { return places_[timer] != armed_.end(); }
+  void arm(std::size_t timer, Tick deadline) { places_[timer] = armed_.emplace(deadline, timer); }
+  void disarm(std::size_t timer) {
+    armed_.erase(places_[timer]);
+    places_[timer] = armed_.end();
+  }
+  void advance(Tick now) { now_ = std::max(now_, now); }
+  Tick next_deadline() const { return armed_.empty() ? kNever : armed_.begin()->first; }
+  Tick now() const { return now_; }
+
+  // Whether a backend may hand out this timer now.
+  bool may_pop(std::optional<std::size_t> timer, bool fifo) const {
+    if (!timer.has_value()) {
+      return next_deadline() > now_;
+    }
+    const auto first = armed_.begin();
+    return first != armed_.end() && first->first <= now_ && is_armed(*timer) &&
+           places_[*timer]->first == first->first && (!fifo || *timer == first->second);
+  }
+
+private:
+  std::multimap<Tick, std::size_t> armed_;
+  std::vector<std::multimap<Tick, std::size_t>::iterator> places_;
+  Tick now_ = 0;
+};
+
+// Does the same to a backend and to the model, and says at once when they differ.
+class Pair {
+public:
+  Pair(const BackendKind& kind, std::size_t timers)
+      : info_(kind.info), backend_(kind.make(timers)), model_(timers) {}
+
+  Model& model() { return model_; }
+
+  void set(std::size_t timer, Tick deadline) {
+    if (model_.is_armed(timer)) {
+      backend_->rearm(timer, deadline);
+      model_.disarm(timer);
+    } else {
+      backend_->arm(timer, deadline);
+    }
+    model_.arm(timer, deadline);
+  }
+  void disarm(std::size_t timer) {
+    backend_->disarm(timer);
+    model_.disarm(timer);
+  }
+  void advance(Tick now) {
+    backend_->advance(now);
+    model_.advance(now);
+  }
+  // False once nothing is due any more.
+  bool pop() {
+    const auto timer = backend_->pop_expired();
+    if (!model_.may_pop(timer, info_.fifo)) {
+      difference_ = "handed out " + (timer ? std::to_string(*timer) : "nothing") + " at " +
+                    std::to_string(model_.now());
+      return false;
+    }
+    if (timer.has_value()) {
+      model_.disarm(*timer);
+    }
+    return timer.has_value();
+  }
+  // The first difference seen, or the invariant that does not hold; empty when all is well.
+  std::string fault() const {
+    const std::string seen = difference();
+    return seen.empty() ? backend_->check() : seen;
+  }
+  std::string difference() const {
+    if (!difference_.empty()) {
+      return difference_;
+    }
+    const Tick earliest = model_.next_deadline();
+    const Tick next = backend_->next_deadline();
+    if (next > earliest && next > model_.now()) {
+      return "next_deadline is late";
+    }
+    if ((next == kNever) != (earliest == kNever)) {
+      return "next_deadline is none and something is armed, or the reverse";
+    }
+    if (info_.exact_next_deadline && earliest > model_.now() && next != earliest) {
+      return "next_deadline is not exact";
+    }
+    return "";
+  }
+
+private:
+  const BackendInfo& info_;
+  std::unique_ptr<AnyBackend> backend_;
+  Model model_;
+  std::string difference_;
+};
+
+// Line 21: the operations of the small scope. A sequence is a number in base kSmallOps.
+constexpr unsigned kSmallTimers = 3;
+constexpr unsigned kSmallOps = 3 * kSmallTimers + 3;
+
+// False when the operation would do nothing new: then the sequence is one that a shorter one
+// covers.
+bool small_step(Pair& pair, unsigned op, unsigned& timers_used) {
+  const unsigned timer = op / 3;
+  if (timer < kSmallTimers) {
+    // Timers are alike, so only sequences that first use them in order count.
+    if (timer > timers_used || (op % 3 == 2 && !pair.model().is_armed(timer))) {
+      return false;
+    }
+    timers_used = std::max(timers_used, timer + 1);
+    if (op % 3 == 2) {
+      pair.disarm(timer);
+    } else {
+      pair.set(timer, pair.model().now() + (op % 3 == 0 ? 1 : 64));
+    }
+    return true;
+  }
+  if (op == kSmallOps - 1) {
+    pair.pop();
+    return true;
+  }
+  pair.advance(pair.model().now() + (op == kSmallOps - 2 ? 1 : 63));
+  return true;
+}
+
+// Plays the sequence from the next phase in which +1 crosses a slot, +64 a level; ends with nothing
+// armed. Says what went wrong.
+std::string play_small(Pair& pair, std::vector<unsigned>& sequence, bool& counts) {
+  pair.advance((pair.model().now() / 4096 + 1) * 4096 - 2);
+  unsigned used = 0;
+  counts = true;
+  for (const unsigned op : sequence) {
+    counts = counts && small_step(pair, op, used);
+  }
+  const std::string fault = counts ? pair.fault() : "";
+  pair.advance(pair.model().now() + 64);
+  while (pair.pop()) {
+  }
+  return fault.empty() ? pair.difference() : fault;
+}
+
+void every_small_sequence(Pair& pair, std::vector<unsigned>& sequence, std::size_t& played) {
+  for (unsigned op = 0; op < kSmallOps; ++op) {
+    sequence.push_back(op);
+    bool counts = false;
+    ASSERT_EQ(play_small(pair, sequence, counts), "") << ::testing::PrintToString(sequence);
+    played += counts ? 1 : 0;
+    if (counts && sequence.size() < 6) {
+      ASSERT_NO_FATAL_FAILURE(every_small_sequence(pair, sequence, played));
+    }
+    sequence.pop_back();
+  }
+}
+
+// Lines 20 and 21
+BACKEND_TEST(EverySequenceOfSixOperationsOverThreeTimersEqualsTheModel) {
+  Pair pair(kind, kSmallTimers);
+  std::vector<unsigned> sequence;
+  std::size_t played = 0;
+  every_small_sequence(pair, sequence, played);
+  EXPECT_GT(played, 100'000U);
+}
+
+} // namespace
+} // namespace timers::test

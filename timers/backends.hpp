@@ -1,0 +1,26 @@
+// The one list of backends. The server, the contract tests and the benchmarks all read it: a
+// backend added here (one header, one name) is served, tested and measured without another line.
+#pragma once
+
+#include "timers/binary_heap.hpp"
+#include "timers/hierarchical_wheel.hpp"
+#include "timers/ordered_list.hpp"
+#include "timers/unordered_list.hpp"
+
+namespace timers {
+
+template <TimerBackend... Backends> struct BackendList {};
+
+// In the order of Varghese & Lauck's schemes.
+using AllBackends = BackendList<UnorderedList, OrderedList, BinaryHeap, HierarchicalWheel>;
+
+// What a server gets that does not ask for one.
+using DefaultBackend = HierarchicalWheel;
+
+// Calls visit.template operator()<Backend>() for each of the list, in order.
+template <class Visitor, class... Backends>
+constexpr void for_each_backend(BackendList<Backends...> /*list*/, Visitor&& visit) {
+  (visit.template operator()<Backends>(), ...);
+}
+
+} // namespace timers

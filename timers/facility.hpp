@@ -1,0 +1,37 @@
+// What a server needs of its timers, whatever stands behind them: a backend driven by Asio
+// (asio_driver.hpp), Asio's own timers (asio.hpp) or nothing at all (none.hpp).
+#pragma once
+
+#include "timers/timer_service.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+
+namespace timers {
+
+struct DriverConfig {
+  ServiceConfig service;
+  std::size_t budget = 256; // timers handled per slice, > 0
+};
+
+// Meanings as in TimerService and its Timer; stop() as in AsioDriver.
+template <class F>
+concept TimerFacility =
+    std::constructible_from<F, boost::asio::io_context::executor_type, DriverConfig> &&
+    std::constructible_from<typename F::Timer, F&, Action> &&
+    requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,
+             typename F::Instant now) {
+      { facility.now() } -> std::same_as<typename F::Instant>;
+      { same.timeout(std::chrono::nanoseconds()) } -> std::same_as<typename F::Timeout>;
+      { same.counters() } -> std::same_as<const TimerCounters&>;
+      facility.stop();
+      timer.arm(timeout, now);
+      timer.rearm(timeout, now);
+      { timer.disarm() } -> std::same_as<bool>;
+      { timer.armed() } -> std::same_as<bool>;
+    };
+
+} // namespace timers

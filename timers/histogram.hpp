@@ -1,0 +1,85 @@
+// A histogram of durations with a relative error of at most 1/8, in 4 KiB.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace timers {
+
+// Buckets are exact below 8 ns and eight per power of two above. record() is O(1), quantile() reads
+// all buckets.
+class Histogram {
+public:
+  void record(std::chrono::nanoseconds value) noexcept {
+    const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(value.count(), 0));
+    ++counts_[bucket_of(ns)];
+    ++count_;
+    sum_ns_ += ns;
+    max_ns_ = std::max(max_ns_, ns);
+  }
+
+  std::uint64_t count() const noexcept { return count_; }
+
+  std::chrono::nanoseconds sum() const noexcept { return to_duration(sum_ns_); }
+
+  std::chrono::nanoseconds max() const noexcept { return to_duration(max_ns_); }
+
+  // The smallest bucket edge that `fraction` (0 to 1) of the values do not exceed; 0 when empty.
+  std::chrono::nanoseconds quantile(double fraction) const noexcept {
+    const double wanted = fraction * static_cast<double>(count_);
+    std::uint64_t seen = 0;
+    for (std::size_t bucket = 0; bucket < counts_.size(); ++bucket) {
+      seen += counts_[bucket];
+      if (seen != 0 && static_cast<double>(seen) >= wanted) {
+        return to_duration(std::min(upper_edge(bucket), max_ns_));
+      }
+    }
+    return {};
+  }
+
+  // Adds what another histogram counted.
+  void merge(const Histogram& other) noexcept {
+    for (std::size_t bucket = 0; bucket < counts_.size(); ++bucket) {
+      counts_[bucket] += other.counts_[bucket];
+    }
+    count_ += other.count_;
+    sum_ns_ += other.sum_ns_;
+    max_ns_ = std::max(max_ns_, other.max_ns_);
+  }
+
+private:
+  static constexpr std::size_t kSubBits = 3;
+  static constexpr std::size_t kSubs = std::size_t{1} << kSubBits;
+  static constexpr std::size_t kBuckets = (64 - kSubBits + 1) * kSubs;
+
+  static std::size_t bucket_of(std::uint64_t ns) noexcept {
+    if (ns < kSubs) {
+      return static_cast<std::size_t>(ns);
+    }
+    const auto shift = static_cast<std::size_t>(std::bit_width(ns)) - 1 - kSubBits;
+    return (shift + 1) * kSubs + static_cast<std::size_t>(ns >> shift) % kSubs;
+  }
+
+  static std::uint64_t upper_edge(std::size_t bucket) noexcept {
+    if (bucket < kSubs) {
+      return bucket;
+    }
+    const std::size_t shift = bucket / kSubs - 1;
+    return (((kSubs + bucket % kSubs) + 1) << shift) - 1;
+  }
+
+  static std::chrono::nanoseconds to_duration(std::uint64_t ns) noexcept {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(ns));
+  }
+
+  std::array<std::uint64_t, kBuckets> counts_{};
+  std::uint64_t count_ = 0;
+  std::uint64_t sum_ns_ = 0;
+  std::uint64_t max_ns_ = 0;
+};
+
+} // namespace timers

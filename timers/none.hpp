@@ -1,0 +1,49 @@
+// The control: timers that never run. What the rest of a server costs.
+#pragma once
+
+#include "timers/facility.hpp"
+
+namespace timers {
+
+class None {
+public:
+  struct Instant {};
+  struct Timeout {};
+  class Timer;
+
+  static constexpr BackendInfo kInfo{
+      .name = "none",
+      .scheme = "-",
+      .summary = "control: no timeouts at all, so connections may stay for ever",
+      .fifo = false,
+      .exact_next_deadline = false,
+      .walks = false,
+  };
+
+  explicit None(boost::asio::io_context::executor_type /*executor*/, DriverConfig /*config*/ = {}) {
+  }
+
+  Instant now() const noexcept { return {}; }
+  Timeout timeout(std::chrono::nanoseconds /*duration*/) const noexcept { return {}; }
+  const TimerCounters& counters() const noexcept { return counters_; }
+  void stop() noexcept {}
+
+private:
+  TimerCounters counters_;
+};
+
+class None::Timer {
+public:
+  Timer(None& /*facility*/, Action /*action*/) noexcept {}
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  void arm(Timeout /*timeout*/, Instant /*now*/) noexcept {}
+  void rearm(Timeout /*timeout*/, Instant /*now*/) noexcept {}
+  bool disarm() noexcept { return false; }
+  bool armed() const noexcept { return false; }
+};
+
+static_assert(TimerFacility<None>);
+
+} // namespace timers

@@ -1,0 +1,328 @@
+// Support for the timer tests: a clock moved by hand, and any backend or service behind an
+// interface, so that a typed test's body is compiled once however many backends there are.
+#pragma once
+
+#include "timers/backends.hpp"
+#include "timers/timer_service.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace timers::test {
+
+using std::chrono::nanoseconds;
+
+// gtest reads '-' in a filter as "but not", so a test id spells a backend's name with '_'.
+inline std::string test_id(const BackendInfo& info) {
+  std::string id(info.name);
+  std::replace(id.begin(), id.end(), '-', '_');
+  return id;
+}
+
+// A backend with nodes of its own, which are numbered from 0.
+class AnyBackend {
+public:
+  virtual ~AnyBackend() = default;
+  virtual const BackendInfo& info() const = 0;
+  virtual void arm(std::size_t timer, Tick deadline) = 0;
+  virtual void rearm(std::size_t timer, Tick deadline) = 0;
+  virtual void disarm(std::size_t timer) = 0;
+  virtual void advance(Tick now) = 0;
+  virtual std::optional<std::size_t> pop_expired() = 0;
+  virtual Tick next_deadline() const = 0;
+  virtual std::string check() const = 0;
+};
+
+template <class Backend> class BackendOf : public AnyBackend {
+public:
+  explicit BackendOf(std::size_t timers) : nodes_(timers) {}
+
+  const BackendInfo& info() const override { return Backend::kInfo; }
+  void arm(std::size_t timer, Tick deadline) override {
+    backend_.arm(nodes_[timer], deadline, timeout_to(deadline));
+  }
+  void rearm(std::size_t timer, Tick deadline) override {
+    backend_.rearm(nodes_[timer], deadline, timeout_to(deadline));
+  }
+  void disarm(std::size_t timer) override { backend_.disarm(nodes_[timer]); }
+  void advance(Tick now) override {
+    now_ = std::max(now_, now);
+    backend_.advance(now);
+  }
+  std::optional<std::size_t> pop_expired() override {
+    auto* node = backend_.pop_expired();
+    if (node == nullptr) {
+      return std::nullopt;
+    }
+    return static_cast<std::size_t>(static_cast<Entry*>(node) - nodes_.data());
+  }
+  Tick next_deadline() const override { return backend_.next_deadline(); }
+  std::string check() const override { return std::string(backend_.check()); }
+
+private:
+  struct Entry : Backend::Node {};
+
+  Ticks timeout_to(Tick deadline) const { return deadline > now_ ? deadline - now_ : 0; }
+
+  std::vector<Entry> nodes_;
+  Backend backend_;
+  Tick now_ = 0;
+};
+
+// What a typed test over the backends needs of its type.
+struct BackendKind {
+  const BackendInfo& info;
+  std::unique_ptr<AnyBackend> (*make)(std::size_t timers);
+};
+
+template <class Backend> BackendKind backend_kind() {
+  return {Backend::kInfo, [](std::size_t timers) -> std::unique_ptr<AnyBackend> {
+            return std::make_unique<BackendOf<Backend>>(timers);
+          }};
+}
+
+// Reads nanoseconds that a test keeps; unsigned, so that the clock may pass its largest value.
+struct VirtualClock {
+  const std::uint64_t* ns = nullptr;
+
+  std::chrono::steady_clock::time_point now() const noexcept {
+    return std::chrono::steady_clock::time_point(nanoseconds(static_cast<std::int64_t>(*ns)));
+  }
+};
+
+class AnyTimer {
+public:
+  virtual ~AnyTimer() = default;
+  virtual void arm(Ticks timeout, Instant now) = 0;
+  virtual void rearm(Ticks timeout, Instant now) = 0;
+  virtual bool disarm() = 0;
+  virtual bool armed() const = 0;
+};
+
+using TimerPtr = std::unique_ptr<AnyTimer>;
+
+inline constexpr std::size_t kNoBudget = static_cast<std::size_t>(-1);
+
+class AnyService {
+public:
+  virtual ~AnyService() = default;
+  virtual TimerPtr timer(std::function<void()> action) = 0;
+  virtual Instant now() = 0;
+  virtual Ticks timeout(nanoseconds duration) const = 0;
+  virtual Pass run_due(std::size_t budget) = 0;
+  virtual Tick next_deadline() const = 0;
+  virtual nanoseconds time_of(Tick tick) const = 0;
+  virtual void on_earlier_deadline(std::function<void()>* wake) = 0;
+  virtual void expect_wake(Tick tick) = 0;
+  virtual const TimerCounters& counters() const = 0;
+  virtual std::string check() const = 0;
+};
+
+template <class Backend> class ServiceOf : public AnyService {
+public:
+  ServiceOf(ServiceConfig config, VirtualClock clock) : service_(config, clock) {}
+
+  TimerPtr timer(std::function<void()> action) override {
+    return std::make_unique<TimerOf>(service_, std::move(action));
+  }
+  Instant now() override { return service_.now(); }
+  Ticks timeout(nanoseconds duration) const override { return service_.timeout(duration); }
+  Pass run_due(std::size_t budget) override { return service_.run_due(budget); }
+  Tick next_deadline() const override { return service_.next_deadline(); }
+  nanoseconds time_of(Tick tick) const override { return service_.time_of(tick); }
+  void on_earlier_deadline(std::function<void()>* wake) override {
+    service_.on_earlier_deadline([wake] { (*wake)(); });
+  }
+  void expect_wake(Tick tick) override { service_.expect_wake(tick); }
+  const TimerCounters& counters() const override { return service_.counters(); }
+  std::string check() const override { return std::string(service_.check()); }
+
+private:
+  using Service = TimerService<Backend, VirtualClock>;
+
+  class TimerOf : public AnyTimer {
+  public:
+    TimerOf(Service& service, std::function<void()> action)
+        : action_(std::move(action)), timer_(service, [this] { run(); }) {}
+
+    void arm(Ticks timeout, Instant now) override { timer_.arm(timeout, now); }
+    void rearm(Ticks timeout, Instant now) override { timer_.rearm(timeout, now); }
+    bool disarm() override { return timer_.disarm(); }
+    bool armed() const override { return timer_.armed(); }
+
+  private:
+    // A copy, because the action may destroy its timer.
+    void run() {
+      const auto action = action_;
+      action();
+    }
+
+    std::function<void()> action_;
+    typename Service::Timer timer_;
+  };
+
+  Service service_;
+};
+
+// What a typed test over backends and ways to re-arm needs of its type.
+struct ServiceKind {
+  const BackendInfo& info;
+  Rearm rearm;
+  std::unique_ptr<AnyService> (*make)(ServiceConfig config, VirtualClock clock);
+
+  bool lazy() const { return rearm == Rearm::lazy; }
+};
+
+template <class B, Rearm kRearm> struct Variant {
+  using Backend = B;
+  static constexpr Rearm kMode = kRearm;
+};
+
+template <class V> ServiceKind service_kind() {
+  using Backend = typename V::Backend;
+  return {Backend::kInfo, V::kMode,
+          [](ServiceConfig config, VirtualClock clock) -> std::unique_ptr<AnyService> {
+            return std::make_unique<ServiceOf<Backend>>(config, clock);
+          }};
+}
+
+// The one list of backends, as gtest wants it.
+template <class List> struct TypesOf;
+template <class... Backends> struct TypesOf<BackendList<Backends...>> {
+  using Plain = ::testing::Types<Backends...>;
+  using Variants =
+      ::testing::Types<Variant<Backends, Rearm::lazy>..., Variant<Backends, Rearm::eager>...>;
+};
+using BackendTypes = TypesOf<AllBackends>::Plain;
+using VariantTypes = TypesOf<AllBackends>::Variants;
+
+struct BackendNames {
+  template <class Backend> static std::string GetName(int /*index*/) {
+    return test_id(Backend::kInfo);
+  }
+};
+
+struct VariantNames {
+  template <class V> static std::string GetName(int /*index*/) {
+    return test_id(V::Backend::kInfo) + (V::kMode == Rearm::lazy ? "_lazy" : "_eager");
+  }
+};
+
+// That a timer ran, and in the pass of which tick.
+struct LogEntry {
+  Tick tick;
+  int timer;
+  auto operator<=>(const LogEntry&) const = default;
+};
+
+inline void PrintTo(const LogEntry& run, std::ostream* out) {
+  *out << "timer " << run.timer << " at tick " << run.tick;
+}
+
+// A service, its clock, and the log of what ran.
+class Rig {
+public:
+  explicit Rig(const ServiceKind& kind, std::uint64_t start_ns = 0,
+               nanoseconds tick = std::chrono::milliseconds(1))
+      : start_ns_(start_ns), clock_ns_(start_ns), tick_(tick),
+        service_(kind.make({.tick = tick, .rearm = kind.rearm}, VirtualClock{&clock_ns_})) {}
+
+  AnyService& service() { return *service_; }
+  void destroy_service() { service_.reset(); }
+
+  nanoseconds elapsed() const {
+    return nanoseconds(static_cast<std::int64_t>(clock_ns_ - start_ns_));
+  }
+  void move_to(nanoseconds elapsed) {
+    clock_ns_ = start_ns_ + static_cast<std::uint64_t>(elapsed.count());
+  }
+  void move_by(nanoseconds step) { move_to(elapsed() + step); }
+  // To the first instant of a tick.
+  void move_to_tick(Tick tick) {
+    clock_ns_ = start_ns_ + tick * static_cast<std::uint64_t>(tick_.count());
+  }
+
+  TimerPtr timer(std::function<void()> action) { return service_->timer(std::move(action)); }
+  // A timer that notes in the log that it ran.
+  TimerPtr timer(int id) {
+    return timer([this, id] { note(id); });
+  }
+  void note(int id) { log.push_back({service_->now().floor, id}); }
+
+  void arm(const TimerPtr& timer, nanoseconds timeout) {
+    timer->arm(service_->timeout(timeout), service_->now());
+  }
+  void rearm(const TimerPtr& timer, nanoseconds timeout) {
+    timer->rearm(service_->timeout(timeout), service_->now());
+  }
+
+  // A pass, after which the structure must be whole.
+  Pass pass(std::size_t budget = kNoBudget) {
+    const Pass outcome = service_->run_due(budget);
+    if (outcome != Pass::destroyed) {
+      EXPECT_EQ(service_->check(), "");
+    }
+    return outcome;
+  }
+
+  std::vector<int> ids() const {
+    std::vector<int> all;
+    for (const LogEntry& run : log) {
+      all.push_back(run.timer);
+    }
+    return all;
+  }
+
+  std::vector<LogEntry> log;
+
+private:
+  const std::uint64_t start_ns_;
+  std::uint64_t clock_ns_;
+  const nanoseconds tick_;
+  std::unique_ptr<AnyService> service_;
+};
+
+// Distances in ticks around which structures go wrong: every power of two and every slot edge of
+// wheels of 64 slots, each ±1. Ascending.
+inline std::vector<Ticks> edge_distances(Ticks largest) {
+  std::vector<Ticks> edges;
+  const auto add_around = [&](Ticks edge) {
+    for (const Ticks distance : {edge - 1, edge, edge + 1}) {
+      if (distance <= largest) {
+        edges.push_back(distance);
+      }
+    }
+  };
+  for (unsigned bit = 0; bit < 64; ++bit) {
+    add_around(Ticks{1} << bit);
+  }
+  for (unsigned level = 0; level < 60; level += 6) {
+    for (const Ticks slot : {2, 31, 32, 33, 62, 63}) {
+      add_around(slot << level);
+    }
+  }
+  std::sort(edges.begin(), edges.end());
+  edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+  return edges;
+}
+
+} // namespace timers::test
+
+// A test of a typed suite whose body is an ordinary function of the kind that `Suite` gives for its
+// type, compiled once.
+#define TIMERS_TYPED_TEST(Suite, Kind, Name)                                                       \
+  static void Name(const Kind& kind);                                                              \
+  TYPED_TEST(Suite, Name) { Name(this->kind); }                                                    \
+  static void Name(const Kind& kind)

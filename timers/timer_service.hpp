@@ -1,0 +1,339 @@
+// The facility: turns durations into deadlines, keeps the timers of one thread in a backend, and
+// runs the actions of those that are due.
+//
+//   timers::TimerService<timers::HierarchicalWheel> service;
+//   decltype(service)::Timer idle{service, [&] { socket.close(); }};
+//   ...
+//   const auto now = service.now();                  // once per completed I/O event
+//   idle.rearm(service.timeout(120s), now);          // as often as you like
+//   ...
+//   service.run_due();                               // when the OS timer says so
+//
+// AsioDriver (asio_driver.hpp) is a TimerService that an io_context drives.
+//
+// Never early: deadlines are rounded up to a tick, now is rounded down, the clock is monotonic. A
+// timer runs in the first pass (run_due) at or after its deadline, which is its timeout rounded up
+// to whole ticks after the next tick edge; so less than two ticks late by rounding, less than one
+// when the timeout is a whole number of ticks.
+//
+// Not thread-safe: a service and its timers belong to one thread.
+#pragma once
+
+#include "timers/action.hpp"
+#include "timers/backend.hpp"
+#include "timers/histogram.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string_view>
+
+namespace timers {
+
+// How a timer that moves is treated. `eager` moves its node in the backend every time, as the study
+// measured. `lazy` only notes the new deadline (one store) and leaves the node filed until it comes
+// due or must run earlier; a disarmed timer stays filed too, never more than one node per handle.
+enum class Rearm { lazy, eager };
+
+struct ServiceConfig {
+  std::chrono::nanoseconds tick = std::chrono::milliseconds(1); // > 0
+  Rearm rearm = Rearm::lazy;
+};
+
+// What the timers of a service did, all since it began. Counts of calls, except `moved`.
+struct TimerCounters {
+  std::uint64_t armed = 0;    // a disarmed timer was armed
+  std::uint64_t rearmed = 0;  // an armed timer was given another deadline
+  std::uint64_t disarmed = 0; // an armed timer was disarmed, or destroyed
+  std::uint64_t expired = 0;  // an action ran
+  std::uint64_t moved = 0;    // a node was filed in the backend or moved there
+  Histogram late;             // from deadline to the last clock reading before the action ran
+
+  std::uint64_t live() const noexcept { return armed - disarmed - expired; }
+
+  // Adds what another service counted.
+  void merge(const TimerCounters& other) noexcept {
+    armed += other.armed;
+    rearmed += other.rearmed;
+    disarmed += other.disarmed;
+    expired += other.expired;
+    moved += other.moved;
+    late.merge(other.late);
+  }
+};
+
+// A reading of the clock in ticks, rounded both ways: down to say what is due, up for deadlines.
+struct Instant {
+  Tick floor = 0;
+  Tick ceil = 0;
+};
+
+enum class Pass {
+  done,      // nothing that was due is left
+  backlog,   // the budget ran out: call run_due() again
+  destroyed, // an action destroyed the service: do not touch it
+};
+
+// steady_clock, or one that a test moves by hand. Must never be a wall clock.
+template <class C>
+concept MonotonicClock = requires(const C& clock) {
+  {
+    clock.now().time_since_epoch()
+  } -> std::convertible_to<std::chrono::duration<std::int64_t, std::nano>>;
+};
+
+template <TimerBackend Backend, MonotonicClock Clock = std::chrono::steady_clock>
+class TimerService {
+public:
+  using Instant = timers::Instant;
+  using Timeout = Ticks;
+  class Timer;
+
+  static constexpr std::size_t kNoBudget = static_cast<std::size_t>(-1);
+
+  // Tick 0 is now, so results do not depend on where the clock starts.
+  // Throws std::invalid_argument for a tick that is not positive.
+  explicit TimerService(ServiceConfig config = {}, Clock clock = {})
+      : clock_(clock), epoch_ns_(clock_ns()), tick_ns_(checked_tick(config.tick)),
+        lazy_(config.rearm == Rearm::lazy) {}
+
+  // Timers that are still armed are disarmed; afterwards they may only be destroyed. O(filed).
+  ~TimerService() {
+    if (destroyed_ != nullptr) {
+      *destroyed_ = true;
+    }
+    backend_.advance(kLatest);
+    while (auto* node = backend_.pop_expired()) {
+      static_cast<Timer&>(*node).orphan();
+    }
+  }
+
+  TimerService(const TimerService&) = delete;
+  TimerService& operator=(const TimerService&) = delete;
+
+  // Reads the clock, once, and divides. Never goes back, whatever the clock does.
+  Instant now() noexcept {
+    const std::uint64_t since = clock_ns() - epoch_ns_;
+    if (static_cast<std::int64_t>(since - latest_ns_) > 0) {
+      latest_ns_ = since;
+    }
+    const Tick floor = latest_ns_ / tick_ns_;
+    return {floor, floor + (latest_ns_ % tick_ns_ != 0 ? 1 : 0)};
+  }
+
+  // A duration in ticks, rounded up; a negative one is 0. Divides: convert once, use often.
+  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
+    const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0));
+    return ns / tick_ns_ + (ns % tick_ns_ != 0 ? 1 : 0);
+  }
+
+  // One pass: reads the clock and runs the actions of due timers, earliest first, handling at most
+  // `budget` timers (lazy ones that are only filed again count). What the pass finds armed for its
+  // own tick by one of its actions waits for the next tick, so a pass runs no more actions than
+  // timers were pending when it began. Actions may do anything to any timer and may destroy the
+  // service. An action that throws ends the pass with its exception; its timer does not run again,
+  // the others wait for the next pass. A pass inside a pass does nothing and says backlog.
+  Pass run_due(std::size_t budget = kNoBudget) {
+    if (destroyed_ != nullptr) {
+      return Pass::backlog;
+    }
+    const Tick tick = now().floor;
+    backend_.advance(tick);
+    PassScope scope(*this, tick);
+    for (; budget > 0; --budget) {
+      auto* node = backend_.pop_expired();
+      if (node == nullptr) {
+        return Pass::done;
+      }
+      handle(static_cast<Timer&>(*node), tick);
+      if (scope.destroyed) {
+        return Pass::destroyed;
+      }
+    }
+    return Pass::backlog;
+  }
+
+  // The tick at or before which the next pass is wanted; kNever when nothing is filed. Exact or a
+  // lower bound, as the backend says; in lazy mode a lower bound.
+  Tick next_deadline() const noexcept { return backend_.next_deadline(); }
+
+  // When a tick begins, in the clock's time; saturates.
+  std::chrono::nanoseconds time_of(Tick tick) const noexcept {
+    constexpr auto kMax = static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count());
+    const std::uint64_t ahead = kMax - std::min(kMax, epoch_ns_);
+    const std::uint64_t offset = tick > ahead / tick_ns_ ? ahead : tick * tick_ns_;
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(epoch_ns_ + offset));
+  }
+
+  // Calls `wake` whenever a timer is filed, outside a pass, for earlier than every deadline since
+  // expect_wake() was last called. That is all a driver needs to keep one OS timer right.
+  void on_earlier_deadline(Action wake) noexcept { wake_ = wake; }
+
+  // The driver will run a pass at this tick (kNever: at none).
+  void expect_wake(Tick tick) noexcept { expected_wake_ = tick; }
+
+  const TimerCounters& counters() const noexcept { return counters_; }
+
+  std::string_view check() const { return backend_.check(); }
+
+private:
+  struct PassScope {
+    PassScope(TimerService& passing, Tick tick) noexcept : service(passing) {
+      service.destroyed_ = &destroyed;
+      service.earliest_allowed_ = tick + 1;
+    }
+    ~PassScope() {
+      if (!destroyed) {
+        service.destroyed_ = nullptr;
+        service.earliest_allowed_ = 0;
+      }
+    }
+    PassScope(const PassScope&) = delete;
+    PassScope& operator=(const PassScope&) = delete;
+
+    TimerService& service;
+    bool destroyed = false;
+  };
+
+  static std::uint64_t checked_tick(std::chrono::nanoseconds tick) {
+    if (tick.count() <= 0) {
+      throw std::invalid_argument("a tick must be longer than zero");
+    }
+    return static_cast<std::uint64_t>(tick.count());
+  }
+
+  std::uint64_t clock_ns() const noexcept {
+    const std::chrono::nanoseconds ns = clock_.now().time_since_epoch();
+    return static_cast<std::uint64_t>(ns.count());
+  }
+
+  Tick deadline_after(Timeout timeout, Instant from) const noexcept {
+    const Tick deadline = timeout > kLatest - from.ceil ? kLatest : from.ceil + timeout;
+    return std::max(deadline, earliest_allowed_);
+  }
+
+  // A timer that the backend handed out, so it is not filed any more.
+  void handle(Timer& timer, Tick tick) {
+    timer.filed_ = kNever;
+    if (timer.deadline_ == kNever) {
+      return; // disarmed lazily
+    }
+    if (timer.deadline_ > tick) {
+      file(timer, timer.deadline_, timer.timeout_); // moved lazily
+      return;
+    }
+    counters_.late.record(
+        std::chrono::nanoseconds(static_cast<std::int64_t>(late_ns(timer.deadline_))));
+    timer.deadline_ = kNever;
+    ++counters_.expired;
+    run_action(timer.action_);
+  }
+
+  std::uint64_t late_ns(Tick deadline) const noexcept { return latest_ns_ - deadline * tick_ns_; }
+
+  // Has the backend hold the timer under `deadline`. When the backend throws, nothing has changed.
+  void file(Timer& timer, Tick deadline, Timeout timeout) {
+    if (timer.filed_ == kNever) {
+      backend_.arm(timer, deadline, timeout);
+    } else {
+      backend_.rearm(timer, deadline, timeout);
+    }
+    timer.filed_ = deadline;
+    ++counters_.moved;
+    if (timer.filed_ < expected_wake_ && destroyed_ == nullptr) {
+      wake_();
+    }
+  }
+
+  void unfile(Timer& timer) noexcept {
+    backend_.disarm(timer);
+    timer.filed_ = kNever;
+  }
+
+  [[no_unique_address]] Clock clock_;
+  const std::uint64_t epoch_ns_;
+  const std::uint64_t tick_ns_;
+  const bool lazy_;
+  std::uint64_t latest_ns_ = 0;      // the latest reading, since epoch_ns_
+  Tick earliest_allowed_ = 0;        // for deadlines; the tick after the pass, within one
+  Tick expected_wake_ = kNever;
+  Action wake_ = [] {};
+  bool* destroyed_ = nullptr;        // within a pass: tells it that the service is gone
+  TimerCounters counters_;
+  Backend backend_;
+};
+
+// The handle of one timer, held by value in its owner; destroying it disarms it. Does not allocate
+// beyond what the backend's arm() does. Every operation may be called from any action, its own
+// included. Neither copied nor moved: the backend holds its address.
+template <TimerBackend Backend, MonotonicClock Clock>
+class TimerService<Backend, Clock>::Timer : private Backend::Node {
+public:
+  // `action` is a callable of at most one pointer, e.g. [this] { ... }. It may throw.
+  Timer(TimerService& service, Action action) noexcept : service_(&service), action_(action) {}
+
+  ~Timer() {
+    disarm();
+    if (filed_ != kNever) {
+      service_->unfile(*this);
+    }
+  }
+
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  // Arms a disarmed timer to run `timeout` after `now`.
+  void arm(Timeout timeout, Instant now) {
+    assert(!armed());
+    rearm(timeout, now);
+  }
+
+  // Moves the timer to `timeout` after `now`; arms it when it is not armed. Lazy: one or two stores
+  // unless it must run earlier than it is filed. Eager: one backend operation.
+  void rearm(Timeout timeout, Instant now) {
+    const Tick due = service_->deadline_after(timeout, now);
+    // An unfiled timer has filed_ == kNever, later than any deadline.
+    if (due < filed_ || !service_->lazy_) {
+      service_->file(*this, due, timeout);
+    }
+    ++(armed() ? service_->counters_.rearmed : service_->counters_.armed);
+    deadline_ = due;
+    timeout_ = timeout;
+  }
+
+  // Nothing will happen. Says whether the timer was armed.
+  bool disarm() noexcept {
+    if (!armed()) {
+      return false;
+    }
+    deadline_ = kNever;
+    ++service_->counters_.disarmed;
+    if (!service_->lazy_) {
+      service_->unfile(*this);
+    }
+    return true;
+  }
+
+  // False while its own action runs, unless that armed it anew.
+  bool armed() const noexcept { return deadline_ != kNever; }
+
+private:
+  friend TimerService;
+
+  void orphan() noexcept {
+    deadline_ = kNever;
+    filed_ = kNever;
+  }
+
+  TimerService* service_;
+  Action action_;
+  Tick deadline_ = kNever; // when it runs; kNever: disarmed. An armed timer is always filed,
+  Tick filed_ = kNever;    // at this deadline or an earlier one; kNever: not filed
+  Timeout timeout_ = 0;
+};
+
+} // namespace timers

@@ -1,0 +1,1016 @@
+// The timer contract at the service, for every backend of the list in both ways to re-arm, with a
+// clock moved by hand. "Line n" is a line of the contract: 1-7 when timers run, 8-12 their handles,
+// 13-15 what actions may do, 16-19 order and cost.
+#include "timers/testing.hpp"
+
+#include "timers/timer_service.hpp"
+
+#include <array>
+#include <limits>
+#include <new>
+#include <stdexcept>
+
+namespace timers::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+template <class V> class TimerContract : public ::testing::Test {
+protected:
+  const ServiceKind kind = service_kind<V>();
+};
+TYPED_TEST_SUITE(TimerContract, VariantTypes, VariantNames);
+
+#define SERVICE_TEST(Name) TIMERS_TYPED_TEST(TimerContract, ServiceKind, Name)
+
+constexpr nanoseconds kTick = 1ms;
+constexpr auto kForever = nanoseconds::max();
+
+// Whole ticks that a duration touches, rounded up.
+constexpr Tick ticks_up(nanoseconds duration) {
+  return static_cast<Tick>((duration + kTick - 1ns) / kTick);
+}
+
+// Line 1: for each phase of arming within a tick and each fraction of a timeout, to the nanosecond.
+SERVICE_TEST(NeverEarlyForEveryPhaseAndFraction) {
+  for (const nanoseconds phase : {0ns, 1ns, 499999ns, 500000ns, 999999ns}) {
+    for (const nanoseconds whole : {0ms, 1ms, 2ms, 63ms, 64ms, 65ms, 4096ms}) {
+      for (const nanoseconds fraction : {0ns, 1ns, 500000ns, 999999ns}) {
+        const nanoseconds timeout = whole + fraction;
+        Rig rig(kind);
+        const TimerPtr timer = rig.timer(1);
+        rig.move_to(50 * kTick + phase);
+        rig.arm(timer, timeout);
+        const nanoseconds due =
+            static_cast<std::int64_t>(ticks_up(50 * kTick + phase) + ticks_up(timeout)) * kTick;
+        ASSERT_GE(due, rig.elapsed() + timeout) << "the test itself is early";
+        ASSERT_LT(due, rig.elapsed() + timeout + 2 * kTick);
+        if (due > rig.elapsed()) {
+          rig.move_to(due - 1ns);
+          EXPECT_EQ(rig.pass(), Pass::done);
+          ASSERT_TRUE(rig.log.empty()) << "phase " << phase.count() << ' ' << timeout.count();
+        }
+        rig.move_to(due);
+        rig.pass();
+        ASSERT_EQ(rig.log.size(), 1U) << "phase " << phase.count() << ' ' << timeout.count();
+      }
+    }
+  }
+}
+
+// Lines 1, 2 and 6: as far as nanoseconds go.
+SERVICE_TEST(NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
+  constexpr Ticks kRange = Ticks{1} << 43; // 278 years of milliseconds
+  for (const Tick phase : {Tick{0}, Tick{1}, Tick{62}, Tick{63}, Tick{64}, Tick{4095}}) {
+    Rig rig(kind);
+    rig.move_to_tick(phase);
+    rig.pass();
+    for (const Ticks distance : edge_distances(kRange)) {
+      const auto one_ms = static_cast<std::int64_t>(distance) * 1ms;
+      Rig fresh(kind);
+      fresh.move_to_tick(phase);
+      fresh.pass();
+      const TimerPtr timer = fresh.timer(1);
+      fresh.arm(timer, one_ms);
+      if (distance > 0) {
+        fresh.move_to_tick(phase + distance - 1);
+        fresh.pass();
+        ASSERT_TRUE(fresh.log.empty()) << phase << ' ' << distance;
+      }
+      fresh.move_to_tick(phase + distance);
+      fresh.pass();
+      ASSERT_EQ(fresh.log, (std::vector<LogEntry>{{phase + distance, 1}}));
+    }
+  }
+}
+
+// Line 3
+SERVICE_TEST(AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
+  for (const nanoseconds jump :
+       {nanoseconds(1ms), nanoseconds(63ms), nanoseconds(64ms), nanoseconds(65ms),
+        nanoseconds(4097ms), nanoseconds(std::chrono::hours(24 * 365)),
+        static_cast<std::int64_t>(Ticks{1} << 32) * kTick, kForever / kTick * kTick - kTick}) {
+    Rig rig(kind);
+    std::vector<TimerPtr> timers;
+    for (const nanoseconds timeout : {jump / 2, jump - kTick, jump, jump + kTick}) {
+      timers.push_back(rig.timer(static_cast<int>(timers.size())));
+      rig.arm(timers.back(), timeout);
+    }
+    rig.move_to(jump);
+    EXPECT_EQ(rig.pass(), Pass::done);
+    EXPECT_EQ(rig.pass(), Pass::done);
+    ASSERT_EQ(rig.ids().size(), 3U) << jump.count();
+    EXPECT_TRUE(timers[3]->armed());
+    rig.move_by(kTick);
+    rig.pass();
+    auto ids = rig.ids();
+    std::sort(ids.begin(), ids.end());
+    EXPECT_EQ(ids, (std::vector{0, 1, 2, 3}));
+  }
+}
+
+// Line 4
+SERVICE_TEST(AClockThatStepsBackRunsNothingEarlyAndLosesNothing) {
+  Rig rig(kind);
+  const TimerPtr before = rig.timer(1);
+  const TimerPtr after = rig.timer(2);
+  rig.move_to(1000ms);
+  rig.arm(before, 100ms);
+  rig.move_to(400ms);
+  EXPECT_EQ(rig.service().now().floor, Tick{1000});
+  rig.pass();
+  rig.arm(after, 50ms); // 50 ms after the latest reading
+  rig.move_to(700ms);
+  rig.pass();
+  rig.move_to(1049ms);
+  rig.pass();
+  EXPECT_TRUE(rig.log.empty());
+  rig.move_to(1050ms);
+  rig.pass();
+  rig.move_to(20ms);
+  rig.pass();
+  rig.move_to(1100ms);
+  rig.pass();
+  EXPECT_EQ(rig.log, (std::vector<LogEntry>{{1050, 2}, {1100, 1}}));
+}
+
+std::vector<LogEntry> little_life(const ServiceKind& kind, std::uint64_t start_ns) {
+  Rig rig(kind, start_ns);
+  std::vector<TimerPtr> timers;
+  for (int id = 0; id < 8; ++id) {
+    timers.push_back(rig.timer(id));
+    rig.arm(timers.back(), (id * 37 + 1) * 1ms + id * 1ns);
+  }
+  for (int step = 0; step < 60; ++step) {
+    rig.move_by(7ms + 313us);
+    rig.pass();
+    if (step % 5 == 0) {
+      rig.rearm(timers[static_cast<std::size_t>(step) % 8], step * 1ms);
+    }
+  }
+  EXPECT_GT(rig.log.size(), 12U);
+  return rig.log;
+}
+
+// Line 5: below zero, across zero, and across the largest value of the clock.
+SERVICE_TEST(ResultsDoNotDependOnWhereTheClockStarts) {
+  constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
+  constexpr std::uint64_t kMinusTenMs = 0 - std::uint64_t{10'000'000};
+  const std::vector<LogEntry> expected = little_life(kind, 0);
+  for (const std::uint64_t start :
+       {std::uint64_t{1}, std::uint64_t{999'999}, std::uint64_t{123'456'789'012'345'678},
+        kLargest - 100'000'000, kLargest, kLargest + 1, kMinusTenMs, kMinusTenMs - 1}) {
+    EXPECT_EQ(little_life(kind, start), expected) << "from " << start;
+  }
+}
+
+// Line 6
+SERVICE_TEST(TimeoutZeroAndLessRunOnTheNextPassNotInsideArm) {
+  Rig rig(kind);
+  const TimerPtr zero = rig.timer(0);
+  const TimerPtr negative = rig.timer(1);
+  rig.move_to(5ms);
+  rig.arm(zero, 0ns);
+  rig.arm(negative, nanoseconds::min());
+  EXPECT_TRUE(rig.log.empty());
+  rig.pass();
+  EXPECT_EQ(rig.log.size(), 2U);
+  rig.move_to(8ms + 1ns); // between ticks: the next edge, not the last
+  rig.arm(zero, 0ns);
+  rig.pass();
+  EXPECT_EQ(rig.log.size(), 2U);
+  rig.move_to(9ms);
+  rig.pass();
+  EXPECT_EQ(rig.log.back(), (LogEntry{9, 0}));
+}
+
+// Line 6: armed for now by an action, a timer waits for the next tick, however many passes come.
+SERVICE_TEST(TimeoutZeroArmedByAnActionDoesNotRunInThatPass) {
+  Rig rig(kind);
+  const TimerPtr other = rig.timer(2);
+  const TimerPtr first = rig.timer([&] {
+    rig.note(1);
+    rig.arm(other, 0ns);
+  });
+  rig.arm(first, 3ms);
+  rig.move_to(3ms);
+  EXPECT_EQ(rig.pass(), Pass::done);
+  EXPECT_EQ(rig.pass(), Pass::done);
+  EXPECT_EQ(rig.ids(), std::vector{1});
+  rig.move_to(4ms);
+  rig.pass();
+  EXPECT_EQ(rig.log, (std::vector<LogEntry>{{3, 1}, {4, 2}}));
+}
+
+// Line 6
+SERVICE_TEST(ATimeoutThatOverflowsSaturatesToNever) {
+  Rig rig(kind, 0, 1ns);
+  rig.move_to(10s);
+  const TimerPtr largest = rig.timer(1);
+  largest->arm(std::numeric_limits<Ticks>::max(), rig.service().now());
+  const TimerPtr in_ns = rig.timer(2);
+  rig.arm(in_ns, kForever);
+  EXPECT_TRUE(largest->armed());
+  EXPECT_LE(rig.service().next_deadline(), kLatest);
+  rig.move_to(kForever);
+  rig.pass();
+  EXPECT_TRUE(rig.log.empty());
+  EXPECT_TRUE(largest->armed());
+  EXPECT_EQ(rig.service().time_of(kLatest), kForever);
+  EXPECT_TRUE(largest->disarm());
+}
+
+// Line 7: a driver that only ever sleeps to next_deadline(), and is told of earlier ones.
+SERVICE_TEST(SleepingToNextDeadlineReachesEveryTimer) {
+  Rig rig(kind);
+  AnyService& service = rig.service();
+  std::vector<TimerPtr> timers;
+  std::vector<LogEntry> expected;
+  for (int id = 0; id < 60; ++id) {
+    const auto deadline = static_cast<Tick>(id * id * id % 5003 + 1);
+    timers.push_back(rig.timer(id));
+    rig.arm(timers.back(), static_cast<std::int64_t>(deadline) * kTick);
+    expected.push_back({deadline, id});
+  }
+  std::size_t wake_ups = 0;
+  while (service.next_deadline() != kNever) {
+    ASSERT_LT(++wake_ups, 60U * 11U);
+    rig.move_to_tick(service.next_deadline());
+    rig.pass();
+  }
+  std::sort(expected.begin(), expected.end());
+  std::sort(rig.log.begin(), rig.log.end());
+  EXPECT_EQ(rig.log, expected);
+}
+
+// Line 7: told of each deadline earlier than what is programmed, and of no other.
+SERVICE_TEST(TellsOfEarlierDeadlinesOnly) {
+  Rig rig(kind);
+  AnyService& service = rig.service();
+  int told = 0;
+  std::function<void()> wake = [&] {
+    ++told;
+    service.expect_wake(service.next_deadline());
+  };
+  service.on_earlier_deadline(&wake);
+  const TimerPtr near = rig.timer(1);
+  const TimerPtr far = rig.timer(2);
+  rig.arm(far, 60ms);
+  EXPECT_EQ(told, 1);
+  rig.rearm(far, 63ms);
+  rig.rearm(far, 60ms);
+  EXPECT_EQ(told, 1);
+  rig.arm(near, 61ms);
+  EXPECT_EQ(told, 1);
+  rig.rearm(near, 10ms);
+  EXPECT_EQ(told, 2);
+  near->disarm();
+  rig.arm(near, 10ms);
+  EXPECT_EQ(told, 2);
+  rig.rearm(far, 5ms);
+  EXPECT_EQ(told, 3);
+  service.expect_wake(kNever);
+  rig.arm(rig.timer(3), 1h); // and disarms it at once
+  EXPECT_EQ(told, 4);
+}
+
+// Line 7: within a pass the driver asks afterwards anyway.
+SERVICE_TEST(DoesNotTellOfDeadlinesWithinAPass) {
+  Rig rig(kind);
+  int told = 0;
+  std::function<void()> wake = [&] { ++told; };
+  rig.service().on_earlier_deadline(&wake);
+  const TimerPtr other = rig.timer(2);
+  const TimerPtr first = rig.timer([&] { rig.arm(other, 1ms); });
+  rig.arm(first, 10ms);
+  rig.service().expect_wake(10);
+  told = 0;
+  rig.move_to(10ms);
+  rig.pass();
+  EXPECT_EQ(told, 0);
+  EXPECT_EQ(rig.service().next_deadline(), Tick{11});
+}
+
+// Line 8
+SERVICE_TEST(DisarmIsIdempotentAndSaysWhetherTheTimerWasArmed) {
+  Rig rig(kind);
+  TimerPtr self;
+  bool armed_in_action = true;
+  bool disarmed_in_action = true;
+  self = rig.timer([&] {
+    armed_in_action = self->armed();
+    disarmed_in_action = self->disarm();
+  });
+  EXPECT_FALSE(self->disarm()) << "idle";
+  rig.arm(self, 5ms);
+  EXPECT_TRUE(self->disarm()) << "armed";
+  EXPECT_FALSE(self->disarm());
+  rig.move_to(50ms);
+  rig.pass();
+  EXPECT_TRUE(armed_in_action) << "it ran though it was disarmed";
+  rig.arm(self, 5ms);
+  rig.move_to(60ms);
+  rig.pass();
+  EXPECT_FALSE(armed_in_action);
+  EXPECT_FALSE(disarmed_in_action) << "running";
+  EXPECT_FALSE(self->disarm()) << "fired";
+  rig.arm(self, 5ms);
+  rig.move_to(80ms);
+  EXPECT_TRUE(self->disarm()) << "due";
+  rig.pass();
+  const TimerCounters& counters = rig.service().counters();
+  EXPECT_EQ(counters.armed, 3U);
+  EXPECT_EQ(counters.disarmed, 2U);
+  EXPECT_EQ(counters.expired, 1U);
+  EXPECT_EQ(counters.live(), 0U);
+}
+
+// Line 8: whichever of a batch runs first disarms all the others.
+SERVICE_TEST(ATimerDisarmedByAnotherActionOfTheSameBatchNeverRuns) {
+  for (const nanoseconds apart : {0ms, 1ms, 70ms}) {
+    Rig rig(kind);
+    std::vector<TimerPtr> timers;
+    int ran = 0;
+    for (int i = 0; i < 5; ++i) {
+      timers.push_back(rig.timer([&] {
+        ++ran;
+        for (const TimerPtr& timer : timers) {
+          timer->disarm();
+        }
+      }));
+      rig.arm(timers.back(), 10ms + i * apart);
+    }
+    rig.move_to(1s);
+    rig.pass();
+    rig.move_to(2s);
+    rig.pass();
+    EXPECT_EQ(ran, 1);
+    EXPECT_EQ(rig.service().counters().live(), 0U);
+  }
+}
+
+// Line 9: a read may finish in the turn in which its timer fired.
+SERVICE_TEST(RearmOnADisarmedOrFiredTimerArmsIt) {
+  Rig rig(kind);
+  const TimerPtr timer = rig.timer(1);
+  rig.rearm(timer, 5ms); // idle
+  EXPECT_TRUE(timer->armed());
+  rig.move_to(5ms);
+  rig.pass();
+  rig.rearm(timer, 5ms); // fired
+  timer->disarm();
+  rig.rearm(timer, 7ms); // disarmed
+  rig.move_to(12ms);
+  rig.pass();
+  EXPECT_EQ(rig.log, (std::vector<LogEntry>{{5, 1}, {12, 1}}));
+  EXPECT_EQ(rig.service().counters().armed, 3U);
+  EXPECT_EQ(rig.service().counters().rearmed, 0U);
+}
+
+// Line 9: moved further away, nearer, and while it is due already.
+SERVICE_TEST(ManyRearmsLeaveOnePendingInstance) {
+  Rig rig(kind);
+  const TimerPtr timer = rig.timer(1);
+  for (int i = 0; i < 300; ++i) {
+    rig.rearm(timer, (i * 31 % 97 + 1) * 1ms);
+    rig.move_by(i % 3 == 0 ? 1ms : 0ms);
+  }
+  rig.move_by(200ms);
+  rig.rearm(timer, 40ms); // due, and not asked yet
+  const Tick deadline = rig.service().now().floor + 40;
+  rig.pass();
+  EXPECT_TRUE(rig.log.empty());
+  rig.move_to_tick(deadline);
+  rig.pass();
+  rig.move_by(10s);
+  rig.pass();
+  EXPECT_EQ(rig.log, (std::vector<LogEntry>{{deadline, 1}}));
+  EXPECT_EQ(rig.service().next_deadline(), kNever);
+}
+
+// Line 10: lengthened and shortened, disarmed and armed again, across slot and level edges.
+SERVICE_TEST(AMovedTimerRunsAtItsLastDeadlineOnly) {
+  constexpr std::array<int, 9> kTimeouts = {0, 1, 2, 40, 63, 64, 65, 300, 5000};
+  for (const int first : kTimeouts) {
+    for (const int second : kTimeouts) {
+      for (const bool disarmed_between : {false, true}) {
+        Rig rig(kind);
+        rig.move_to(60ms);
+        const TimerPtr timer = rig.timer(1);
+        rig.arm(timer, (first + 2) * 1ms);
+        rig.move_by(1ms);
+        if (disarmed_between) {
+          timer->disarm();
+          rig.pass();
+        }
+        rig.rearm(timer, second * 1ms);
+        const Tick deadline = 61U + static_cast<Tick>(second);
+        for (Tick now = 61; now < deadline; now = std::min(deadline, now + 13)) {
+          rig.move_to_tick(now);
+          rig.pass();
+        }
+        ASSERT_TRUE(rig.log.empty()) << first << ' ' << second;
+        rig.move_to_tick(deadline);
+        rig.pass();
+        rig.move_to_tick(20000);
+        rig.pass();
+        ASSERT_EQ(rig.log, (std::vector<LogEntry>{{deadline, 1}})) << first << ' ' << second;
+      }
+    }
+  }
+}
+
+// Line 11
+SERVICE_TEST(ATimerDestroyedWhileArmedOrDueNeverRuns) {
+  Rig rig(kind);
+  TimerPtr armed = rig.timer(1);
+  TimerPtr due = rig.timer(2);
+  TimerPtr moved = rig.timer(3);
+  TimerPtr disarmed = rig.timer(4);
+  for (const TimerPtr* timer : {&armed, &due, &moved, &disarmed}) {
+    rig.arm(*timer, 10ms);
+  }
+  rig.rearm(moved, 30ms);
+  disarmed->disarm();
+  armed.reset();
+  moved.reset();
+  disarmed.reset();
+  EXPECT_EQ(rig.service().check(), "");
+  rig.move_to(20ms);
+  due.reset();
+  rig.pass();
+  rig.move_to(20s);
+  rig.pass();
+  EXPECT_TRUE(rig.log.empty());
+  EXPECT_EQ(rig.service().next_deadline(), kNever);
+  EXPECT_EQ(rig.service().counters().disarmed, 4U);
+}
+
+// Line 11: also after it has armed itself anew.
+SERVICE_TEST(ATimerMayBeDestroyedInItsOwnAction) {
+  for (const bool rearmed : {false, true}) {
+    Rig rig(kind);
+    const TimerPtr bystander = rig.timer(2);
+    TimerPtr self;
+    self = rig.timer([&, rearmed] {
+      rig.note(1);
+      if (rearmed) {
+        rig.arm(self, 0ns);
+      }
+      self.reset();
+    });
+    rig.arm(self, 10ms);
+    rig.arm(bystander, 10ms);
+    rig.move_to(10ms);
+    rig.pass();
+    rig.move_to(20ms);
+    rig.pass();
+    auto ids = rig.ids();
+    std::sort(ids.begin(), ids.end());
+    EXPECT_EQ(ids, (std::vector{1, 2}));
+  }
+}
+
+// Line 11: whichever runs first destroys all the others; some are due with it, some not yet.
+SERVICE_TEST(ATimerMayBeDestroyedInTheActionOfAnother) {
+  for (std::size_t survivor = 0; survivor < 6; ++survivor) {
+    Rig rig(kind);
+    std::vector<TimerPtr> timers(6);
+    int ran = 0;
+    for (std::size_t i = 0; i < timers.size(); ++i) {
+      timers[i] = rig.timer([&, i] {
+        ++ran;
+        for (std::size_t other = 0; other < timers.size(); ++other) {
+          if (other != i) {
+            timers[other].reset();
+          }
+        }
+        rig.arm(timers[i], 5ms); // the structure is whole
+      });
+      rig.arm(timers[i], i == survivor ? 10ms : 10ms + static_cast<int>(i) * 13ms);
+    }
+    rig.move_to(50ms);
+    rig.pass();
+    EXPECT_EQ(ran, 1);
+    rig.move_to(55ms);
+    rig.pass();
+    EXPECT_EQ(ran, 2);
+    EXPECT_EQ(rig.service().counters().live(), 1U);
+  }
+}
+
+// Line 11: a new timer where a dead one was.
+SERVICE_TEST(ANewTimerInTheMemoryOfADeadOneIsItsOwn) {
+  Rig rig(kind);
+  std::optional<TimerPtr> place;
+  for (int generation = 0; generation < 300; ++generation) {
+    place.reset();
+    place.emplace(rig.timer(generation));
+    rig.arm(*place, generation % 2 == 0 ? 5ms : 500ms);
+    if (generation % 3 == 0) {
+      rig.move_by(1ms);
+      rig.pass();
+    }
+  }
+  EXPECT_TRUE(rig.log.empty());
+  rig.move_by(500ms);
+  rig.pass();
+  EXPECT_EQ(rig.ids(), std::vector{299});
+}
+
+// Line 11: what is left may only be destroyed, whether armed, disarmed, moved or fired.
+SERVICE_TEST(TimersOutliveTheirService) {
+  Rig rig(kind);
+  std::vector<TimerPtr> timers;
+  for (int id = 0; id < 6; ++id) {
+    timers.push_back(rig.timer(id));
+    rig.arm(timers.back(), id * 100ms);
+  }
+  rig.pass();
+  rig.rearm(timers[3], 10s);
+  timers[4]->disarm();
+  rig.move_to(100ms); // due, and not handed out
+  rig.destroy_service();
+  for (const TimerPtr& timer : timers) {
+    EXPECT_FALSE(timer->armed());
+  }
+  timers.clear();
+  EXPECT_EQ(rig.ids(), std::vector{0});
+}
+
+// Line 13: actions that arm themselves and each other for now run once a tick.
+SERVICE_TEST(RearmingForNowCannotStarveTheLoop) {
+  Rig rig(kind);
+  constexpr int kTimers = 20;
+  std::vector<TimerPtr> timers;
+  int ran = 0;
+  for (int i = 0; i < kTimers; ++i) {
+    timers.push_back(rig.timer([&] {
+      ASSERT_LT(++ran, 10000) << "a pass without end";
+      for (const TimerPtr& timer : timers) {
+        rig.rearm(timer, 0ns);
+      }
+    }));
+    rig.arm(timers.back(), 1ms);
+  }
+  for (int tick = 1; tick <= 40; ++tick) {
+    const int before = ran;
+    rig.move_to(tick * 1ms);
+    EXPECT_EQ(rig.pass(), Pass::done);
+    EXPECT_GT(ran, before);
+    EXPECT_LE(ran - before, kTimers);
+    const int after = ran;
+    rig.pass();
+    EXPECT_EQ(ran, after) << "the tick is over";
+  }
+}
+
+// Line 13: a clock that moves on while actions run does not lengthen the pass.
+SERVICE_TEST(APassIsOfTheTickInWhichItBegan) {
+  Rig rig(kind);
+  TimerPtr self;
+  self = rig.timer([&] {
+    rig.note(1);
+    rig.move_by(10ms);
+    rig.arm(self, 1ms);
+  });
+  const TimerPtr later = rig.timer(2);
+  rig.arm(self, 5ms);
+  rig.arm(later, 6ms);
+  rig.move_to(5ms);
+  rig.pass();
+  EXPECT_EQ(rig.ids(), std::vector{1});
+  rig.pass();
+  EXPECT_EQ(rig.ids(), (std::vector{1, 2}));
+}
+
+// Line 13
+SERVICE_TEST(AnActionMayDestroyTheService) {
+  for (const bool throws : {false, true}) {
+    Rig rig(kind);
+    std::vector<TimerPtr> timers;
+    int ran = 0;
+    for (int i = 0; i < 4; ++i) {
+      timers.push_back(rig.timer([&] {
+        ++ran;
+        rig.destroy_service();
+        if (throws) {
+          throw std::runtime_error("and goes");
+        }
+      }));
+      rig.arm(timers.back(), 10ms + i * 70ms);
+    }
+    rig.move_to(100ms);
+    if (throws) {
+      EXPECT_THROW(rig.pass(), std::runtime_error);
+    } else {
+      EXPECT_EQ(rig.pass(), Pass::destroyed);
+    }
+    EXPECT_EQ(ran, 1);
+  }
+}
+
+// Line 13
+SERVICE_TEST(APassInsideAPassDoesNothing) {
+  Rig rig(kind);
+  const TimerPtr other = rig.timer(2);
+  const TimerPtr first = rig.timer([&] {
+    const std::size_t before = rig.log.size();
+    EXPECT_EQ(rig.service().run_due(kNoBudget), Pass::backlog);
+    EXPECT_EQ(rig.log.size(), before);
+    rig.note(1);
+  });
+  rig.arm(first, 5ms);
+  rig.arm(other, 6ms);
+  rig.move_to(10ms);
+  EXPECT_EQ(rig.pass(), Pass::done);
+  EXPECT_EQ(rig.ids(), (std::vector{1, 2}));
+}
+
+// Line 14
+SERVICE_TEST(AnActionThatThrowsDoesNotRunTwiceAndTheOthersStillRun) {
+  for (const nanoseconds apart : {0ms, 1ms, 70ms}) {
+    Rig rig(kind);
+    std::vector<TimerPtr> timers;
+    for (int id = 0; id < 7; ++id) {
+      timers.push_back(rig.timer([&, id] {
+        rig.note(id);
+        if (id % 3 == 0) {
+          throw std::runtime_error("an action");
+        }
+      }));
+      rig.arm(timers.back(), 10ms + id * apart);
+    }
+    rig.move_to(1s);
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_THROW(rig.pass(), std::runtime_error);
+      EXPECT_EQ(rig.service().check(), "");
+    }
+    EXPECT_EQ(rig.pass(), Pass::done);
+    auto ids = rig.ids();
+    std::sort(ids.begin(), ids.end());
+    EXPECT_EQ(ids, (std::vector{0, 1, 2, 3, 4, 5, 6}));
+    rig.arm(timers[0], 0ns); // outside a pass again, so for this very tick
+    EXPECT_THROW(rig.pass(), std::runtime_error);
+  }
+}
+
+// Line 15: in one slot, in several, over levels; time moves on between passes or does not.
+SERVICE_TEST(APassHandlesNoMoreThanItsBudgetAndNothingIsLost) {
+  constexpr int kTimers = 50;
+  for (const nanoseconds apart : {0ms, 1ms, 3ms, 100ms}) {
+    for (const nanoseconds meanwhile : {nanoseconds(0), nanoseconds(1ms)}) {
+      Rig rig(kind);
+      std::vector<TimerPtr> timers;
+      for (int id = 0; id < kTimers; ++id) {
+        timers.push_back(rig.timer(id));
+        rig.arm(timers.back(), 10ms + id * apart);
+      }
+      rig.move_to(10s);
+      EXPECT_EQ(rig.service().run_due(0), Pass::backlog);
+      for (std::size_t passes = 1; rig.log.size() < kTimers; ++passes) {
+        rig.pass(7);
+        ASSERT_EQ(rig.log.size(), std::min<std::size_t>(7 * passes, kTimers));
+        rig.move_by(meanwhile);
+      }
+      EXPECT_EQ(rig.pass(7), Pass::done);
+      auto ids = rig.ids();
+      if (kind.info.fifo || apart > 0ns) {
+        EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+      }
+      std::sort(ids.begin(), ids.end());
+      EXPECT_EQ(std::unique(ids.begin(), ids.end()) - ids.begin(), kTimers);
+    }
+  }
+}
+
+// Line 15
+SERVICE_TEST(ABacklogMayBeDisarmedMovedAndAddedTo) {
+  Rig rig(kind);
+  std::vector<TimerPtr> timers;
+  for (int id = 0; id < 10; ++id) {
+    timers.push_back(rig.timer(id));
+    rig.arm(timers.back(), 10ms + id * 1ms);
+  }
+  rig.move_to(100ms);
+  EXPECT_EQ(rig.pass(3), Pass::backlog);
+  EXPECT_EQ(rig.ids(), (std::vector{0, 1, 2}));
+  EXPECT_LE(rig.service().next_deadline(), Tick{100});
+  timers[5]->disarm();
+  timers[7].reset();
+  rig.rearm(timers[4], 50ms);
+  rig.rearm(timers[0], 0ns);
+  EXPECT_EQ(rig.service().check(), "");
+  while (rig.pass(2) == Pass::backlog) {
+  }
+  auto ids = rig.ids();
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(ids, (std::vector{0, 0, 1, 2, 3, 6, 8, 9}));
+  rig.move_to(150ms);
+  rig.pass();
+  EXPECT_EQ(rig.log.back(), (LogEntry{150, 4}));
+}
+
+// Line 15: what was moved lazily is filed again, and that counts.
+SERVICE_TEST(FilingAgainCountsAgainstTheBudget) {
+  Rig rig(kind);
+  std::vector<TimerPtr> timers;
+  for (int id = 0; id < 10; ++id) {
+    timers.push_back(rig.timer(id));
+    rig.arm(timers.back(), 10ms);
+    rig.rearm(timers.back(), 100ms);
+  }
+  const std::uint64_t moved = rig.service().counters().moved;
+  rig.move_to(50ms);
+  const Pass outcome = rig.pass(4);
+  EXPECT_EQ(outcome, kind.lazy() ? Pass::backlog : Pass::done);
+  EXPECT_EQ(rig.service().counters().moved - moved, kind.lazy() ? 4U : 0U);
+  while (rig.pass(4) == Pass::backlog) {
+  }
+  EXPECT_TRUE(rig.log.empty());
+  rig.move_to(100ms);
+  rig.pass();
+  EXPECT_EQ(rig.log.size(), 10U);
+}
+
+// Line 16
+SERVICE_TEST(EarlierDeadlinesRunFirstAndPeersInArmOrderWhereClaimed) {
+  Rig rig(kind);
+  std::vector<TimerPtr> timers;
+  for (int id = 0; id < 30; ++id) {
+    timers.push_back(rig.timer(id));
+    rig.move_to(id * 1ms);
+    rig.arm(timers.back(), (200 - id + id % 3) * 1ms); // for ticks 200, 201 and 202
+  }
+  rig.move_to(300ms);
+  rig.pass();
+  const std::vector<int> ids = rig.ids();
+  ASSERT_EQ(ids.size(), 30U);
+  for (std::size_t i = 1; i < ids.size(); ++i) {
+    EXPECT_LE(ids[i - 1] % 3, ids[i] % 3);
+    if (kind.info.fifo && ids[i - 1] % 3 == ids[i] % 3) {
+      EXPECT_LT(ids[i - 1], ids[i]);
+    }
+  }
+}
+
+// Line 16: eager only; a lazy timer that is filed again may change places within its tick.
+SERVICE_TEST(ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
+  Rig rig(kind);
+  const TimerPtr first = rig.timer(1);
+  const TimerPtr second = rig.timer(2);
+  rig.arm(first, 100ms);
+  rig.arm(second, 100ms);
+  rig.rearm(first, 100ms);
+  rig.move_to(100ms);
+  rig.pass();
+  std::vector<int> ids = rig.ids();
+  if (kind.lazy() || !kind.info.fifo) {
+    std::sort(ids.rbegin(), ids.rend()); // not claimed: only both
+  }
+  EXPECT_EQ(ids, (std::vector{2, 1}));
+}
+
+// Line 18: lazily at most one filed node a timer, eagerly none of a disarmed one.
+SERVICE_TEST(DisarmedTimersLeaveAtMostOneNodeEach) {
+  Rig rig(kind);
+  std::vector<TimerPtr> timers;
+  for (int id = 0; id < 10; ++id) {
+    timers.push_back(rig.timer(id));
+  }
+  for (int round = 0; round < 200; ++round) {
+    for (const TimerPtr& timer : timers) {
+      rig.arm(timer, (round * 7 % 50 + 10) * 1ms);
+      timer->disarm();
+    }
+  }
+  std::size_t filed = 0;
+  rig.move_to(1s);
+  while (rig.pass(1) == Pass::backlog) {
+    ASSERT_LE(++filed, timers.size());
+  }
+  EXPECT_EQ(filed, kind.lazy() ? timers.size() : 0U);
+  EXPECT_TRUE(rig.log.empty());
+  EXPECT_EQ(rig.service().next_deadline(), kNever);
+}
+
+SERVICE_TEST(CountersSayWhatHappened) {
+  Rig rig(kind);
+  const TimerCounters& counters = rig.service().counters();
+  {
+    const TimerPtr timer = rig.timer(1);
+    rig.arm(timer, 10ms);
+    rig.rearm(timer, 20ms);
+    rig.rearm(timer, 30ms);
+    EXPECT_EQ(counters.live(), 1U);
+    rig.move_to(40ms + 250us);
+    rig.pass();
+    EXPECT_EQ(counters.late.max(), 10ms + 250us);
+    rig.arm(timer, 10ms);
+  } // destroyed while armed
+  EXPECT_EQ(counters.armed, 2U);
+  EXPECT_EQ(counters.rearmed, 2U);
+  EXPECT_EQ(counters.disarmed, 1U);
+  EXPECT_EQ(counters.expired, 1U);
+  EXPECT_EQ(counters.moved, kind.lazy() ? 2U : 4U);
+  EXPECT_EQ(counters.late.count(), 1U);
+  EXPECT_EQ(counters.live(), 0U);
+}
+
+// The rest is the service's own, whatever stands behind it. This backend writes down what is asked
+// of it, and can be told to fail.
+struct Asked {
+  std::string operation;
+  Tick deadline;
+  Ticks timeout;
+  bool operator==(const Asked&) const = default;
+};
+
+void PrintTo(const Asked& asked, std::ostream* out) {
+  *out << asked.operation << ' ' << asked.deadline << " for " << asked.timeout;
+}
+
+class Recorder : private OrderedList {
+public:
+  using OrderedList::advance;
+  using OrderedList::check;
+  using OrderedList::kInfo;
+  using OrderedList::next_deadline;
+  using OrderedList::Node;
+  using OrderedList::pop_expired;
+
+  static inline std::vector<Asked> asked;
+  static inline bool fails = false;
+
+  void arm(Node& node, Tick deadline, Ticks timeout) {
+    fail_if_told();
+    asked.push_back({"arm", deadline, timeout});
+    OrderedList::arm(node, deadline, timeout);
+  }
+  void rearm(Node& node, Tick deadline, Ticks timeout) {
+    fail_if_told();
+    asked.push_back({"rearm", deadline, timeout});
+    OrderedList::rearm(node, deadline, timeout);
+  }
+  void disarm(Node& node) noexcept {
+    asked.push_back({"disarm", node.deadline, 0});
+    OrderedList::disarm(node);
+  }
+
+private:
+  static void fail_if_told() {
+    if (fails) {
+      throw std::bad_alloc();
+    }
+  }
+};
+
+class TimerService : public ::testing::Test {
+protected:
+  void SetUp() override {
+    Recorder::asked.clear();
+    Recorder::fails = false;
+  }
+  void TearDown() override { Recorder::fails = false; }
+
+  static constexpr BackendInfo kInfo = Recorder::kInfo;
+  static ServiceKind kind(Rearm rearm) {
+    return {kInfo, rearm,
+            [](ServiceConfig config, VirtualClock clock) -> std::unique_ptr<AnyService> {
+              return std::make_unique<ServiceOf<Recorder>>(config, clock);
+            }};
+  }
+};
+
+using AskedList = std::vector<Asked>;
+
+TEST_F(TimerService, ALazyMoveToLaterAsksNothingOfTheBackend) {
+  Rig rig(kind(Rearm::lazy));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 10ms);
+  for (int i = 0; i < 100; ++i) {
+    rig.rearm(timer, 20ms);
+    timer->disarm();
+    rig.rearm(timer, 15ms);
+  }
+  EXPECT_EQ(Recorder::asked, (AskedList{{"arm", 10, 10}}));
+}
+
+TEST_F(TimerService, ALazyMoveToEarlierThanFiledMovesTheNode) {
+  Rig rig(kind(Rearm::lazy));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 20ms);
+  rig.rearm(timer, 30ms);
+  rig.rearm(timer, 10ms);
+  timer->disarm();
+  rig.rearm(timer, 5ms);
+  EXPECT_EQ(Recorder::asked, (AskedList{{"arm", 20, 20}, {"rearm", 10, 10}, {"rearm", 5, 5}}));
+}
+
+TEST_F(TimerService, FilingAgainKeepsTheTimeout) {
+  Rig rig(kind(Rearm::lazy));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 20ms);
+  rig.move_to(3ms);
+  rig.rearm(timer, 40ms);
+  rig.move_to(20ms);
+  rig.pass();
+  EXPECT_EQ(Recorder::asked, (AskedList{{"arm", 20, 20}, {"arm", 43, 40}}));
+}
+
+TEST_F(TimerService, ALazyTimerDisarmedForGoodIsNotFiledAgain) {
+  Rig rig(kind(Rearm::lazy));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 20ms);
+  rig.rearm(timer, 40ms);
+  timer->disarm();
+  rig.move_to(20ms);
+  rig.pass();
+  EXPECT_EQ(Recorder::asked, (AskedList{{"arm", 20, 20}}));
+  EXPECT_EQ(rig.service().next_deadline(), kNever);
+}
+
+TEST_F(TimerService, EagerMovesTheNodeEveryTime) {
+  Rig rig(kind(Rearm::eager));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 10ms);
+  rig.rearm(timer, 10ms);
+  rig.rearm(timer, 30ms);
+  timer->disarm();
+  rig.arm(timer, 5ms);
+  EXPECT_EQ(Recorder::asked, (AskedList{{"arm", 10, 10},
+                                        {"rearm", 10, 10},
+                                        {"rearm", 30, 30},
+                                        {"disarm", 30, 0},
+                                        {"arm", 5, 5}}));
+}
+
+TEST_F(TimerService, WhenTheBackendCannotFileNothingHasChanged) {
+  for (const Rearm rearm : {Rearm::lazy, Rearm::eager}) {
+    Rig rig(kind(rearm));
+    const TimerPtr idle = rig.timer(1);
+    const TimerPtr armed = rig.timer(2);
+    rig.arm(armed, 20ms);
+    Recorder::fails = true;
+    EXPECT_THROW(rig.arm(idle, 10ms), std::bad_alloc);
+    EXPECT_THROW(rig.rearm(armed, 10ms), std::bad_alloc);
+    Recorder::fails = false;
+    EXPECT_FALSE(idle->armed());
+    EXPECT_EQ(rig.service().counters().live(), 1U);
+    EXPECT_EQ(rig.service().counters().moved, 1U);
+    rig.move_to(19ms);
+    rig.pass();
+    EXPECT_TRUE(rig.log.empty());
+    rig.move_to(20ms);
+    rig.pass();
+    EXPECT_EQ(rig.ids(), std::vector{2});
+  }
+}
+
+TEST_F(TimerService, ATickMustBeLongerThanZero) {
+  EXPECT_THROW(Rig(kind(Rearm::lazy), 0, 0ns), std::invalid_argument);
+  EXPECT_THROW(Rig(kind(Rearm::lazy), 0, -1ns), std::invalid_argument);
+  EXPECT_NO_THROW(Rig(kind(Rearm::lazy), 0, 1ns));
+}
+
+TEST_F(TimerService, TimeoutsRoundUpToTicks) {
+  Rig rig(kind(Rearm::lazy), 0, 10ms);
+  const AnyService& service = rig.service();
+  EXPECT_EQ(service.timeout(0ns), Ticks{0});
+  EXPECT_EQ(service.timeout(-5s), Ticks{0});
+  EXPECT_EQ(service.timeout(nanoseconds::min()), Ticks{0});
+  EXPECT_EQ(service.timeout(1ns), Ticks{1});
+  EXPECT_EQ(service.timeout(10ms), Ticks{1});
+  EXPECT_EQ(service.timeout(10ms + 1ns), Ticks{2});
+  EXPECT_EQ(service.timeout(kForever), Ticks{922'337'203'686});
+}
+
+TEST_F(TimerService, NowRoundsDownToSayWhatIsDueAndUpForDeadlines) {
+  Rig rig(kind(Rearm::lazy), 777, 10ms);
+  AnyService& service = rig.service();
+  const auto now = [&](nanoseconds elapsed) {
+    rig.move_to(elapsed);
+    const Instant instant = service.now();
+    return std::pair(instant.floor, instant.ceil);
+  };
+  EXPECT_EQ(now(0ns), std::pair(Tick{0}, Tick{0}));
+  EXPECT_EQ(now(1ns), std::pair(Tick{0}, Tick{1}));
+  EXPECT_EQ(now(10ms - 1ns), std::pair(Tick{0}, Tick{1}));
+  EXPECT_EQ(now(10ms), std::pair(Tick{1}, Tick{1}));
+  EXPECT_EQ(now(5ms), std::pair(Tick{1}, Tick{1}));
+  EXPECT_EQ(now(10ms + 1ns), std::pair(Tick{1}, Tick{2}));
+}
+
+TEST_F(TimerService, TimeOfATickIsWhenItBeginsAndSaturates) {
+  Rig rig(kind(Rearm::lazy), 777, 10ms);
+  const AnyService& service = rig.service();
+  EXPECT_EQ(service.time_of(0), 777ns);
+  EXPECT_EQ(service.time_of(3), 30ms + 777ns);
+  EXPECT_EQ(service.time_of(kLatest), kForever);
+  Rig late(kind(Rearm::lazy), static_cast<std::uint64_t>(kForever.count()) - 5, 1ns);
+  EXPECT_EQ(late.service().time_of(5), kForever);
+  EXPECT_EQ(late.service().time_of(6), kForever);
+}
+
+} // namespace
+} // namespace timers::test

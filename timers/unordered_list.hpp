@@ -1,0 +1,111 @@
+// Scheme 1 of Varghese & Lauck: one list in no order. What Node.js 0.12 did.
+//
+//   arm           O(1)  appends
+//   rearm         O(1)  moves to the end
+//   disarm        O(1)
+//   advance       O(1) before the earliest deadline seen, then O(n): looks at every timer, and
+//                 O(d log d) to put the d due ones in order when time jumped
+//   pop_expired   O(1)
+//   wake-ups      a lower bound of the next expiry is kept; moving the earliest timer later leaves
+//                 it behind, so at most one idle wake-up per rearm or disarm of an earliest timer
+//   bytes/timer   24
+//
+// When to choose it: few timers fire and the loop wakes up rarely for timers, so that one scan is
+// shared by many refreshes. Short timeouts that do fire make it scan everything each time.
+#pragma once
+
+#include "timers/node_list.hpp"
+
+#include <algorithm>
+
+namespace timers {
+
+class UnorderedList {
+public:
+  using Node = ListNode;
+
+  static constexpr BackendInfo kInfo{
+      .name = "unordered-list",
+      .scheme = "1",
+      .summary = "unsorted list, scanned whole when the earliest may be due, as in Node.js 0.12",
+      .fifo = true,
+      .exact_next_deadline = false,
+      .walks = true,
+  };
+
+  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    file(node, deadline);
+  }
+
+  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    unlink(node);
+    file(node, deadline);
+  }
+
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { unlink(node); }
+
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
+    now_ = std::max(now_, now);
+    if (now_ < earliest_) {
+      return;
+    }
+    collect();
+    // A stable merge sort, so timers of one deadline stay in the order they were armed.
+    due_.sort([](const Node& a, const Node& b) { return a.deadline < b.deadline; });
+  }
+
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
+
+  Tick next_deadline() const noexcept {
+    if (!due_.empty()) {
+      return due_.front().deadline;
+    }
+    return list_.empty() ? kNever : earliest_;
+  }
+
+  std::string_view check() const {
+    for (const Node& node : list_) {
+      if (node.deadline < earliest_ || node.deadline <= now_) {
+        return "a deadline lies before the lower bound, or is due";
+      }
+    }
+    for (const Node& node : due_) {
+      if (node.deadline > now_) {
+        return "a timer that is not due is among the due";
+      }
+    }
+    return "";
+  }
+
+private:
+  void file(Node& node, Tick deadline) noexcept {
+    node.deadline = deadline;
+    if (deadline <= now_) {
+      due_.push_back(node);
+      return;
+    }
+    list_.push_back(node);
+    earliest_ = std::min(earliest_, deadline);
+  }
+
+  // Moves what is due to due_ and takes the lower bound from what stays.
+  void collect() noexcept {
+    earliest_ = kNever;
+    for (auto at = list_.begin(); at != list_.end();) {
+      Node& node = *at++;
+      if (node.deadline <= now_) {
+        unlink(node);
+        due_.push_back(node);
+      } else {
+        earliest_ = std::min(earliest_, node.deadline);
+      }
+    }
+  }
+
+  NodeList list_;
+  NodeList due_;
+  Tick now_ = 0;
+  Tick earliest_ = kNever; // no timer in list_ is due before this
+};
+
+} // namespace timers
