@@ -1,5 +1,5 @@
-// The admin listener: /healthz, /readyz, /stats and /metrics on a port of its own, served by the
-// main thread with stock Beast, so that it costs the request path nothing.
+// The admin listener: /healthz, /readyz, /stats and /metrics on a port of its own, with stock
+// Beast, so that it costs the request path nothing until someone asks.
 #pragma once
 
 #include "server/counters.hpp"

@@ -7,13 +7,13 @@
 #include "timers/backends.hpp"
 #include "timers/none.hpp"
 
-#include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace server {
 namespace {
 
-using MakeWorker = std::unique_ptr<Worker> (*)(const Options&, std::uint16_t, bool);
+using MakeWorker = std::unique_ptr<Worker> (*)(WorkerConfig);
 
 struct Entry {
   const timers::BackendInfo& info;
@@ -41,11 +41,10 @@ std::vector<BackendName> backend_names() {
   return names;
 }
 
-std::unique_ptr<Worker> make_worker(std::string_view backend, const Options& options,
-                                    std::uint16_t port, bool share_port) {
+std::unique_ptr<Worker> make_worker(std::string_view backend, WorkerConfig config) {
   for (const Entry& entry : entries()) {
     if (entry.info.name == backend) {
-      return entry.make(options, port, share_port);
+      return entry.make(std::move(config));
     }
   }
   throw std::invalid_argument("no such timer backend");

@@ -4,7 +4,6 @@
 #include "server/options.hpp"
 #include "server/worker.hpp"
 
-#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -14,7 +13,6 @@ namespace server {
 std::vector<BackendName> backend_names();
 
 // Requires one of those names. Throws as make_worker() does.
-std::unique_ptr<Worker> make_worker(std::string_view backend, const Options& options,
-                                    std::uint16_t port, bool share_port);
+std::unique_ptr<Worker> make_worker(std::string_view backend, WorkerConfig config);
 
 } // namespace server

@@ -16,6 +16,7 @@ using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REU
 // Long enough not to burn the CPU that could free a descriptor, short enough not to be noticed.
 constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr std::uint64_t kErrorsPerLogLine = 100;
+constexpr int kAcceptsPerTurn = 64; // before connections have theirs
 
 } // namespace
 
@@ -30,21 +31,35 @@ Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
   }
   acceptor_.bind(config.endpoint);
   acceptor_.listen(config.backlog);
-  accept();
+  acceptor_.non_blocking(true);
+  wait();
 }
 
-void Listener::accept() {
-  acceptor_.async_accept(io_, [this](Error error, Socket socket) {
-    if (!acceptor_.is_open()) {
-      return;
+// One wake-up accepts many: with thousands of busy connections each round of the loop is long, and
+// one connection a round would keep the next ones waiting for minutes.
+void Listener::wait() {
+  acceptor_.async_wait(Acceptor::wait_read, [this](Error error) {
+    if (!error && acceptor_.is_open()) {
+      accept_some();
+    }
+  });
+}
+
+void Listener::accept_some() {
+  for (int accepted = 0; accepted < kAcceptsPerTurn; ++accepted) {
+    Socket socket(io_);
+    Error error;
+    acceptor_.accept(socket, error);
+    if (error == boost::asio::error::would_block) {
+      break;
     }
     if (!error) {
       on_accept_(std::move(socket));
     } else if (error != boost::asio::error::connection_aborted) {
       return pause(error);
     }
-    accept();
-  });
+  }
+  wait();
 }
 
 // Out of descriptors or memory: a pending connection would fail again at once, and again.
@@ -56,7 +71,7 @@ void Listener::pause(Error error) {
   pause_.expires_after(kPause);
   pause_.async_wait([this](Error cancelled) {
     if (!cancelled && acceptor_.is_open()) {
-      accept();
+      accept_some();
     }
   });
 }

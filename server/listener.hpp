@@ -38,12 +38,15 @@ public:
   std::uint64_t errors() const noexcept { return errors_; }
 
 private:
-  void accept();
+  using Acceptor = boost::asio::basic_socket_acceptor<boost::asio::ip::tcp,
+                                                      boost::asio::io_context::executor_type>;
+
+  void wait();
+  void accept_some();
   void pause(Error error);
 
   boost::asio::io_context& io_;
-  boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, boost::asio::io_context::executor_type>
-      acceptor_;
+  Acceptor acceptor_;
   OsTimer pause_;
   std::function<void(Socket)> on_accept_;
   std::uint64_t errors_ = 0;

@@ -52,28 +52,21 @@ void require_free_port(const tcp::endpoint& endpoint) {
   tcp::acceptor(io, endpoint);
 }
 
-std::vector<std::unique_ptr<Worker>> make_workers(const Options& options) {
-  const bool share = options.reuse_port || options.threads > 1;
-  if (share && !options.reuse_port && options.port != 0) {
-    require_free_port({asio::ip::make_address(options.address), options.port});
-  }
-  std::vector<std::unique_ptr<Worker>> workers;
-  std::uint16_t port = options.port;
-  for (std::size_t i = 0; i < options.threads; ++i) {
-    workers.push_back(make_worker(options.timer_backend, options, port, share));
-    port = workers.front()->endpoint().port();
-  }
-  return workers;
+// A thread's event loop; only posting to it is safe from other threads.
+std::unique_ptr<asio::io_context> make_io() {
+  return std::make_unique<asio::io_context>(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
 }
 
+// The main thread runs the first worker, the admin listener and the signals, every further worker
+// has a thread of its own. So with one worker the process has one thread, which spares the C
+// library its locks, and perf the stacks of its cancellable system calls, which no longer chain.
 class Process {
 public:
-  explicit Process(const Options& options)
-      : options_(options), workers_(make_workers(options)), signals_(control_, SIGTERM, SIGINT) {
+  explicit Process(const Options& options) : options_(options), main_(make_io()) {
+    make_workers();
     if (options.admin_port) {
       admin_ = std::make_unique<Admin>(
-          control_,
-          tcp::endpoint(asio::ip::make_address(options.admin_address), *options.admin_port),
+          *main_, tcp::endpoint(asio::ip::make_address(options.admin_address), *options.admin_port),
           AdminSource{.backend = options.timer_backend,
                       .rearm = to_string(options.rearm),
                       .ready = [this] { return !draining_; },
@@ -84,18 +77,40 @@ public:
   void run() {
     await_signal();
     std::vector<std::thread> threads;
-    running_ = workers_.size();
-    for (const auto& worker : workers_) {
-      threads.emplace_back([this, &worker] { run_worker(*worker); });
+    for (const auto& io : others_) {
+      threads.emplace_back([&io] { run_until_finished(*io); });
     }
     announce();
-    control_.run();
+    run_until_finished(*main_);
     for (std::thread& thread : threads) {
       thread.join();
     }
   }
 
 private:
+  void make_workers() {
+    const bool share = options_.reuse_port || options_.threads > 1;
+    if (share && !options_.reuse_port && options_.port != 0) {
+      require_free_port({asio::ip::make_address(options_.address), options_.port});
+    }
+    WorkerConfig config{.io = *main_,
+                        .options = options_,
+                        .port = options_.port,
+                        .share_port = share,
+                        .on_finished = [this] { on_worker_finished(); }};
+    workers_.push_back(make_worker(options_.timer_backend, config));
+    for (std::size_t i = 1; i < options_.threads; ++i) {
+      others_.push_back(make_io());
+      WorkerConfig other{.io = *others_.back(),
+                         .options = options_,
+                         .port = workers_.front()->endpoint().port(),
+                         .share_port = share,
+                         .on_finished = config.on_finished};
+      workers_.push_back(make_worker(options_.timer_backend, other));
+    }
+    running_ = workers_.size();
+  }
+
   void announce() const {
     std::cout << "listening on " << url(workers_.front()->endpoint())
               << " backend=" << options_.timer_backend << " rearm=" << to_string(options_.rearm)
@@ -106,18 +121,24 @@ private:
     std::cout << std::endl;
   }
 
-  void run_worker(Worker& worker) {
-    for (bool done = false; !done;) {
+  // What a handler throws ends what it was doing, and nothing else.
+  static void run_until_finished(asio::io_context& io) {
+    for (bool finished = false; !finished;) {
       try {
-        worker.run();
-        done = true;
+        io.run();
+        finished = true;
       } catch (const std::exception& error) {
         spdlog::error("a connection failed: {}", error.what());
       }
     }
-    asio::post(control_, [this] {
+  }
+
+  // In any worker's thread. The loops of the other threads run out of work by themselves; the main
+  // one also has the signals and the admin listener.
+  void on_worker_finished() {
+    asio::post(*main_, [this] {
       if (--running_ == 0) {
-        control_.stop();
+        main_->stop();
       }
     });
   }
@@ -146,7 +167,7 @@ private:
       return done(*sum);
     }
     workers_[next]->snapshot([this, done = std::move(done), next, sum](const Snapshot& one) {
-      asio::post(control_, [this, done, next, sum, one] {
+      asio::post(*main_, [this, done, next, sum, one] {
         sum->merge(one);
         collect(done, next + 1, sum);
       });
@@ -154,10 +175,11 @@ private:
   }
 
   const Options& options_;
-  asio::io_context control_{1}; // run by the main thread: signals and the admin listener
+  std::unique_ptr<asio::io_context> main_;
+  std::vector<std::unique_ptr<asio::io_context>> others_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
-  asio::signal_set signals_;
+  asio::signal_set signals_{*main_, SIGTERM, SIGINT};
   std::size_t running_ = 0;
   bool draining_ = false;
 };

@@ -100,10 +100,10 @@ class Server:
 
 def read_to_end(client: socket.socket) -> bytes:
     """All bytes until FIN; a reset raises."""
-    data = b""
-    while piece := client.recv(65536):
+    data = bytearray()
+    while piece := client.recv(1 << 20):
         data += piece
-    return data
+    return bytes(data)
 
 
 def exchange(server: Server, request: bytes) -> bytes:

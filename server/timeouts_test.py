@@ -16,12 +16,12 @@ FLAGS = (f"--idle-timeout={round(IDLE_S * 1000)}ms", f"--request-timeout={round(
 
 
 class EveryBackend(unittest.TestCase):
-    def for_each_server(self, *flags):
+    def for_each_server(self, check, *flags):
         for backend in testing.backends():
             for rearm in ("lazy", "eager"):
                 with self.subTest(backend=backend, rearm=rearm):
                     with Server("--timer-backend", backend, "--rearm", rearm, *flags) as server:
-                        yield server
+                        check(server)
 
     def assert_closed_after(self, client, began, timeout_s) -> bytes:
         """FIN, not a reset, and not before the timeout."""
@@ -32,7 +32,7 @@ class EveryBackend(unittest.TestCase):
         return data
 
     def test_serves_and_closes_idle_connections_with_zero_bytes(self):
-        for server in self.for_each_server(*FLAGS):
+        def check(server):
             with server.connect() as silent, server.connect() as client:
                 began = time.monotonic()
                 client.sendall(GET)
@@ -41,11 +41,14 @@ class EveryBackend(unittest.TestCase):
                 # Counted from the last byte, which the server sent just before we saw it.
                 self.assertEqual(self.assert_closed_after(client, began, IDLE_S), b"")
                 self.assertEqual(self.assert_closed_after(silent, began, 0), b"")
-            stats = server.wait_for_stats(lambda s: s["connections"]["closed"]["idle"] == 2)
+            stats = server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+            self.assertEqual(stats["connections"]["closed"]["idle"], 2)
             self.assertEqual(stats["timers"]["live"], 0)
 
+        self.for_each_server(check, *FLAGS)
+
     def test_activity_puts_off_the_idle_timeout(self):
-        for server in self.for_each_server(*FLAGS):
+        def check(server):
             with server.connect() as client:
                 for _ in range(4):
                     time.sleep(IDLE_S / 2)
@@ -54,8 +57,10 @@ class EveryBackend(unittest.TestCase):
                     self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
                 self.assertEqual(self.assert_closed_after(client, began, IDLE_S), b"")
 
+        self.for_each_server(check, *FLAGS)
+
     def test_dripping_bytes_do_not_put_off_the_request_timeout(self):
-        for server in self.for_each_server(*FLAGS):
+        def check(server):
             with server.connect() as client:
                 began = time.monotonic()
                 for byte in b"GET / HTT":
@@ -65,8 +70,10 @@ class EveryBackend(unittest.TestCase):
             self.assertEqual([r.status for r in split_responses(data)], [408])
             server.wait_for_stats(lambda s: s["connections"]["closed"]["request"] == 1)
 
+        self.for_each_server(check, *FLAGS)
+
     def test_increasing_timeout_closes_without_an_answer(self):
-        for server in self.for_each_server("--scenario", "increasing-timeout"):
+        def check(server):
             for k in range(1, 4):
                 with server.connect() as client:
                     began = time.monotonic()
@@ -74,14 +81,18 @@ class EveryBackend(unittest.TestCase):
                     self.assertEqual(self.assert_closed_after(client, began, k / 1000), b"")
             server.wait_for_stats(lambda s: s["connections"]["closed"]["request"] == 3)
 
+        self.for_each_server(check, "--scenario", "increasing-timeout")
+
     def test_mixed_answers_all_but_one_in_the_period(self):
-        for server in self.for_each_server("--scenario", "mixed", "--mixed-period", "3"):
+        def check(server):
             with server.connect() as client:
                 client.sendall(GET * 2)
                 while client.recv(65536).count(b"HTTP/1.1 200") + 1 < 2:
                     pass
                 client.sendall(GET)
                 self.assertNotIn(b"408", read_to_end(client))
+
+        self.for_each_server(check, "--scenario", "mixed", "--mixed-period", "3")
 
 
 class RequestTimeout(WireTest):

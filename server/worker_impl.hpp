@@ -8,37 +8,27 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <functional>
+#include <memory>
 #include <utility>
 
 namespace server {
 
 template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
 public:
-  WorkerOf(const Options& options, std::uint16_t port, bool share_port)
-      : timers_(io_.get_executor(), {.service = {.tick = options.tick, .rearm = options.rearm}}),
-        context_{.options = options,
-                 .limits = {.max_header_bytes = options.max_header_bytes,
-                            .max_headers = options.max_headers,
-                            .max_body_bytes = options.max_body_bytes},
-                 .timers = timers_,
-                 .idle_timeout = timers_.timeout(options.idle_timeout),
-                 .request_timeout = timers_.timeout(options.request_timeout),
-                 .linger_timeout = timers_.timeout(options.linger_timeout),
-                 .scenario = {options.scenario, options.mixed_period},
-                 .formatter = {},
-                 .counters = {},
-                 .free_workspaces = {},
-                 .on_last_connection = [this] { finish(); }},
+  explicit WorkerOf(WorkerConfig config)
+      : io_(config.io), on_finished_(std::move(config.on_finished)),
+        timers_(io_.get_executor(),
+                {.service = {.tick = config.options.tick, .rearm = config.options.rearm}}),
+        context_(make_context(config.options)),
         listener_(io_,
-                  {.endpoint = {boost::asio::ip::make_address(options.address), port},
-                   .share_port = share_port,
-                   .backlog = options.backlog},
+                  {.endpoint = {boost::asio::ip::make_address(config.options.address), config.port},
+                   .share_port = config.share_port,
+                   .backlog = config.options.backlog},
                   [this](Socket socket) { admit(std::move(socket)); }),
         drain_limit_(io_) {}
 
   boost::asio::ip::tcp::endpoint endpoint() const override { return listener_.endpoint(); }
-
-  void run() override { io_.run(); }
 
   void drain() override {
     boost::asio::post(io_, [this] { start_draining(); });
@@ -60,6 +50,22 @@ private:
   using Connections =
       boost::intrusive::list<Connection<Timers>, boost::intrusive::constant_time_size<false>>;
 
+  WorkerContext<Timers> make_context(const Options& options) {
+    return {.options = options,
+            .limits = {.max_header_bytes = options.max_header_bytes,
+                       .max_headers = options.max_headers,
+                       .max_body_bytes = options.max_body_bytes},
+            .timers = timers_,
+            .idle_timeout = timers_.timeout(options.idle_timeout),
+            .request_timeout = timers_.timeout(options.request_timeout),
+            .linger_timeout = timers_.timeout(options.linger_timeout),
+            .scenario = {options.scenario, options.mixed_period},
+            .formatter = {},
+            .counters = {},
+            .free_workspaces = {},
+            .on_last_connection = [this] { finish(); }};
+  }
+
   void admit(Socket socket) {
     const std::size_t max = context_.options.max_connections;
     auto& connection = Connection<Timers>::start(context_, std::move(socket));
@@ -75,7 +81,7 @@ private:
     }
     listener_.stop();
     for_each_connection([](Connection<Timers>& connection) { connection.drain(); });
-    if (connections_.empty()) {
+    if (context_.counters.open == 0) {
       return finish();
     }
     drain_limit_.expires_after(context_.options.drain_timeout);
@@ -90,13 +96,18 @@ private:
     context_.draining = true;
     listener_.stop();
     for_each_connection([](Connection<Timers>& connection) { connection.cut(); });
-    finish();
+    if (context_.counters.open == 0) {
+      finish();
+    }
   }
 
-  // Nothing is left that keeps io_ running, but for sockets whose last handler is on its way.
+  // After this nothing of the worker's keeps the io_context busy.
   void finish() {
-    drain_limit_.cancel();
-    timers_.stop();
+    if (!std::exchange(finished_, true)) {
+      drain_limit_.cancel();
+      timers_.stop();
+      on_finished_();
+    }
   }
 
   // `visit` may delete the connection it is given.
@@ -106,17 +117,18 @@ private:
     }
   }
 
-  boost::asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};
+  boost::asio::io_context& io_;
+  std::function<void()> on_finished_;
   Timers timers_;
   WorkerContext<Timers> context_;
   Listener listener_;
   OsTimer drain_limit_;
   Connections connections_;
+  bool finished_ = false;
 };
 
-template <class Timers>
-std::unique_ptr<Worker> make_worker(const Options& options, std::uint16_t port, bool share_port) {
-  return std::make_unique<WorkerOf<Timers>>(options, port, share_port);
+template <class Timers> std::unique_ptr<Worker> make_worker(WorkerConfig config) {
+  return std::make_unique<WorkerOf<Timers>>(std::move(config));
 }
 
 } // namespace server

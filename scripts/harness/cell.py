@@ -17,7 +17,7 @@ from harness.plan import Cell, Settings
 from harness.process import (Child, HostTimes, cpu_s, rss_kib, tcp_in_use, user_share)
 from harness.server import Binary, Failed, Server, read_stats
 
-SETTLE_LIMIT_S = 20.0  # for all connections to be open
+SETTLE_LIMIT_S = 30.0  # for all connections to be open
 DRAIN_LIMIT_S = 5.0
 STEP_S = 0.2  # how often a window looks whether everybody is alive
 MARGIN_S = 1.0  # of the paper preset: the window ends this long before wrk does

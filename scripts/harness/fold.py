@@ -25,6 +25,8 @@ _LOST = re.compile(r"PERF_RECORD_LOST\w*\D+(\d+)")
 # Where an unbroken user stack begins; anything else at the outer end lost its caller.
 _ROOTS = re.compile(r"^(_start|__libc_start_\w+|main|start_thread|__?clone3?|thread_start"
                     r"|execute_native_thread_routine|ret_from_fork\w*)$")
+_THREAD = "std::thread::_State_impl"  # what a thread of ours runs; below it is only libstdc++
+LOST_FRAME = "[callers lost]"
 _OPERATOR = re.compile(r"\boperator\s*(\(\)|\[\]|->\*?|<=>|<<=?|>>=?|[<>]=?)")
 _SYMBOLS = {"(": "\x01", ")": "\x02", "<": "\x03", ">": "\x04", "[": "\x05", "]": "\x06",
             "-": "\x07", "*": "\x08", "=": "\x0e"}
@@ -113,8 +115,13 @@ def _collapse(frames: list[str]) -> list[str]:
 
 
 def _is_broken(frames: list[str]) -> bool:
-    """frames without the command, outermost first."""
-    return not frames or not _ROOTS.match(frames[0])
+    """frames without the command, outermost first.
+
+    The C library keeps no frame pointers: its calls that may be cancelled (send, recv, epoll_wait)
+    use that register for themselves, so what called them is not known.
+    """
+    return not frames or not (_ROOTS.match(frames[0])
+                              or any(f.startswith(_THREAD) for f in frames[:3]))
 
 
 def parse(text: str) -> Profile:
@@ -131,8 +138,9 @@ def parse(text: str) -> Profile:
         command = header[1].replace(" ", "_") if header else "unknown"
         matches = [m for line in lines[1:] if (m := _FRAME.match(line))]
         frames = [_frame(m[1], m[2]) for m in reversed(matches)]
-        broken += _is_broken(frames)
-        stacks[(command.replace(";", ":"), *_collapse(frames))] += 1
+        lost_callers = [LOST_FRAME] if _is_broken(frames) else []
+        broken += len(lost_callers)
+        stacks[(command.replace(";", ":"), *lost_callers, *_collapse(frames))] += 1
     return Profile(stacks, sum(stacks.values()), broken, lost)
 
 

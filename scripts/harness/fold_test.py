@@ -36,7 +36,12 @@ class Parse(unittest.TestCase):
         self.assertEqual((profile.samples, profile.broken, profile.lost), (3, 1, 42))
         self.assertIn(("idlewheel-serve", "_start", "main", "server::Connection::read",
                        "timers::OrderedList::rearm"), profile.stacks)
-        self.assertIn(("idlewheel-serve", "server::spin", "[libc.so.6]"), profile.stacks)
+        self.assertIn(("idlewheel-serve", fold.LOST_FRAME, "server::spin", "[libc.so.6]"), profile.stacks)
+
+    def test_a_thread_of_ours_is_a_whole_stack(self) -> None:
+        frames = ["[libstdc++.so.6.0.30]", "std::thread::_State_impl::_M_run", "server::run"]
+        self.assertFalse(fold._is_broken(frames))
+        self.assertTrue(fold._is_broken(["__send", "entry_SYSCALL_64_after_hwframe_[k]"]))
 
     def test_kernel_frames_are_marked(self) -> None:
         sending = next(s for s in parse(SCRIPT).stacks if "server::Connection::write" in s)

@@ -22,13 +22,14 @@ AA = "A/A"
 SHORT_IDLE_S = 2.0
 SHORT_FLAGS = ["--idle-timeout", "2s", "--request-timeout", "1s"]
 SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # three idle periods at least
+SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
 TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
 
 FULL_BUDGET_S = 85 * 60
 MAX_ROUNDS = 10
 MIN_ROUNDS = 6
-OVERHEAD_S = 1.0  # of a cell: start, checked GET, stop, drain
-FOLD_S = 1.2  # perf's own start, end and script
+OVERHEAD_S = 0.5  # of a cell: start, checked GET, stop, drain
+FOLD_S = 1.5  # perf's own start, end and script
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ _QUICK = Settings(
     scenarios=["respond", "increasing-timeout", "respond+short"],
     levels={"respond": [400, 5000, 10_000], "increasing-timeout": [5000], "mixed": [5000],
             "respond+short": [5000]},
-    rounds=1, seed=1, window_s=1.5, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
+    rounds=1, seed=1, window_s=1.2, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
     aa=False, syscall_loads=["respond"], profile_rearm=["eager"], profile_rounds=1,
-    profile_window_s=2.0)
+    profile_window_s=1.8)
 
 PRESETS: dict[str, Settings] = {
     "smoke": replace(
@@ -214,7 +215,7 @@ def cells(plan: Settings) -> list[Cell]:
 
 def window_s(plan: Settings, cell: Cell) -> float:
     if cell.kind == "syscalls":
-        return min(1.0, plan.window_s)
+        return min(SYSCALL_WINDOW_S, plan.window_s)
     if cell.kind == "profile":
         return plan.profile_window_s
     if cell.timeouts == "short":
