@@ -32,6 +32,12 @@ public:
     cell(operation, backend, n);
   }
 
+  // Rows and tables come in the order in which they were first mentioned here.
+  void mention(const std::string& operation, const std::string& backend) {
+    note(operations_, operation);
+    note(backends_, backend);
+  }
+
   void print(std::ostream& out) const {
     if (operations_.empty()) {
       return;
@@ -55,8 +61,7 @@ private:
   }
 
   Cell& cell(const std::string& operation, const std::string& backend, std::size_t n) {
-    note(operations_, operation);
-    note(backends_, backend);
+    mention(operation, backend);
     sizes_.insert(n);
     return cells_[{operation, backend, n}];
   }
@@ -99,7 +104,7 @@ private:
     return text.str();
   }
 
-  std::vector<std::string> operations_; // both in the order of first mention
+  std::vector<std::string> operations_;
   std::vector<std::string> backends_;
   std::set<std::size_t> sizes_;
   std::map<std::tuple<std::string, std::string, std::size_t>, Cell> cells_;

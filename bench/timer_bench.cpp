@@ -200,6 +200,7 @@ Cost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
 std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
                        const std::vector<std::size_t>& wanted, const Options& options,
                        Results& results) {
+  results.table.mention(benchmark.operation, benchmark.backend);
   const Cost small = try_out(benchmark, sizes[0], results);
   const Cost large = try_out(benchmark, sizes[1], results);
   std::vector<Size> planned;

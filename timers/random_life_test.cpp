@@ -371,27 +371,28 @@ TEST(RandomLives, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
   }));
 }
 
-// Line 21: every sequence of four steps over two timers, each a way to lengthen, shorten, stop or
-// let time pass; in both modes the judge has the last word.
+// Line 21: every sequence of four steps over two timers that begins by arming the first: each step
+// a way to lengthen, shorten, stop or let time pass.
 TIMERS_TYPED_TEST(RandomLife, ServiceKind, EverySequenceOfFewStepsEqualsTheJudge) {
-  std::vector<Step> alphabet = {{Op::pass, 0, 0, kNoBudget},
-                                {Op::pass, 0, 0, 1},
-                                {Op::move_clock, 0, 1'000'000, 0},
-                                {Op::move_clock, 0, 63'500'000, 0}};
-  for (std::size_t timer = 0; timer < 2; ++timer) {
-    alphabet.insert(alphabet.end(), {{Op::rearm, timer, 0, 0},
-                                     {Op::rearm, timer, 1'000'000, 0},
-                                     {Op::rearm, timer, 64'000'000, 0},
-                                     {Op::disarm, timer, 0, 0},
-                                     {Op::destroy, timer, 0, 0}});
-  }
+  const std::vector<Step> first = {
+      {Op::rearm, 0, 0, 0}, {Op::rearm, 0, 1'000'000, 0}, {Op::rearm, 0, 64'000'000, 0}};
+  std::vector<Step> alphabet = first;
+  alphabet.insert(alphabet.end(), {{Op::disarm, 0, 0, 0},
+                                   {Op::destroy, 0, 0, 0},
+                                   {Op::rearm, 1, 0, 0},
+                                   {Op::rearm, 1, 64'000'000, 0},
+                                   {Op::disarm, 1, 0, 0},
+                                   {Op::pass, 0, 0, kNoBudget},
+                                   {Op::pass, 0, 0, 1},
+                                   {Op::move_clock, 0, 1'000'000, 0},
+                                   {Op::move_clock, 0, 63'500'000, 0}});
   const std::size_t n = alphabet.size();
-  for (std::size_t number = 0; number < n * n * n * n; ++number) {
-    std::vector<Step> steps;
-    for (std::size_t rest = number, i = 0; i < 4; ++i, rest /= n) {
+  for (std::size_t number = 0; number < first.size() * n * n * n; ++number) {
+    std::vector<Step> steps = {first[number % first.size()]};
+    for (std::size_t rest = number / first.size(); steps.size() < 4; rest /= n) {
       steps.push_back(alphabet[rest % n]);
     }
-    // In its action each timer arms the other for now.
+    // In its action each timer moves the other.
     Life life(kind, {{Op::rearm, number % 2, 0, 0}});
     ASSERT_EQ(life.live(steps), "") << rc::toString(steps);
   }
