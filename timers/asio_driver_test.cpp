@@ -210,7 +210,6 @@ LOOP_TEST(ATimerMovedLaterRunsAtItsLaterDeadline) {
   std::vector<Clock::time_point> runs;
   const LoopTimerPtr timer = loop.timer([&] { runs.push_back(Clock::now()); });
   timer->rearm(2ms);
-  loop.io.poll();
   const auto moved = Clock::now();
   timer->rearm(20ms);
   ASSERT_TRUE(loop.drains());
@@ -264,7 +263,6 @@ LOOP_TEST(ADisarmedOrDestroyedTimerNeverRuns) {
   EXPECT_FALSE(disarmed->disarm());
   disarmed->rearm(2ms);
   destroyed->rearm(2ms);
-  loop.io.poll();
   EXPECT_TRUE(disarmed->disarm());
   destroyed.reset();
   EXPECT_FALSE(disarmed->disarm());
@@ -298,6 +296,31 @@ LOOP_TEST(WhicheverRunsFirstDisarmsOrDestroysTheOther) {
   }
 }
 
+// Line 9: the same, and the other must wait for its new deadline.
+LOOP_TEST(WhicheverRunsFirstMovesTheOther) {
+  Loop loop(kind);
+  Clock::time_point moved;
+  std::vector<Clock::time_point> runs;
+  std::vector<LoopTimerPtr> timers(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    timers[i] = loop.timer([&, i] {
+      runs.push_back(Clock::now());
+      if (runs.size() == 1) {
+        moved = Clock::now();
+        timers[1 - i]->disarm();
+        timers[1 - i]->rearm(10ms);
+      }
+    });
+    timers[i]->rearm(1ms);
+  }
+  const auto due = Clock::now() + 5ms;
+  while (Clock::now() < due) {
+  }
+  ASSERT_TRUE(loop.drains());
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_GE(runs[1] - moved, 10ms);
+}
+
 // Line 14
 LOOP_TEST(AnActionThatThrowsLeavesTheOthersToRun) {
   Loop loop(kind);
@@ -323,7 +346,7 @@ LOOP_TEST(StoppedAndWithoutTimersTheIoContextDrains) {
   int ran = 0;
   for (int i = 0; i < 50; ++i) {
     timers.push_back(loop.timer([&] { ++ran; }));
-    timers.back()->rearm(i % 2 == 0 ? nanoseconds(1h) : nanoseconds(2ms));
+    timers.back()->rearm(i % 2 == 0 ? nanoseconds(1h) : nanoseconds(30min));
   }
   loop.io.poll();
   loop.facility().stop();
@@ -391,7 +414,7 @@ DRIVER_TEST(StoppedWithTimersArmedTheIoContextDrains) {
   Loop loop(kind);
   int ran = 0;
   std::vector<LoopTimerPtr> timers;
-  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(1ms), nanoseconds(2ms)}) {
+  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(30min), nanoseconds(2h)}) {
     timers.push_back(loop.timer([&] { ++ran; }));
     timers.back()->rearm(timeout);
   }
@@ -405,19 +428,47 @@ DRIVER_TEST(StoppedWithTimersArmedTheIoContextDrains) {
   EXPECT_EQ(ran, 0);
 }
 
-// Line 25: both have expired when the loop looks, and stop() comes first.
-DRIVER_TEST(NothingRunsAfterStopThoughItsHandlerIsQueued) {
-  Loop loop(kind);
+// Line 25: both have expired when the loop looks, and the end comes first.
+DRIVER_TEST(NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
+  for (const bool destroys : {false, true}) {
+    Loop loop(kind);
+    int ran = 0;
+    LoopTimerPtr timer = loop.timer([&] { ++ran; });
+    asio::steady_timer end(loop.io, Clock::now());
+    end.async_wait([&](boost::system::error_code) {
+      if (destroys) {
+        timer.reset();
+        loop.destroy_facility();
+      } else {
+        loop.facility().stop();
+      }
+    });
+    timer->rearm(0ms);
+    const auto due = Clock::now() + 4ms;
+    while (Clock::now() < due) {
+    }
+    ASSERT_TRUE(loop.drains());
+    EXPECT_EQ(ran, 0);
+  }
+}
+
+// Lines 15 and 25: the slice that was to follow is queued when the driver goes.
+DRIVER_TEST(TheDriverMayGoBetweenTwoSlices) {
+  Loop loop(kind, 1);
   int ran = 0;
-  asio::steady_timer stopper(loop.io, Clock::now());
-  stopper.async_wait([&](boost::system::error_code) { loop.facility().stop(); });
-  const LoopTimerPtr timer = loop.timer([&] { ++ran; });
-  timer->rearm(0ms);
-  const auto due = Clock::now() + 4ms;
-  while (Clock::now() < due) {
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 3; ++i) {
+    timers.push_back(loop.timer([&] {
+      ++ran;
+      asio::post(loop.io, [&] {
+        timers.clear();
+        loop.destroy_facility();
+      });
+    }));
+    timers.back()->rearm(0ms);
   }
   ASSERT_TRUE(loop.drains());
-  EXPECT_EQ(ran, 0);
+  EXPECT_EQ(ran, 1);
 }
 
 // Lines 15 and 30: a storm is taken in slices, and other handlers have their turn between them.

@@ -289,20 +289,25 @@ private:
 };
 
 // Around slot, level and tick edges mostly, else anywhere in a few seconds.
-rc::Gen<std::int64_t> some_ns() {
-  const auto edge = rc::gen::map(
-      rc::gen::pair(rc::gen::element<std::int64_t>(0, 1, 2, 3, 62, 63, 64, 65, 128, 4095, 4096),
-                    rc::gen::element<std::int64_t>(-1, 0, 0, 0, 1, 500'000)),
-      [](const std::pair<std::int64_t, std::int64_t>& parts) {
-        return parts.first * 1'000'000 + parts.second;
-      });
+rc::Gen<std::int64_t> some_ns(const rc::Gen<std::int64_t>& off_tick) {
+  const auto whole = rc::gen::element<std::int64_t>(0, 1, 2, 3, 62, 63, 64, 65, 128, 4095, 4096);
+  const auto edge = rc::gen::map(rc::gen::pair(whole, off_tick),
+                                 [](const std::pair<std::int64_t, std::int64_t>& parts) {
+                                   return parts.first * 1'000'000 + parts.second;
+                                 });
   return rc::gen::weightedOneOf<std::int64_t>(
       {{5, edge}, {1, rc::gen::inRange<std::int64_t>(-1000, 5'000'000'000)}});
 }
 
+rc::Gen<std::int64_t> some_timeout() {
+  return some_ns(rc::gen::element<std::int64_t>(-1, 0, 0, 0, 1, 500'000));
+}
+
+// Mostly on the tick, and at times back.
 rc::Gen<std::int64_t> some_clock_step() {
+  const auto forth = some_ns(rc::gen::weightedElement<std::int64_t>({{20, 0}, {1, 1}, {1, -1}}));
   return rc::gen::weightedOneOf<std::int64_t>(
-      {{8, some_ns()}, {1, rc::gen::inRange<std::int64_t>(-100'000'000, 0)}});
+      {{8, forth}, {1, rc::gen::inRange<std::int64_t>(-100'000'000, 0)}});
 }
 
 rc::Gen<Step> some_step(const std::vector<Op>& ops) {
@@ -310,7 +315,7 @@ rc::Gen<Step> some_step(const std::vector<Op>& ops) {
     return rc::gen::build<Step>(
         rc::gen::set(&Step::op, rc::gen::just(op)),
         rc::gen::set(&Step::timer, rc::gen::inRange<std::size_t>(0, kTimers)),
-        rc::gen::set(&Step::ns, op == Op::move_clock ? some_clock_step() : some_ns()),
+        rc::gen::set(&Step::ns, op == Op::move_clock ? some_clock_step() : some_timeout()),
         rc::gen::set(&Step::budget,
                      rc::gen::weightedElement<std::size_t>({{4, kNoBudget}, {1, 1}, {1, 2}})));
   });

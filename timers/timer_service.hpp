@@ -329,11 +329,12 @@ private:
     filed_ = kNever;
   }
 
-  TimerService* service_;
-  Action action_;
+  // What a lazy rearm touches comes first, beside the node.
   Tick deadline_ = kNever; // when it runs; kNever: disarmed. An armed timer is always filed,
   Tick filed_ = kNever;    // at this deadline or an earlier one; kNever: not filed
   Timeout timeout_ = 0;
+  TimerService* service_;
+  Action action_;
 };
 
 } // namespace timers

@@ -4,7 +4,7 @@
 //   rearm         O(1)  moves to the end
 //   disarm        O(1)
 //   advance       O(1) before the earliest deadline seen, then O(n): looks at every timer, and
-//                 O(d log d) to put the d due ones in order when time jumped
+//                 O(d log d) to put the d due ones in order if time jumped over some of them
 //   pop_expired   O(1)
 //   wake-ups      a lower bound of the next expiry is kept; moving the earliest timer later leaves
 //                 it behind, so at most one idle wake-up per rearm or disarm of an earliest timer
@@ -50,8 +50,11 @@ public:
       return;
     }
     collect();
-    // A stable merge sort, so timers of one deadline stay in the order they were armed.
-    due_.sort([](const Node& a, const Node& b) { return a.deadline < b.deadline; });
+    // Mostly one tick's timers, in order already. Else a stable merge sort, so that timers of one
+    // deadline stay in the order they were armed.
+    if (!is_sorted(due_)) {
+      due_.sort([](const Node& a, const Node& b) { return a.deadline < b.deadline; });
+    }
   }
 
   TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
