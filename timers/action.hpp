@@ -11,9 +11,8 @@ namespace timers {
 class Action {
 public:
   template <class Callable>
-    requires(!std::is_same_v<std::remove_cvref_t<Callable>, Action>)
-  Action(Callable callable) noexcept
-      : invoke_([](void* storage) { (*static_cast<Callable*>(storage))(); }) {
+  requires(!std::is_same_v<std::remove_cvref_t<Callable>, Action>) Action(Callable callable)
+  noexcept : invoke_([](void* storage) { (*static_cast<Callable*>(storage))(); }) {
     static_assert(sizeof(Callable) <= sizeof(void*) && alignof(Callable) <= alignof(void*) &&
                       std::is_trivially_copyable_v<Callable>,
                   "an action captures at most one pointer, e.g. this");

@@ -122,8 +122,8 @@ private:
     State& state = *state_;
     state.waiting = true;
     ++facility_.counters_.moved;
-    state.os_timer.async_wait([weak = std::weak_ptr(state_), generation = ++state.generation](
-                                  boost::system::error_code error) {
+    state.os_timer.async_wait([weak = std::weak_ptr(state_),
+                               generation = ++state.generation](boost::system::error_code error) {
       const auto alive = weak.lock();
       if (alive && !error && alive->generation == generation) {
         alive->owner.on_wait_done();

@@ -43,10 +43,8 @@ public:
   }
 
 private:
-  using OsTimer =
-      boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                        boost::asio::wait_traits<std::chrono::steady_clock>,
-                                        Executor>;
+  using OsTimer = boost::asio::basic_waitable_timer<
+      std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
   // Handlers that Asio has queued cannot be recalled, so each looks first whether the driver still
   // lives, and whether it was stopped or programmed anew since.

@@ -42,22 +42,26 @@ struct BackendInfo {
 // than the last is a no-op. pop_expired() hands out due nodes by ascending deadline (all of them in
 // the structure: a node armed between two pops for a tick already passed may come at any place).
 template <class B>
-concept TimerBackend =
-    std::default_initializable<B> && std::default_initializable<typename B::Node> &&
+concept TimerBackend = std::default_initializable<B> &&
+    std::default_initializable<typename B::Node> &&
     requires(B backend, const B& whole, typename B::Node& node, Tick deadline, Ticks timeout) {
-      { B::kInfo } -> std::convertible_to<const BackendInfo&>;
-      backend.arm(node, deadline, timeout);   // may allocate, strong guarantee if that throws
-      backend.rearm(node, deadline, timeout); // allocates only for a timeout it never saw
-      { backend.disarm(node) } noexcept;
-      { backend.advance(deadline) } noexcept;
-      // One due node, taken out of the structure; null when none is due any more.
-      { backend.pop_expired() } noexcept -> std::same_as<typename B::Node*>;
-      // A lower bound of the earliest deadline, never later than it (any tick already passed once
-      // something is due); kNever when empty.
-      { whole.next_deadline() } noexcept -> std::same_as<Tick>;
-      // Looks at everything and names the first broken invariant; empty when whole. O(n).
-      { whole.check() } -> std::same_as<std::string_view>;
-    };
+  { B::kInfo } -> std::convertible_to<const BackendInfo&>;
+  backend.arm(node, deadline, timeout);   // may allocate, strong guarantee if that throws
+  backend.rearm(node, deadline, timeout); // allocates only for a timeout it never saw
+  { backend.disarm(node) }
+  noexcept;
+  { backend.advance(deadline) }
+  noexcept;
+  // One due node, taken out of the structure; null when none is due any more.
+  { backend.pop_expired() }
+  noexcept->std::same_as<typename B::Node*>;
+  // A lower bound of the earliest deadline, never later than it (any tick already passed once
+  // something is due); kNever when empty.
+  { whole.next_deadline() }
+  noexcept->std::same_as<Tick>;
+  // Looks at everything and names the first broken invariant; empty when whole. O(n).
+  { whole.check() } -> std::same_as<std::string_view>;
+};
 
 } // namespace timers
 

@@ -349,7 +349,7 @@ BACKEND_TEST(RemovingFromTheMiddleRestoresOrderInBothDirections) {
 BACKEND_TEST(MovingFromTheMiddleRestoresOrderInBothDirections) {
   for_each_order(5, [&](std::vector<Tick> deadlines) {
     for (std::size_t moved = 0; moved < deadlines.size(); ++moved) {
-      for (const Tick deadline : {5, 15, 25, 35, 45, 55}) {
+      for (const Tick deadline : {5U, 15U, 25U, 35U, 45U, 55U}) {
         const auto backend = armed(kind, deadlines);
         backend->rearm(moved, deadline);
         ASSERT_EQ(backend->check(), "") << moved << " of " << ::testing::PrintToString(deadlines);
@@ -490,7 +490,7 @@ constexpr Spread kSpreads[] = {Spread::all_at_one_tick, Spread::none_due, Spread
 
 // Line 19
 BACKEND_TEST(NoneOneAndAWordOfTimers) {
-  for (const std::size_t timers : {0, 1, 2, 63, 64, 65}) {
+  for (const std::size_t timers : {0U, 1U, 2U, 63U, 64U, 65U}) {
     for (const Spread spread : kSpreads) {
       live_through(kind, timers, spread);
     }

@@ -24,14 +24,14 @@ concept TimerFacility =
     std::constructible_from<typename F::Timer, F&, Action> &&
     requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,
              typename F::Instant now) {
-      { facility.now() } -> std::same_as<typename F::Instant>;
-      { same.timeout(std::chrono::nanoseconds()) } -> std::same_as<typename F::Timeout>;
-      { same.counters() } -> std::same_as<const TimerCounters&>;
-      facility.stop();
-      timer.arm(timeout, now);
-      timer.rearm(timeout, now);
-      { timer.disarm() } -> std::same_as<bool>;
-      { timer.armed() } -> std::same_as<bool>;
-    };
+  { facility.now() } -> std::same_as<typename F::Instant>;
+  { same.timeout(std::chrono::nanoseconds()) } -> std::same_as<typename F::Timeout>;
+  { same.counters() } -> std::same_as<const TimerCounters&>;
+  facility.stop();
+  timer.arm(timeout, now);
+  timer.rearm(timeout, now);
+  { timer.disarm() } -> std::same_as<bool>;
+  { timer.armed() } -> std::same_as<bool>;
+};
 
 } // namespace timers

@@ -10,8 +10,7 @@ namespace timers {
 
 // 24 bytes on a 64-bit machine: two links and the deadline.
 struct ListNode
-    : boost::intrusive::list_base_hook<
-          boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
   Tick deadline = 0;
 };
 

@@ -229,6 +229,9 @@ private:
     judge_.ran(timer);
     rig_.note(static_cast<int>(timer));
     judge_.read_clock();
+    if (!judge_.fault().empty()) {
+      return; // arms no more, lest a faulty pass has no end
+    }
     for (int count = 0; count < 2 && !inside_.empty(); ++count) {
       const Step& step = inside_[next_inside_++ % inside_.size()];
       take(step);

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -309,8 +310,8 @@ inline std::vector<Ticks> edge_distances(Ticks largest) {
     add_around(Ticks{1} << bit);
   }
   for (unsigned level = 0; level < 60; level += 6) {
-    for (const Ticks slot : {2, 31, 32, 33, 62, 63}) {
-      add_around(slot << level);
+    for (const unsigned slot : {2U, 31U, 32U, 33U, 62U, 63U}) {
+      add_around(Ticks{slot} << level);
     }
   }
   std::sort(edges.begin(), edges.end());

@@ -83,7 +83,7 @@ template <class C>
 concept MonotonicClock = requires(const C& clock) {
   {
     clock.now().time_since_epoch()
-  } -> std::convertible_to<std::chrono::duration<std::int64_t, std::nano>>;
+    } -> std::convertible_to<std::chrono::duration<std::int64_t, std::nano>>;
 };
 
 template <TimerBackend Backend, MonotonicClock Clock = std::chrono::steady_clock>
@@ -258,11 +258,11 @@ private:
   const std::uint64_t epoch_ns_;
   const std::uint64_t tick_ns_;
   const bool lazy_;
-  std::uint64_t latest_ns_ = 0;      // the latest reading, since epoch_ns_
-  Tick earliest_allowed_ = 0;        // for deadlines; the tick after the pass, within one
+  std::uint64_t latest_ns_ = 0; // the latest reading, since epoch_ns_
+  Tick earliest_allowed_ = 0;   // for deadlines; the tick after the pass, within one
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
-  bool* destroyed_ = nullptr;        // within a pass: tells it that the service is gone
+  bool* destroyed_ = nullptr; // within a pass: tells it that the service is gone
   TimerCounters counters_;
   Backend backend_;
 };
