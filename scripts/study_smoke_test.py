@@ -17,6 +17,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([STUDY, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
 
 
+def read_samples(file: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def running_with(mark: str) -> list[int]:
     """Processes that inherited an environment variable of this value."""
     found = []
@@ -48,7 +52,7 @@ class Smoke(unittest.TestCase):
 
     def test_leaves_the_files_that_others_read(self):
         manifest = json.loads((self.results / "manifest.json").read_text())
-        samples = [json.loads(line) for line in (self.results / "samples.jsonl").open()]
+        samples = read_samples(self.results / "samples.jsonl")
         self.assertTrue(manifest["finished"])
         self.assertEqual({s["id"] for s in samples}, set(manifest["plan"]["cells"]))
         for sample in samples:
@@ -89,7 +93,7 @@ class Interrupted(unittest.TestCase):
             done = len(samples.read_text().splitlines())
             again = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
             self.assertEqual(again.returncode, 0, again.stderr)
-            ids = [json.loads(line)["id"] for line in samples.open()]
+            ids = [sample["id"] for sample in read_samples(samples)]
             self.assertGreater(len(ids), done)
             self.assertEqual(len(ids), len(set(ids)), "a finished cell was measured again")
 
@@ -105,7 +109,7 @@ class Usage(unittest.TestCase):
             ["sh", "-c", f"ulimit -n 200; exec {STUDY} run --preset smoke --no-build"
              " --connections 400"], capture_output=True, text=True, timeout=LIMIT_S)
         self.assertEqual(ended.returncode, 3, ended.stderr)
-        self.assertIn("ulimit -n", ended.stderr)
+        self.assertIn("ulimit -Hn 500", ended.stderr)
 
 
 if __name__ == "__main__":

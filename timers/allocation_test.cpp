@@ -17,12 +17,14 @@ void* counted(std::size_t bytes) {
 }
 } // namespace
 
-void* operator new(std::size_t bytes) { return counted(bytes); }
-void* operator new[](std::size_t bytes) { return counted(bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
+// Out of line, or GCC sees malloc's memory given to delete and warns of a mismatch.
+#define COUNTED [[gnu::noinline]]
+COUNTED void* operator new(std::size_t bytes) { return counted(bytes); }
+COUNTED void* operator new[](std::size_t bytes) { return counted(bytes); }
+COUNTED void operator delete(void* memory) noexcept { std::free(memory); }
+COUNTED void operator delete[](void* memory) noexcept { std::free(memory); }
+COUNTED void operator delete(void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
+COUNTED void operator delete[](void* memory, std::size_t /*bytes*/) noexcept { std::free(memory); }
 
 namespace timers::test {
 namespace {
