@@ -16,7 +16,9 @@ using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REU
 // Long enough not to burn the CPU that could free a descriptor, short enough not to be noticed.
 constexpr auto kPause = std::chrono::milliseconds(100);
 constexpr std::uint64_t kErrorsPerLogLine = 100;
-constexpr int kAcceptsPerTurn = 64; // before connections have theirs
+// A burst of clients must not overflow the backlog while busy connections have their turns: a SYN
+// that is dropped comes again only after a second, then three, then seven.
+constexpr int kAcceptsPerTurn = 1024;
 
 } // namespace
 

@@ -36,7 +36,8 @@ public:
     this->on_earlier_deadline([this] { program(this->next_deadline()); });
   }
 
-  // Lets the io_context run out of work. Timers may still be armed and destroyed but do not run.
+  // Lets the io_context run out of work. Timers may still be armed and destroyed but do not run,
+  // but for the rest of the slice when an action calls this.
   void stop() {
     stopped_ = true;
     os_timer_.cancel();

@@ -131,7 +131,8 @@ public:
     return ns / tick_ns_ + (ns % tick_ns_ != 0 ? 1 : 0);
   }
 
-  // One pass: reads the clock and runs the actions of due timers, earliest first, handling at most
+  // One pass: reads the clock and runs the actions of due timers, earliest first (a timer moved
+  // lazily keeps the place it was filed at, when a pass covers several ticks), handling at most
   // `budget` timers (lazy ones that are only filed again count). What the pass finds armed for its
   // own tick by one of its actions waits for the next tick, so a pass runs no more actions than
   // timers were pending when it began. Actions may do anything to any timer and may destroy the

@@ -51,6 +51,7 @@ class Settings:
     retries: int
     aa: bool
     syscall_loads: list[str]
+    syscall_levels: list[int]  # those of the load's levels that are counted; none of them: all
     profile_rearm: list[str]
     profile_rounds: int
     profile_window_s: float
@@ -90,8 +91,8 @@ _QUICK = Settings(
     scenarios=["respond", "increasing-timeout", "respond+short"],
     levels={"respond": [400, 5000, 10_000], "increasing-timeout": [5000], "mixed": [5000],
             "respond+short": [5000]},
-    rounds=1, seed=1, window_s=1.2, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
-    aa=False, syscall_loads=["respond"], profile_rearm=["eager"], profile_rounds=1,
+    rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
+    aa=False, syscall_loads=["respond"], syscall_levels=[5000], profile_rearm=["eager"], profile_rounds=1,
     profile_window_s=1.8)
 
 PRESETS: dict[str, Settings] = {
@@ -104,7 +105,7 @@ PRESETS: dict[str, Settings] = {
     "full": replace(
         _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0,
         levels=_QUICK.levels | {"increasing-timeout": [5000, 10_000]}, window_s=3.0, settle_s=1.0,
-        aa=True, syscall_loads=LOADS, profile_rearm=REARMS, profile_rounds=3,
+        aa=True, syscall_loads=LOADS, syscall_levels=[], profile_rearm=REARMS, profile_rounds=3,
         profile_window_s=3.0),
     "paper": replace(
         _QUICK, preset="paper", rearm=["eager"], scenarios=["respond", "increasing-timeout"],
@@ -195,10 +196,16 @@ def _block(plan: Settings, round_: int, load: str, connections: int, kind: str) 
     return block
 
 
+def _block_levels(plan: Settings, load: str, kind: str) -> list[int]:
+    counted = [n for n in plan.levels[load] if n in plan.syscall_levels]
+    return counted if kind == "syscalls" and counted else plan.levels[load]
+
+
 def _rounds(plan: Settings, kind: str, rounds: int, loads: list[str]) -> Iterator[Cell]:
     rng = random.Random(f"{plan.seed}/{kind}")
     for round_ in range(1, rounds + 1):
-        blocks = [_block(plan, round_, load, n, kind) for load in loads for n in plan.levels[load]]
+        blocks = [_block(plan, round_, load, n, kind)
+                  for load in loads for n in _block_levels(plan, load, kind)]
         rng.shuffle(blocks)
         for block in blocks:
             rng.shuffle(block)
