@@ -77,8 +77,8 @@ class Smoke(unittest.TestCase):
 class Interrupted(unittest.TestCase):
     def test_leaves_nothing_running_and_resumes(self):
         with tempfile.TemporaryDirectory() as folder:
-            command = [STUDY, "run", "--preset", "smoke", "--no-profile", "--no-report",
-                       "-o", folder + "/results"]
+            command = [STUDY, "run", "--preset", "smoke", "--backends", "hierarchical-wheel",
+                       "--connections", "50", "--no-profile", "--no-report", "-o", folder + "/results"]
             samples = pathlib.Path(folder, "results/samples.jsonl")
             study = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                      text=True, env={**os.environ, "STUDY_TEST_MARK": folder})

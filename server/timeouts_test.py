@@ -1,5 +1,6 @@
 """The two timeouts of a connection, on every backend, lazy and eager."""
 
+import random
 import socket
 import time
 import unittest
@@ -44,6 +45,23 @@ class EveryBackend(unittest.TestCase):
             stats = server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
             self.assertEqual(stats["connections"]["closed"]["idle"], 2)
             self.assertEqual(stats["timers"]["live"], 0)
+
+        self.for_each_server(check, *FLAGS)
+
+    def test_many_idle_connections_at_random_phases(self):
+        phases = random.Random(1)
+
+        def check(server):
+            waiting = {}
+            for _ in range(100):
+                client = server.connect()
+                waiting[client] = time.monotonic()  # before the byte that the timeout counts from
+                client.sendall(GET)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                time.sleep(phases.random() * 0.002)
+            for client, began in waiting.items():
+                with client:
+                    self.assertEqual(self.assert_closed_after(client, began, IDLE_S), b"")
 
         self.for_each_server(check, *FLAGS)
 
