@@ -35,8 +35,10 @@ std::vector<Entry> entries() {
 std::vector<BackendName> backend_names() {
   std::vector<BackendName> names;
   for (const Entry& entry : entries()) {
-    names.push_back({std::string(entry.info.name), std::string(entry.info.scheme),
-                     std::string(entry.info.summary)});
+    names.push_back({.name = std::string(entry.info.name),
+                     .scheme = std::string(entry.info.scheme),
+                     .summary = std::string(entry.info.summary),
+                     .is_default = entry.info.name == timers::DefaultBackend::kInfo.name});
   }
   return names;
 }

@@ -1,11 +1,10 @@
 #include "server/options.hpp"
 
-#include "timers/backends.hpp"
-
 #include <CLI/CLI.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <iostream>
@@ -114,6 +113,10 @@ void add_integer(CLI::App& app, const std::string& flag, Integer& target, std::u
          help)
       ->type_name("N")
       ->default_str(default_text);
+}
+
+std::string default_backend(std::span<const BackendName> backends) {
+  return std::ranges::find_if(backends, &BackendName::is_default)->name;
 }
 
 std::string one_of(std::span<const BackendName> backends) {
@@ -287,7 +290,7 @@ std::string to_string(Scenario scenario) {
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
                                               std::span<const BackendName> backends) {
   Options options;
-  options.timer_backend = timers::DefaultBackend::kInfo.name;
+  options.timer_backend = default_backend(backends);
   CLI::App app{"An HTTP/1.1 server whose idle and request timeouts go through the timer structure "
                "of your choice."};
   app.name("idlewheel-server");

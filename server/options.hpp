@@ -1,7 +1,7 @@
 // The command line: every flag, its range and its default.
 #pragma once
 
-#include "timers/timer_service.hpp"
+#include "timers/config.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -49,6 +49,7 @@ struct BackendName {
   std::string name;
   std::string scheme;
   std::string summary;
+  bool is_default = false; // served when the flag is not given; true of exactly one
 };
 
 enum ExitCode : int { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };

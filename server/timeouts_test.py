@@ -1,9 +1,11 @@
 """The two timeouts of a connection, on every backend, lazy and eager."""
 
+import itertools
 import random
 import socket
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import testing
 from testing import Server, WireTest, read_to_end, split_responses
@@ -18,11 +20,17 @@ FLAGS = (f"--idle-timeout={round(IDLE_S * 1000)}ms", f"--request-timeout={round(
 
 class EveryBackend(unittest.TestCase):
     def for_each_server(self, check, *flags):
-        for backend in testing.backends():
-            for rearm in ("lazy", "eager"):
-                with self.subTest(backend=backend, rearm=rearm):
-                    with Server("--timer-backend", backend, "--rearm", rearm, *flags) as server:
-                        check(server)
+        """All at once, because most of the time is waiting for timeouts."""
+        def run(backend, rearm):
+            with Server("--timer-backend", backend, "--rearm", rearm, *flags) as server:
+                check(server)
+
+        kinds = list(itertools.product(testing.backends(), ("lazy", "eager")))
+        with ThreadPoolExecutor(len(kinds)) as pool:
+            runs = [pool.submit(run, *kind) for kind in kinds]
+        for (backend, rearm), ended in zip(kinds, runs):
+            with self.subTest(backend=backend, rearm=rearm):
+                ended.result()
 
     def assert_closed_after(self, client, began, timeout_s) -> bytes:
         """FIN, not a reset, and not before the timeout."""
@@ -49,9 +57,8 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, *FLAGS)
 
     def test_many_idle_connections_at_random_phases(self):
-        phases = random.Random(1)
-
         def check(server):
+            phases = random.Random(1)
             waiting = {}
             for _ in range(100):
                 client = server.connect()

@@ -31,17 +31,17 @@ namespace {
 
 constexpr std::size_t kTimers = 500;
 
-template <class Backend> class BackendAllocation : public ::testing::Test {
+class BackendAllocation : public ::testing::TestWithParam<BackendKind> {
 protected:
-  const BackendKind kind = backend_kind<Backend>();
+  const BackendKind& kind = GetParam();
 };
-TYPED_TEST_SUITE(BackendAllocation, BackendTypes, BackendNames);
+INSTANTIATE_TEST_SUITE_P(, BackendAllocation, ::testing::ValuesIn(backend_kinds()), backend_id);
 
-template <class V> class ServiceAllocation : public ::testing::Test {
+class ServiceAllocation : public ::testing::TestWithParam<ServiceKind> {
 protected:
-  const ServiceKind kind = service_kind<V>();
+  const ServiceKind& kind = GetParam();
 };
-TYPED_TEST_SUITE(ServiceAllocation, VariantTypes, VariantNames);
+INSTANTIATE_TEST_SUITE_P(, ServiceAllocation, ::testing::ValuesIn(service_kinds()), service_id);
 
 // Counts what `work` allocates.
 std::size_t allocated_by(const std::function<void()>& work) {
@@ -55,7 +55,7 @@ TEST(AllocationCount, SeesAnAllocation) {
   EXPECT_EQ(allocated_by([] { ::operator delete(::operator new(8)); }), 1U);
 }
 
-TIMERS_TYPED_TEST(BackendAllocation, BackendKind, NoneInDisarmAdvancePopOrRearm) {
+TEST_P(BackendAllocation, NoneInDisarmAdvancePopOrRearm) {
   const auto backend = kind.make(kTimers);
   const auto arm_all = [&](Tick base) {
     for (std::size_t timer = 0; timer < kTimers; ++timer) {
@@ -80,7 +80,7 @@ TIMERS_TYPED_TEST(BackendAllocation, BackendKind, NoneInDisarmAdvancePopOrRearm)
 }
 
 // Once as many as that were armed at a time, arming them again asks for no more.
-TIMERS_TYPED_TEST(BackendAllocation, BackendKind, MemoryIsWhereItWasAfterManyLives) {
+TEST_P(BackendAllocation, MemoryIsWhereItWasAfterManyLives) {
   const auto backend = kind.make(kTimers);
   const auto life = [&] {
     for (std::size_t timer = 0; timer < kTimers; ++timer) {
@@ -99,7 +99,7 @@ TIMERS_TYPED_TEST(BackendAllocation, BackendKind, MemoryIsWhereItWasAfterManyLiv
             0U);
 }
 
-TIMERS_TYPED_TEST(ServiceAllocation, ServiceKind, NoneInALifeOfIdleTimeouts) {
+TEST_P(ServiceAllocation, NoneInALifeOfIdleTimeouts) {
   using namespace std::chrono_literals;
   Rig rig(kind);
   std::vector<TimerPtr> timers;

@@ -10,10 +10,12 @@
 // Lazy keeps the pending wait when the deadline moves later, and waits again when it completes.
 #pragma once
 
+#include "timers/backend.hpp"
 #include "timers/facility.hpp"
 
 #include <boost/asio/basic_waitable_timer.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>

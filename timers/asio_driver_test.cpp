@@ -4,6 +4,7 @@
 #include "timers/asio_driver.hpp"
 
 #include "timers/asio.hpp"
+#include "timers/backends.hpp"
 #include "timers/none.hpp"
 #include "timers/testing.hpp"
 
@@ -91,57 +92,49 @@ private:
 };
 
 struct LoopKind {
+  const BackendInfo& info;
   Rearm rearm;
   std::unique_ptr<AnyLoop> (*make)(asio::io_context& io, DriverConfig config);
 };
 
-template <class F, Rearm kRearm> struct LoopVariant {
-  using Facility = F;
-  static constexpr Rearm kMode = kRearm;
-};
-
-template <class V> LoopKind loop_kind() {
-  return {V::kMode, [](asio::io_context& io, DriverConfig config) -> std::unique_ptr<AnyLoop> {
-            return std::make_unique<LoopOf<typename V::Facility>>(io, config);
+template <class Facility> LoopKind loop_kind(const BackendInfo& info, Rearm rearm) {
+  return {info, rearm, [](asio::io_context& io, DriverConfig config) -> std::unique_ptr<AnyLoop> {
+            return std::make_unique<LoopOf<Facility>>(io, config);
           }};
 }
 
-template <class List> struct LoopTypesOf;
-template <class... Backends> struct LoopTypesOf<BackendList<Backends...>> {
-  using Drivers = ::testing::Types<LoopVariant<AsioDriver<Backends>, Rearm::lazy>...,
-                                   LoopVariant<AsioDriver<Backends>, Rearm::eager>...>;
-  using All = ::testing::Types<LoopVariant<AsioDriver<Backends>, Rearm::lazy>...,
-                               LoopVariant<AsioDriver<Backends>, Rearm::eager>...,
-                               LoopVariant<Asio, Rearm::lazy>, LoopVariant<Asio, Rearm::eager>>;
-};
+// Every backend of the list behind AsioDriver.
+std::vector<LoopKind> driver_kinds() {
+  std::vector<LoopKind> kinds;
+  for_each_backend(AllBackends(), [&]<class Backend>() {
+    kinds.push_back(loop_kind<AsioDriver<Backend>>(Backend::kInfo, Rearm::lazy));
+    kinds.push_back(loop_kind<AsioDriver<Backend>>(Backend::kInfo, Rearm::eager));
+  });
+  return kinds;
+}
 
-template <class Facility> struct NameOf {
-  static constexpr const BackendInfo& kInfo = Facility::kInfo;
-};
-template <class Backend> struct NameOf<AsioDriver<Backend>> {
-  static constexpr const BackendInfo& kInfo = Backend::kInfo;
-};
-struct LoopNames {
-  template <class V> static std::string GetName(int /*index*/) {
-    return test_id(NameOf<typename V::Facility>::kInfo) +
-           (V::kMode == Rearm::lazy ? "_lazy" : "_eager");
-  }
-};
+// Those and Asio's own timers.
+std::vector<LoopKind> loop_kinds() {
+  std::vector<LoopKind> kinds = driver_kinds();
+  kinds.push_back(loop_kind<Asio>(Asio::kInfo, Rearm::lazy));
+  kinds.push_back(loop_kind<Asio>(Asio::kInfo, Rearm::eager));
+  return kinds;
+}
 
-template <class V> class LoopContract : public ::testing::Test {
+void PrintTo(const LoopKind& kind, std::ostream* out) { *out << test_id(kind.info, kind.rearm); }
+
+std::string loop_id(const ::testing::TestParamInfo<LoopKind>& test) {
+  return test_id(test.param.info, test.param.rearm);
+}
+
+class LoopContract : public ::testing::TestWithParam<LoopKind> {
 protected:
-  const LoopKind kind = loop_kind<V>();
+  const LoopKind& kind = GetParam();
 };
-TYPED_TEST_SUITE(LoopContract, LoopTypesOf<AllBackends>::All, LoopNames);
+INSTANTIATE_TEST_SUITE_P(, LoopContract, ::testing::ValuesIn(loop_kinds()), loop_id);
 
-template <class V> class DriverContract : public ::testing::Test {
-protected:
-  const LoopKind kind = loop_kind<V>();
-};
-TYPED_TEST_SUITE(DriverContract, LoopTypesOf<AllBackends>::Drivers, LoopNames);
-
-#define LOOP_TEST(Name) TIMERS_TYPED_TEST(LoopContract, LoopKind, Name)
-#define DRIVER_TEST(Name) TIMERS_TYPED_TEST(DriverContract, LoopKind, Name)
+class DriverContract : public LoopContract {};
+INSTANTIATE_TEST_SUITE_P(, DriverContract, ::testing::ValuesIn(driver_kinds()), loop_id);
 
 // An io_context and a facility on it.
 class Loop {
@@ -175,7 +168,7 @@ private:
 };
 
 // Lines 1 and 24
-LOOP_TEST(RunsNotBeforeItsDeadlineAndThen) {
+TEST_P(LoopContract, RunsNotBeforeItsDeadlineAndThen) {
   Loop loop(kind);
   Clock::time_point ran;
   const LoopTimerPtr timer = loop.timer([&] { ran = Clock::now(); });
@@ -187,7 +180,7 @@ LOOP_TEST(RunsNotBeforeItsDeadlineAndThen) {
 }
 
 // Line 24
-LOOP_TEST(AnEarlierDeadlineArmedFromTheLoopWakesItInTime) {
+TEST_P(LoopContract, AnEarlierDeadlineArmedFromTheLoopWakesItInTime) {
   Loop loop(kind);
   const LoopTimerPtr far = loop.timer([] {});
   Clock::time_point armed;
@@ -205,7 +198,7 @@ LOOP_TEST(AnEarlierDeadlineArmedFromTheLoopWakesItInTime) {
 }
 
 // Line 24: the loop is woken for where the timer was, and must go on to where it is.
-LOOP_TEST(ATimerMovedLaterRunsAtItsLaterDeadline) {
+TEST_P(LoopContract, ATimerMovedLaterRunsAtItsLaterDeadline) {
   Loop loop(kind);
   std::vector<Clock::time_point> runs;
   const LoopTimerPtr timer = loop.timer([&] { runs.push_back(Clock::now()); });
@@ -218,7 +211,7 @@ LOOP_TEST(ATimerMovedLaterRunsAtItsLaterDeadline) {
 }
 
 // Line 24: programmed again and again, over the edges of slots and levels.
-LOOP_TEST(TimersOneAfterAnotherAllRun) {
+TEST_P(LoopContract, TimersOneAfterAnotherAllRun) {
   Loop loop(kind);
   std::vector<LoopTimerPtr> timers;
   std::vector<nanoseconds> early;
@@ -238,7 +231,7 @@ LOOP_TEST(TimersOneAfterAnotherAllRun) {
   EXPECT_TRUE(early.empty());
 }
 
-LOOP_TEST(AnActionMayArmItsTimerAgain) {
+TEST_P(LoopContract, AnActionMayArmItsTimerAgain) {
   Loop loop(kind);
   int left = 4;
   LoopTimerPtr timer;
@@ -255,7 +248,7 @@ LOOP_TEST(AnActionMayArmItsTimerAgain) {
 }
 
 // Line 8, and line 25: nothing after the end.
-LOOP_TEST(ADisarmedOrDestroyedTimerNeverRuns) {
+TEST_P(LoopContract, ADisarmedOrDestroyedTimerNeverRuns) {
   Loop loop(kind);
   int ran = 0;
   const LoopTimerPtr disarmed = loop.timer([&] { ++ran; });
@@ -272,7 +265,7 @@ LOOP_TEST(ADisarmedOrDestroyedTimerNeverRuns) {
 }
 
 // Lines 8 and 11: the handlers of both may be in Asio's queue already.
-LOOP_TEST(WhicheverRunsFirstDisarmsOrDestroysTheOther) {
+TEST_P(LoopContract, WhicheverRunsFirstDisarmsOrDestroysTheOther) {
   for (const bool destroys : {false, true}) {
     Loop loop(kind);
     int ran = 0;
@@ -297,7 +290,7 @@ LOOP_TEST(WhicheverRunsFirstDisarmsOrDestroysTheOther) {
 }
 
 // Line 9: the same, and the other must wait for its new deadline.
-LOOP_TEST(WhicheverRunsFirstMovesTheOther) {
+TEST_P(LoopContract, WhicheverRunsFirstMovesTheOther) {
   Loop loop(kind);
   Clock::time_point moved;
   std::vector<Clock::time_point> runs;
@@ -322,7 +315,7 @@ LOOP_TEST(WhicheverRunsFirstMovesTheOther) {
 }
 
 // Line 14
-LOOP_TEST(AnActionThatThrowsLeavesTheOthersToRun) {
+TEST_P(LoopContract, AnActionThatThrowsLeavesTheOthersToRun) {
   Loop loop(kind);
   int ran = 0;
   std::vector<LoopTimerPtr> timers;
@@ -340,7 +333,7 @@ LOOP_TEST(AnActionThatThrowsLeavesTheOthersToRun) {
 }
 
 // Line 25: as a server ends: stop, then connections go, each with its timers.
-LOOP_TEST(StoppedAndWithoutTimersTheIoContextDrains) {
+TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
   Loop loop(kind);
   std::deque<LoopTimerPtr> timers;
   int ran = 0;
@@ -358,7 +351,7 @@ LOOP_TEST(StoppedAndWithoutTimersTheIoContextDrains) {
 }
 
 // Line 25: with handlers still in Asio's queue.
-LOOP_TEST(TheIoContextMayOutliveTheFacility) {
+TEST_P(LoopContract, TheIoContextMayOutliveTheFacility) {
   Loop loop(kind);
   int ran = 0;
   LoopTimerPtr timer = loop.timer([&] { ++ran; });
@@ -371,7 +364,7 @@ LOOP_TEST(TheIoContextMayOutliveTheFacility) {
 }
 
 // Line 24: what an idle timer does at every request, counted in system calls.
-DRIVER_TEST(ALaterDeadlineCostsNoSystemCall) {
+TEST_P(DriverContract, ALaterDeadlineCostsNoSystemCall) {
   Loop loop(kind);
   std::vector<LoopTimerPtr> timers;
   for (int i = 0; i < 20; ++i) {
@@ -391,7 +384,7 @@ DRIVER_TEST(ALaterDeadlineCostsNoSystemCall) {
 }
 
 // Line 24: nor does a request timer that is armed and disarmed beside it.
-DRIVER_TEST(ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
+TEST_P(DriverContract, ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
   Loop loop(kind);
   const LoopTimerPtr idle = loop.timer([] {});
   const LoopTimerPtr request = loop.timer([] {});
@@ -410,7 +403,7 @@ DRIVER_TEST(ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
 }
 
 // Line 25
-DRIVER_TEST(StoppedWithTimersArmedTheIoContextDrains) {
+TEST_P(DriverContract, StoppedWithTimersArmedTheIoContextDrains) {
   Loop loop(kind);
   int ran = 0;
   std::vector<LoopTimerPtr> timers;
@@ -429,7 +422,7 @@ DRIVER_TEST(StoppedWithTimersArmedTheIoContextDrains) {
 }
 
 // Line 25: both have expired when the loop looks, and the end comes first.
-DRIVER_TEST(NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
+TEST_P(DriverContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
   for (const bool destroys : {false, true}) {
     Loop loop(kind);
     int ran = 0;
@@ -453,7 +446,7 @@ DRIVER_TEST(NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
 }
 
 // Lines 15 and 25: the slice that was to follow is queued when the driver goes.
-DRIVER_TEST(TheDriverMayGoBetweenTwoSlices) {
+TEST_P(DriverContract, TheDriverMayGoBetweenTwoSlices) {
   Loop loop(kind, 1);
   int ran = 0;
   std::vector<LoopTimerPtr> timers;
@@ -472,7 +465,7 @@ DRIVER_TEST(TheDriverMayGoBetweenTwoSlices) {
 }
 
 // Lines 15 and 30: a storm is taken in slices, and other handlers have their turn between them.
-DRIVER_TEST(AStormOfExpiriesLeavesRoomForOtherHandlers) {
+TEST_P(DriverContract, AStormOfExpiriesLeavesRoomForOtherHandlers) {
   constexpr std::size_t kBudget = 16;
   constexpr int kTimers = 500;
   Loop loop(kind, kBudget);
@@ -499,7 +492,7 @@ DRIVER_TEST(AStormOfExpiriesLeavesRoomForOtherHandlers) {
 }
 
 // Lines 13 and 25: in the first action of a slice, with others due and a slice to follow.
-DRIVER_TEST(AnActionMayDestroyTheDriver) {
+TEST_P(DriverContract, AnActionMayDestroyTheDriver) {
   for (const std::size_t budget : {std::size_t{1}, std::size_t{256}}) {
     Loop loop(kind, budget);
     int ran = 0;

@@ -9,13 +9,11 @@
 namespace timers::test {
 namespace {
 
-template <class Backend> class BackendContract : public ::testing::Test {
+class BackendContract : public ::testing::TestWithParam<BackendKind> {
 protected:
-  const BackendKind kind = backend_kind<Backend>();
+  const BackendKind& kind = GetParam();
 };
-TYPED_TEST_SUITE(BackendContract, BackendTypes, BackendNames);
-
-#define BACKEND_TEST(Name) TIMERS_TYPED_TEST(BackendContract, BackendKind, Name)
+INSTANTIATE_TEST_SUITE_P(, BackendContract, ::testing::ValuesIn(backend_kinds()), backend_id);
 
 std::vector<std::size_t> drain(AnyBackend& backend) {
   std::vector<std::size_t> popped;
@@ -61,7 +59,7 @@ const std::vector<Tick> kPhases = {0,
                                    Tick{1} << 63};
 
 // Lines 1, 2 and 6: not one tick early, nor late; with no other timer about.
-BACKEND_TEST(NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
+TEST_P(BackendContract, NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
   for (const Tick phase : kPhases) {
     for (const Ticks distance : edge_distances(kLatest - phase)) {
       const auto backend = kind.make(1);
@@ -79,7 +77,7 @@ BACKEND_TEST(NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
 }
 
 // Lines 1 and 2: the same with a timer at every edge at once, reached one tick at a time.
-BACKEND_TEST(EachRunsAtItsOwnTickAmongTimersAtEveryEdge) {
+TEST_P(BackendContract, EachRunsAtItsOwnTickAmongTimersAtEveryEdge) {
   for (const Tick phase : {Tick{0}, Tick{63}, Tick{4095}, Tick{262143}}) {
     const std::vector<Ticks> distances = edge_distances(kLatest - phase);
     const auto backend = kind.make(distances.size());
@@ -100,7 +98,7 @@ BACKEND_TEST(EachRunsAtItsOwnTickAmongTimersAtEveryEdge) {
 }
 
 // Lines 1 and 2: every tick of three turns of a small wheel, moved one tick at a time.
-BACKEND_TEST(EveryTimeoutFromEveryPhaseRunsOnItsTick) {
+TEST_P(BackendContract, EveryTimeoutFromEveryPhaseRunsOnItsTick) {
   constexpr std::size_t kTimers = 200; // over three turns of 64 slots
   const auto backend = kind.make(kTimers);
   std::vector<Tick> deadlines(kTimers, kNever);
@@ -126,7 +124,7 @@ BACKEND_TEST(EveryTimeoutFromEveryPhaseRunsOnItsTick) {
 }
 
 // Line 3
-BACKEND_TEST(AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
+TEST_P(BackendContract, AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
   const std::vector<Ticks> jumps = edge_distances(kLatest - 100);
   for (const Tick phase : {Tick{0}, Tick{63}, Tick{100}}) {
     for (const Ticks jump : jumps) {
@@ -149,7 +147,7 @@ BACKEND_TEST(AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
 }
 
 // Line 4
-BACKEND_TEST(AnEarlierTickThanTheLastIsANoOp) {
+TEST_P(BackendContract, AnEarlierTickThanTheLastIsANoOp) {
   const auto backend = kind.make(2);
   backend->arm(0, 100);
   backend->arm(1, 5000);
@@ -164,7 +162,7 @@ BACKEND_TEST(AnEarlierTickThanTheLastIsANoOp) {
 }
 
 // Line 6: a timeout of nothing, and what time has overtaken.
-BACKEND_TEST(ADeadlineAlreadyPassedIsDueAtOnce) {
+TEST_P(BackendContract, ADeadlineAlreadyPassedIsDueAtOnce) {
   const auto backend = kind.make(3);
   backend->advance(1000);
   backend->arm(0, 1000);
@@ -181,7 +179,7 @@ BACKEND_TEST(ADeadlineAlreadyPassedIsDueAtOnce) {
 }
 
 // Line 6: the largest deadline that can be filed is served like any other.
-BACKEND_TEST(TheLatestDeadlineIsStillExact) {
+TEST_P(BackendContract, TheLatestDeadlineIsStillExact) {
   const auto backend = kind.make(2);
   backend->arm(0, kLatest);
   backend->arm(1, 1);
@@ -191,7 +189,7 @@ BACKEND_TEST(TheLatestDeadlineIsStillExact) {
 }
 
 // Line 7
-BACKEND_TEST(NextDeadlineIsNoneWhenEmpty) {
+TEST_P(BackendContract, NextDeadlineIsNoneWhenEmpty) {
   const auto backend = kind.make(2);
   EXPECT_EQ(backend->next_deadline(), kNever);
   backend->arm(0, 10);
@@ -206,7 +204,7 @@ BACKEND_TEST(NextDeadlineIsNoneWhenEmpty) {
 }
 
 // Line 7: for every pair of edges, in both orders of arming.
-BACKEND_TEST(NextDeadlineIsNeverLateAndExactWhereClaimed) {
+TEST_P(BackendContract, NextDeadlineIsNeverLateAndExactWhereClaimed) {
   const std::vector<Ticks> distances = edge_distances(Ticks{1} << 20);
   for (const Tick phase : {Tick{0}, Tick{62}, Tick{4095}}) {
     for (const Ticks first : distances) {
@@ -231,7 +229,7 @@ BACKEND_TEST(NextDeadlineIsNeverLateAndExactWhereClaimed) {
 
 // Line 7: the bound is one idle wake-up a level of a hierarchy (at most ten), and one for each
 // timer that is moved or disarmed.
-BACKEND_TEST(SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUps) {
+TEST_P(BackendContract, SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUps) {
   std::mt19937_64 random(7);
   const std::size_t timers = 500;
   const auto backend = kind.make(timers);
@@ -267,7 +265,7 @@ BACKEND_TEST(SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUps) {
 }
 
 // Line 7
-BACKEND_TEST(ACoarseTimerArmedLaterNeverHidesAnEarlierOne) {
+TEST_P(BackendContract, ACoarseTimerArmedLaterNeverHidesAnEarlierOne) {
   const auto backend = kind.make(3);
   backend->advance(60);
   backend->arm(0, 70);
@@ -280,7 +278,7 @@ BACKEND_TEST(ACoarseTimerArmedLaterNeverHidesAnEarlierOne) {
 }
 
 // Lines 8 and 9: what is due and not handed out yet may still be disarmed and moved.
-BACKEND_TEST(ADueTimerMayBeDisarmedOrMovedBeforeItIsHandedOut) {
+TEST_P(BackendContract, ADueTimerMayBeDisarmedOrMovedBeforeItIsHandedOut) {
   const auto backend = kind.make(4);
   for (std::size_t timer = 0; timer < 4; ++timer) {
     backend->arm(timer, 100 + timer);
@@ -332,7 +330,7 @@ void expect_popped_in_order(AnyBackend& backend, const std::vector<Tick>& deadli
 
 // Line 12: whichever is removed of six timers armed in any order, what takes its place may belong
 // above it or below.
-BACKEND_TEST(RemovingFromTheMiddleRestoresOrderInBothDirections) {
+TEST_P(BackendContract, RemovingFromTheMiddleRestoresOrderInBothDirections) {
   for_each_order(6, [&](std::vector<Tick> deadlines) {
     for (std::size_t removed = 0; removed < deadlines.size(); ++removed) {
       const auto backend = armed(kind, deadlines);
@@ -346,7 +344,7 @@ BACKEND_TEST(RemovingFromTheMiddleRestoresOrderInBothDirections) {
 }
 
 // Line 12: the same for a move, to before, between and after all others.
-BACKEND_TEST(MovingFromTheMiddleRestoresOrderInBothDirections) {
+TEST_P(BackendContract, MovingFromTheMiddleRestoresOrderInBothDirections) {
   for_each_order(5, [&](std::vector<Tick> deadlines) {
     for (std::size_t moved = 0; moved < deadlines.size(); ++moved) {
       for (const Tick deadline : {5U, 15U, 25U, 35U, 45U, 55U}) {
@@ -363,7 +361,7 @@ BACKEND_TEST(MovingFromTheMiddleRestoresOrderInBothDirections) {
 
 // Line 16: armed from several distances for the same few ticks, so that wheels file them at
 // different levels; popped after a jump over all of them and after steps.
-BACKEND_TEST(EarlierFirstThenInArmOrderWhereClaimed) {
+TEST_P(BackendContract, EarlierFirstThenInArmOrderWhereClaimed) {
   for (const bool jump : {true, false}) {
     const std::vector<Tick> targets = {4200, 4160, 4159, 4224, 4200};
     const std::vector<Tick> armed_at = {0, 1, 63, 4000, 4095, 4096, 4130, 4158};
@@ -397,7 +395,7 @@ BACKEND_TEST(EarlierFirstThenInArmOrderWhereClaimed) {
 }
 
 // Line 16
-BACKEND_TEST(ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
+TEST_P(BackendContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   const auto backend = kind.make(4);
   for (std::size_t timer = 0; timer < 4; ++timer) {
     backend->arm(timer, 100);
@@ -415,7 +413,7 @@ BACKEND_TEST(ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
 }
 
 // Line 15: what a pass leaves behind is handed out before what time makes due meanwhile.
-BACKEND_TEST(ABacklogKeepsItsPlaceWhileTimeMovesOn) {
+TEST_P(BackendContract, ABacklogKeepsItsPlaceWhileTimeMovesOn) {
   const auto backend = kind.make(6);
   for (std::size_t timer = 0; timer < 6; ++timer) {
     backend->arm(timer, 60 + 2 * timer);
@@ -489,7 +487,7 @@ constexpr Spread kSpreads[] = {Spread::all_at_one_tick, Spread::none_due, Spread
                                Spread::descending,      Spread::powers,   Spread::random};
 
 // Line 19
-BACKEND_TEST(NoneOneAndAWordOfTimers) {
+TEST_P(BackendContract, NoneOneAndAWordOfTimers) {
   for (const std::size_t timers : {0U, 1U, 2U, 63U, 64U, 65U}) {
     for (const Spread spread : kSpreads) {
       live_through(kind, timers, spread);
@@ -498,7 +496,7 @@ BACKEND_TEST(NoneOneAndAWordOfTimers) {
 }
 
 // Line 19: structures that walk get as many as finish in a moment.
-BACKEND_TEST(ManyTimers) {
+TEST_P(BackendContract, ManyTimers) {
   if (kind.info.walks) {
     for (const Spread spread : kSpreads) {
       live_through(kind, 3000, spread);
@@ -673,7 +671,7 @@ void every_small_sequence(Pair& pair, std::vector<unsigned>& sequence, std::size
 }
 
 // Lines 20 and 21
-BACKEND_TEST(EverySequenceOfSixOperationsOverThreeTimersEqualsTheModel) {
+TEST_P(BackendContract, EverySequenceOfSixOperationsOverThreeTimersEqualsTheModel) {
   Pair pair(kind, kSmallTimers);
   std::vector<unsigned> sequence;
   std::size_t played = 0;

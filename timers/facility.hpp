@@ -2,20 +2,16 @@
 // (asio_driver.hpp), Asio's own timers (asio.hpp) or nothing at all (none.hpp).
 #pragma once
 
-#include "timers/timer_service.hpp"
+#include "timers/action.hpp"
+#include "timers/config.hpp"
+#include "timers/counters.hpp"
 
 #include <boost/asio/io_context.hpp>
 
 #include <chrono>
 #include <concepts>
-#include <cstddef>
 
 namespace timers {
-
-struct DriverConfig {
-  ServiceConfig service;
-  std::size_t budget = 256; // timers handled per slice, > 0
-};
 
 // Meanings as in TimerService and its Timer; stop() as in AsioDriver.
 template <class F>

@@ -1,6 +1,7 @@
 // The control: timers that never run. What the rest of a server costs.
 #pragma once
 
+#include "timers/backend.hpp"
 #include "timers/facility.hpp"
 
 namespace timers {

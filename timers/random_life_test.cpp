@@ -6,6 +6,7 @@
 
 #include <rapidcheck.h>
 
+#include <iterator>
 #include <stdexcept>
 
 namespace timers::test {
@@ -333,14 +334,14 @@ const std::vector<Op> kOutside = {Op::rearm,   Op::rearm,      Op::rearm, Op::di
 const std::vector<Op> kInside = {Op::rearm,   Op::rearm,      Op::disarm,      Op::destroy,
                                  Op::destroy, Op::move_clock, Op::nested_pass, Op::fail};
 
-template <class V> class RandomLife : public ::testing::Test {
+class RandomLife : public ::testing::TestWithParam<ServiceKind> {
 protected:
-  const ServiceKind kind = service_kind<V>();
+  const ServiceKind& kind = GetParam();
 };
-TYPED_TEST_SUITE(RandomLife, VariantTypes, VariantNames);
+INSTANTIATE_TEST_SUITE_P(, RandomLife, ::testing::ValuesIn(service_kinds()), service_id);
 
 // Lines 1-16
-TIMERS_TYPED_TEST(RandomLife, ServiceKind, EqualsTheJudgeWithOperationsInsideActions) {
+TEST_P(RandomLife, EqualsTheJudgeWithOperationsInsideActions) {
   EXPECT_TRUE(rc::check([&] {
     const auto inside = *some_steps(kInside);
     const auto outside = *some_steps(kOutside);
@@ -349,19 +350,10 @@ TIMERS_TYPED_TEST(RandomLife, ServiceKind, EqualsTheJudgeWithOperationsInsideAct
   }));
 }
 
-std::vector<ServiceKind> all_kinds() {
-  std::vector<ServiceKind> kinds;
-  for_each_backend(AllBackends(), [&]<class Backend>() {
-    kinds.push_back(service_kind<Variant<Backend, Rearm::lazy>>());
-    kinds.push_back(service_kind<Variant<Backend, Rearm::eager>>());
-  });
-  return kinds;
-}
-
 // Lines 10 and 21: no step inside actions, and no budget, because what they do hangs on the order
 // within a tick.
 TEST(RandomLives, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
-  const std::vector<ServiceKind> kinds = all_kinds();
+  const std::vector<ServiceKind>& kinds = service_kinds();
   EXPECT_TRUE(rc::check([&] {
     auto steps = *some_steps(kOutside);
     for (Step& step : steps) {
@@ -381,19 +373,19 @@ TEST(RandomLives, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
 
 // Line 21: every sequence of four steps over two timers that begins by arming the first: each step
 // a way to lengthen, shorten, stop or let time pass.
-TIMERS_TYPED_TEST(RandomLife, ServiceKind, EverySequenceOfFewStepsEqualsTheJudge) {
+TEST_P(RandomLife, EverySequenceOfFewStepsEqualsTheJudge) {
   const std::vector<Step> first = {
       {Op::rearm, 0, 0, 0}, {Op::rearm, 0, 1'000'000, 0}, {Op::rearm, 0, 64'000'000, 0}};
-  std::vector<Step> alphabet = first;
-  alphabet.insert(alphabet.end(), {{Op::disarm, 0, 0, 0},
-                                   {Op::destroy, 0, 0, 0},
-                                   {Op::rearm, 1, 0, 0},
-                                   {Op::rearm, 1, 64'000'000, 0},
-                                   {Op::disarm, 1, 0, 0},
-                                   {Op::pass, 0, 0, kNoBudget},
-                                   {Op::pass, 0, 0, 1},
-                                   {Op::move_clock, 0, 1'000'000, 0},
-                                   {Op::move_clock, 0, 63'500'000, 0}});
+  std::vector<Step> alphabet = {{Op::disarm, 0, 0, 0},
+                                {Op::destroy, 0, 0, 0},
+                                {Op::rearm, 1, 0, 0},
+                                {Op::rearm, 1, 64'000'000, 0},
+                                {Op::disarm, 1, 0, 0},
+                                {Op::pass, 0, 0, kNoBudget},
+                                {Op::pass, 0, 0, 1},
+                                {Op::move_clock, 0, 1'000'000, 0},
+                                {Op::move_clock, 0, 63'500'000, 0}};
+  std::copy(first.begin(), first.end(), std::back_inserter(alphabet));
   const std::size_t n = alphabet.size();
   for (std::size_t number = 0; number < first.size() * n * n * n; ++number) {
     std::vector<Step> steps = {first[number % first.size()]};

@@ -1,8 +1,8 @@
 // Support for the timer tests: a clock moved by hand, and any backend or service behind an
-// interface, so that a typed test's body is compiled once however many backends there are.
+// interface. Tests take its kind as their parameter, so a test is compiled once however many
+// backends there are, and only testing.cpp when a backend changes.
 #pragma once
 
-#include "timers/backends.hpp"
 #include "timers/timer_service.hpp"
 
 #include <gtest/gtest.h>
@@ -24,13 +24,6 @@
 namespace timers::test {
 
 using std::chrono::nanoseconds;
-
-// gtest reads '-' in a filter as "but not", so a test id spells a backend's name with '_'.
-inline std::string test_id(const BackendInfo& info) {
-  std::string id(info.name);
-  std::replace(id.begin(), id.end(), '-', '_');
-  return id;
-}
 
 // A backend with nodes of its own, which are numbered from 0.
 class AnyBackend {
@@ -82,17 +75,19 @@ private:
   Tick now_ = 0;
 };
 
-// What a typed test over the backends needs of its type.
+// The parameter of a test over the backends.
 struct BackendKind {
   const BackendInfo& info;
   std::unique_ptr<AnyBackend> (*make)(std::size_t timers);
 };
 
-template <class Backend> BackendKind backend_kind() {
+template <TimerBackend Backend> BackendKind backend_kind() {
   return {Backend::kInfo, [](std::size_t timers) -> std::unique_ptr<AnyBackend> {
             return std::make_unique<BackendOf<Backend>>(timers);
           }};
 }
+
+const std::vector<BackendKind>& backend_kinds(); // the one list
 
 // Reads nanoseconds that a test keeps; unsigned, so that the clock may pass its largest value.
 struct VirtualClock {
@@ -177,7 +172,7 @@ private:
   Service service_;
 };
 
-// What a typed test over backends and ways to re-arm needs of its type.
+// The parameter of a test over backends and ways to re-arm.
 struct ServiceKind {
   const BackendInfo& info;
   Rearm rearm;
@@ -186,40 +181,35 @@ struct ServiceKind {
   bool lazy() const { return rearm == Rearm::lazy; }
 };
 
-template <class B, Rearm kRearm> struct Variant {
-  using Backend = B;
-  static constexpr Rearm kMode = kRearm;
-};
-
-template <class V> ServiceKind service_kind() {
-  using Backend = typename V::Backend;
-  return {Backend::kInfo, V::kMode,
+template <TimerBackend Backend> ServiceKind service_kind(Rearm rearm) {
+  return {Backend::kInfo, rearm,
           [](ServiceConfig config, VirtualClock clock) -> std::unique_ptr<AnyService> {
             return std::make_unique<ServiceOf<Backend>>(config, clock);
           }};
 }
 
-// The one list of backends, as gtest wants it.
-template <class List> struct TypesOf;
-template <class... Backends> struct TypesOf<BackendList<Backends...>> {
-  using Plain = ::testing::Types<Backends...>;
-  using Variants =
-      ::testing::Types<Variant<Backends, Rearm::lazy>..., Variant<Backends, Rearm::eager>...>;
-};
-using BackendTypes = TypesOf<AllBackends>::Plain;
-using VariantTypes = TypesOf<AllBackends>::Variants;
+const std::vector<ServiceKind>& service_kinds(); // the one list, lazy and eager
 
-struct BackendNames {
-  template <class Backend> static std::string GetName(int /*index*/) {
-    return test_id(Backend::kInfo);
-  }
-};
+inline void PrintTo(const BackendKind& kind, std::ostream* out) { *out << kind.info.name; }
+inline void PrintTo(const ServiceKind& kind, std::ostream* out) {
+  *out << kind.info.name << (kind.lazy() ? ", lazy" : ", eager");
+}
 
-struct VariantNames {
-  template <class V> static std::string GetName(int /*index*/) {
-    return test_id(V::Backend::kInfo) + (V::kMode == Rearm::lazy ? "_lazy" : "_eager");
-  }
-};
+// What gtest calls the test of a kind. It reads '-' in a filter as "but not".
+inline std::string test_id(const BackendInfo& info) {
+  std::string id(info.name);
+  std::replace(id.begin(), id.end(), '-', '_');
+  return id;
+}
+inline std::string test_id(const BackendInfo& info, Rearm rearm) {
+  return test_id(info) + (rearm == Rearm::lazy ? "_lazy" : "_eager");
+}
+inline std::string backend_id(const ::testing::TestParamInfo<BackendKind>& test) {
+  return test_id(test.param.info);
+}
+inline std::string service_id(const ::testing::TestParamInfo<ServiceKind>& test) {
+  return test_id(test.param.info, test.param.rearm);
+}
 
 // That a timer ran, and in the pass of which tick.
 struct LogEntry {
@@ -320,10 +310,3 @@ inline std::vector<Ticks> edge_distances(Ticks largest) {
 }
 
 } // namespace timers::test
-
-// A test of a typed suite whose body is an ordinary function of the kind that `Suite` gives for its
-// type, compiled once.
-#define TIMERS_TYPED_TEST(Suite, Kind, Name)                                                       \
-  static void Name(const Kind& kind);                                                              \
-  TYPED_TEST(Suite, Name) { Name(this->kind); }                                                    \
-  static void Name(const Kind& kind)

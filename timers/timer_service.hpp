@@ -21,7 +21,8 @@
 
 #include "timers/action.hpp"
 #include "timers/backend.hpp"
-#include "timers/histogram.hpp"
+#include "timers/config.hpp"
+#include "timers/counters.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -33,38 +34,6 @@
 #include <string_view>
 
 namespace timers {
-
-// How a timer that moves is treated. `eager` moves its node in the backend every time, as the study
-// measured. `lazy` only notes the new deadline (one store) and leaves the node filed until it comes
-// due or must run earlier; a disarmed timer stays filed too, never more than one node per handle.
-enum class Rearm { lazy, eager };
-
-struct ServiceConfig {
-  std::chrono::nanoseconds tick = std::chrono::milliseconds(1); // > 0
-  Rearm rearm = Rearm::lazy;
-};
-
-// What the timers of a service did, all since it began. Counts of calls, except `moved`.
-struct TimerCounters {
-  std::uint64_t armed = 0;    // a disarmed timer was armed
-  std::uint64_t rearmed = 0;  // an armed timer was given another deadline
-  std::uint64_t disarmed = 0; // an armed timer was disarmed, or destroyed
-  std::uint64_t expired = 0;  // an action ran
-  std::uint64_t moved = 0;    // a node was filed in the backend or moved there
-  Histogram late;             // from deadline to the last clock reading before the action ran
-
-  std::uint64_t live() const noexcept { return armed - disarmed - expired; }
-
-  // Adds what another service counted.
-  void merge(const TimerCounters& other) noexcept {
-    armed += other.armed;
-    rearmed += other.rearmed;
-    disarmed += other.disarmed;
-    expired += other.expired;
-    moved += other.moved;
-    late.merge(other.late);
-  }
-};
 
 // A reading of the clock in ticks, rounded both ways: down to say what is due, up for deadlines.
 struct Instant {

@@ -3,6 +3,7 @@
 // 13-15 what actions may do, 16-19 order and cost.
 #include "timers/testing.hpp"
 
+#include "timers/ordered_list.hpp"
 #include "timers/timer_service.hpp"
 
 #include <array>
@@ -15,13 +16,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-template <class V> class TimerContract : public ::testing::Test {
+class TimerContract : public ::testing::TestWithParam<ServiceKind> {
 protected:
-  const ServiceKind kind = service_kind<V>();
+  const ServiceKind& kind = GetParam();
 };
-TYPED_TEST_SUITE(TimerContract, VariantTypes, VariantNames);
-
-#define SERVICE_TEST(Name) TIMERS_TYPED_TEST(TimerContract, ServiceKind, Name)
+INSTANTIATE_TEST_SUITE_P(, TimerContract, ::testing::ValuesIn(service_kinds()), service_id);
 
 constexpr nanoseconds kTick = 1ms;
 constexpr auto kForever = nanoseconds::max();
@@ -32,7 +31,7 @@ constexpr Tick ticks_up(nanoseconds duration) {
 }
 
 // Line 1: for each phase of arming within a tick and each fraction of a timeout, to the nanosecond.
-SERVICE_TEST(NeverEarlyForEveryPhaseAndFraction) {
+TEST_P(TimerContract, NeverEarlyForEveryPhaseAndFraction) {
   for (const nanoseconds phase : {0ns, 1ns, 499999ns, 500000ns, 999999ns}) {
     for (const nanoseconds whole : {0ms, 1ms, 2ms, 63ms, 64ms, 65ms, 4096ms}) {
       for (const nanoseconds fraction : {0ns, 1ns, 500000ns, 999999ns}) {
@@ -59,7 +58,7 @@ SERVICE_TEST(NeverEarlyForEveryPhaseAndFraction) {
 }
 
 // Lines 1, 2 and 6: as far as nanoseconds go.
-SERVICE_TEST(NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
+TEST_P(TimerContract, NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
   constexpr Ticks kRange = Ticks{1} << 43; // 278 years of milliseconds
   for (const Tick phase : {Tick{0}, Tick{1}, Tick{62}, Tick{63}, Tick{64}, Tick{4095}}) {
     Rig rig(kind);
@@ -85,7 +84,7 @@ SERVICE_TEST(NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
 }
 
 // Line 3
-SERVICE_TEST(AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
+TEST_P(TimerContract, AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
   for (const nanoseconds jump :
        {nanoseconds(1ms), nanoseconds(63ms), nanoseconds(64ms), nanoseconds(65ms),
         nanoseconds(4097ms), nanoseconds(std::chrono::hours(24 * 365)),
@@ -110,7 +109,7 @@ SERVICE_TEST(AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
 }
 
 // Line 4
-SERVICE_TEST(AClockThatStepsBackRunsNothingEarlyAndLosesNothing) {
+TEST_P(TimerContract, AClockThatStepsBackRunsNothingEarlyAndLosesNothing) {
   Rig rig(kind);
   const TimerPtr before = rig.timer(1);
   const TimerPtr after = rig.timer(2);
@@ -153,7 +152,7 @@ std::vector<LogEntry> little_life(const ServiceKind& kind, std::uint64_t start_n
 }
 
 // Line 5: below zero, across zero, and across the largest value of the clock.
-SERVICE_TEST(ResultsDoNotDependOnWhereTheClockStarts) {
+TEST_P(TimerContract, ResultsDoNotDependOnWhereTheClockStarts) {
   constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
   constexpr std::uint64_t kMinusTenMs = 0 - std::uint64_t{10'000'000};
   const std::vector<LogEntry> expected = little_life(kind, 0);
@@ -165,7 +164,7 @@ SERVICE_TEST(ResultsDoNotDependOnWhereTheClockStarts) {
 }
 
 // Line 6
-SERVICE_TEST(TimeoutZeroAndLessRunOnTheNextPassNotInsideArm) {
+TEST_P(TimerContract, TimeoutZeroAndLessRunOnTheNextPassNotInsideArm) {
   Rig rig(kind);
   const TimerPtr zero = rig.timer(0);
   const TimerPtr negative = rig.timer(1);
@@ -185,7 +184,7 @@ SERVICE_TEST(TimeoutZeroAndLessRunOnTheNextPassNotInsideArm) {
 }
 
 // Line 6: armed for now by an action, a timer waits for the next tick, however many passes come.
-SERVICE_TEST(TimeoutZeroArmedByAnActionDoesNotRunInThatPass) {
+TEST_P(TimerContract, TimeoutZeroArmedByAnActionDoesNotRunInThatPass) {
   Rig rig(kind);
   const TimerPtr other = rig.timer(2);
   const TimerPtr first = rig.timer([&] {
@@ -203,7 +202,7 @@ SERVICE_TEST(TimeoutZeroArmedByAnActionDoesNotRunInThatPass) {
 }
 
 // Line 6
-SERVICE_TEST(ATimeoutThatOverflowsSaturatesToNever) {
+TEST_P(TimerContract, ATimeoutThatOverflowsSaturatesToNever) {
   Rig rig(kind, 0, 1ns);
   rig.move_to(10s);
   const TimerPtr largest = rig.timer(1);
@@ -221,7 +220,7 @@ SERVICE_TEST(ATimeoutThatOverflowsSaturatesToNever) {
 }
 
 // Line 7: a driver that only ever sleeps to next_deadline(), and is told of earlier ones.
-SERVICE_TEST(SleepingToNextDeadlineReachesEveryTimer) {
+TEST_P(TimerContract, SleepingToNextDeadlineReachesEveryTimer) {
   Rig rig(kind);
   AnyService& service = rig.service();
   std::vector<TimerPtr> timers;
@@ -244,7 +243,7 @@ SERVICE_TEST(SleepingToNextDeadlineReachesEveryTimer) {
 }
 
 // Line 7: told of each deadline earlier than what is programmed, and of no other.
-SERVICE_TEST(TellsOfEarlierDeadlinesOnly) {
+TEST_P(TimerContract, TellsOfEarlierDeadlinesOnly) {
   Rig rig(kind);
   AnyService& service = rig.service();
   int told = 0;
@@ -275,7 +274,7 @@ SERVICE_TEST(TellsOfEarlierDeadlinesOnly) {
 }
 
 // Line 7: within a pass the driver asks afterwards anyway.
-SERVICE_TEST(DoesNotTellOfDeadlinesWithinAPass) {
+TEST_P(TimerContract, DoesNotTellOfDeadlinesWithinAPass) {
   Rig rig(kind);
   int told = 0;
   std::function<void()> wake = [&] { ++told; };
@@ -292,7 +291,7 @@ SERVICE_TEST(DoesNotTellOfDeadlinesWithinAPass) {
 }
 
 // Line 8
-SERVICE_TEST(DisarmIsIdempotentAndSaysWhetherTheTimerWasArmed) {
+TEST_P(TimerContract, DisarmIsIdempotentAndSaysWhetherTheTimerWasArmed) {
   Rig rig(kind);
   TimerPtr self;
   bool armed_in_action = true;
@@ -326,7 +325,7 @@ SERVICE_TEST(DisarmIsIdempotentAndSaysWhetherTheTimerWasArmed) {
 }
 
 // Line 8: whichever of a batch runs first disarms all the others.
-SERVICE_TEST(ATimerDisarmedByAnotherActionOfTheSameBatchNeverRuns) {
+TEST_P(TimerContract, ATimerDisarmedByAnotherActionOfTheSameBatchNeverRuns) {
   for (const nanoseconds apart : {0ms, 1ms, 70ms}) {
     Rig rig(kind);
     std::vector<TimerPtr> timers;
@@ -350,7 +349,7 @@ SERVICE_TEST(ATimerDisarmedByAnotherActionOfTheSameBatchNeverRuns) {
 }
 
 // Line 9: a read may finish in the turn in which its timer fired.
-SERVICE_TEST(RearmOnADisarmedOrFiredTimerArmsIt) {
+TEST_P(TimerContract, RearmOnADisarmedOrFiredTimerArmsIt) {
   Rig rig(kind);
   const TimerPtr timer = rig.timer(1);
   rig.rearm(timer, 5ms); // idle
@@ -368,7 +367,7 @@ SERVICE_TEST(RearmOnADisarmedOrFiredTimerArmsIt) {
 }
 
 // Line 9: moved further away, nearer, and while it is due already.
-SERVICE_TEST(ManyRearmsLeaveOnePendingInstance) {
+TEST_P(TimerContract, ManyRearmsLeaveOnePendingInstance) {
   Rig rig(kind);
   const TimerPtr timer = rig.timer(1);
   for (int i = 0; i < 300; ++i) {
@@ -389,7 +388,7 @@ SERVICE_TEST(ManyRearmsLeaveOnePendingInstance) {
 }
 
 // Line 10: lengthened and shortened, disarmed and armed again, across slot and level edges.
-SERVICE_TEST(AMovedTimerRunsAtItsLastDeadlineOnly) {
+TEST_P(TimerContract, AMovedTimerRunsAtItsLastDeadlineOnly) {
   constexpr std::array<int, 9> kTimeouts = {0, 1, 2, 40, 63, 64, 65, 300, 5000};
   for (const int first : kTimeouts) {
     for (const int second : kTimeouts) {
@@ -421,7 +420,7 @@ SERVICE_TEST(AMovedTimerRunsAtItsLastDeadlineOnly) {
 }
 
 // Line 11
-SERVICE_TEST(ATimerDestroyedWhileArmedOrDueNeverRuns) {
+TEST_P(TimerContract, ATimerDestroyedWhileArmedOrDueNeverRuns) {
   Rig rig(kind);
   TimerPtr armed = rig.timer(1);
   TimerPtr due = rig.timer(2);
@@ -447,7 +446,7 @@ SERVICE_TEST(ATimerDestroyedWhileArmedOrDueNeverRuns) {
 }
 
 // Line 11: also after it has armed itself anew.
-SERVICE_TEST(ATimerMayBeDestroyedInItsOwnAction) {
+TEST_P(TimerContract, ATimerMayBeDestroyedInItsOwnAction) {
   for (const bool rearmed : {false, true}) {
     Rig rig(kind);
     const TimerPtr bystander = rig.timer(2);
@@ -472,7 +471,7 @@ SERVICE_TEST(ATimerMayBeDestroyedInItsOwnAction) {
 }
 
 // Line 11: whichever runs first destroys all the others; some are due with it, some not yet.
-SERVICE_TEST(ATimerMayBeDestroyedInTheActionOfAnother) {
+TEST_P(TimerContract, ATimerMayBeDestroyedInTheActionOfAnother) {
   for (std::size_t survivor = 0; survivor < 6; ++survivor) {
     Rig rig(kind);
     std::vector<TimerPtr> timers(6);
@@ -500,7 +499,7 @@ SERVICE_TEST(ATimerMayBeDestroyedInTheActionOfAnother) {
 }
 
 // Line 11: a new timer where a dead one was.
-SERVICE_TEST(ANewTimerInTheMemoryOfADeadOneIsItsOwn) {
+TEST_P(TimerContract, ANewTimerInTheMemoryOfADeadOneIsItsOwn) {
   Rig rig(kind);
   std::optional<TimerPtr> place;
   for (int generation = 0; generation < 300; ++generation) {
@@ -519,7 +518,7 @@ SERVICE_TEST(ANewTimerInTheMemoryOfADeadOneIsItsOwn) {
 }
 
 // Line 11: what is left may only be destroyed, whether armed, disarmed, moved or fired.
-SERVICE_TEST(TimersOutliveTheirService) {
+TEST_P(TimerContract, TimersOutliveTheirService) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
   for (int id = 0; id < 6; ++id) {
@@ -539,7 +538,7 @@ SERVICE_TEST(TimersOutliveTheirService) {
 }
 
 // Line 13: actions that arm themselves and each other for now run once a tick.
-SERVICE_TEST(RearmingForNowCannotStarveTheLoop) {
+TEST_P(TimerContract, RearmingForNowCannotStarveTheLoop) {
   Rig rig(kind);
   constexpr int kTimers = 20;
   std::vector<TimerPtr> timers;
@@ -566,7 +565,7 @@ SERVICE_TEST(RearmingForNowCannotStarveTheLoop) {
 }
 
 // Line 13: a clock that moves on while actions run does not lengthen the pass.
-SERVICE_TEST(APassIsOfTheTickInWhichItBegan) {
+TEST_P(TimerContract, APassIsOfTheTickInWhichItBegan) {
   Rig rig(kind);
   TimerPtr self;
   self = rig.timer([&] {
@@ -585,7 +584,7 @@ SERVICE_TEST(APassIsOfTheTickInWhichItBegan) {
 }
 
 // Line 13
-SERVICE_TEST(AnActionMayDestroyTheService) {
+TEST_P(TimerContract, AnActionMayDestroyTheService) {
   for (const bool throws : {false, true}) {
     Rig rig(kind);
     std::vector<TimerPtr> timers;
@@ -611,7 +610,7 @@ SERVICE_TEST(AnActionMayDestroyTheService) {
 }
 
 // Line 13
-SERVICE_TEST(APassInsideAPassDoesNothing) {
+TEST_P(TimerContract, APassInsideAPassDoesNothing) {
   Rig rig(kind);
   const TimerPtr other = rig.timer(2);
   const TimerPtr first = rig.timer([&] {
@@ -628,7 +627,7 @@ SERVICE_TEST(APassInsideAPassDoesNothing) {
 }
 
 // Line 14
-SERVICE_TEST(AnActionThatThrowsDoesNotRunTwiceAndTheOthersStillRun) {
+TEST_P(TimerContract, AnActionThatThrowsDoesNotRunTwiceAndTheOthersStillRun) {
   for (const nanoseconds apart : {0ms, 1ms, 70ms}) {
     Rig rig(kind);
     std::vector<TimerPtr> timers;
@@ -656,7 +655,7 @@ SERVICE_TEST(AnActionThatThrowsDoesNotRunTwiceAndTheOthersStillRun) {
 }
 
 // Line 15: in one slot, in several, over levels; time moves on between passes or does not.
-SERVICE_TEST(APassHandlesNoMoreThanItsBudgetAndNothingIsLost) {
+TEST_P(TimerContract, APassHandlesNoMoreThanItsBudgetAndNothingIsLost) {
   constexpr int kTimers = 50;
   for (const nanoseconds apart : {0ms, 1ms, 3ms, 100ms}) {
     for (const nanoseconds meanwhile : {nanoseconds(0), nanoseconds(1ms)}) {
@@ -685,7 +684,7 @@ SERVICE_TEST(APassHandlesNoMoreThanItsBudgetAndNothingIsLost) {
 }
 
 // Line 15
-SERVICE_TEST(ABacklogMayBeDisarmedMovedAndAddedTo) {
+TEST_P(TimerContract, ABacklogMayBeDisarmedMovedAndAddedTo) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
   for (int id = 0; id < 10; ++id) {
@@ -712,7 +711,7 @@ SERVICE_TEST(ABacklogMayBeDisarmedMovedAndAddedTo) {
 }
 
 // Line 15: what was moved lazily is filed again, and that counts.
-SERVICE_TEST(FilingAgainCountsAgainstTheBudget) {
+TEST_P(TimerContract, FilingAgainCountsAgainstTheBudget) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
   for (int id = 0; id < 10; ++id) {
@@ -734,7 +733,7 @@ SERVICE_TEST(FilingAgainCountsAgainstTheBudget) {
 }
 
 // Line 16
-SERVICE_TEST(EarlierDeadlinesRunFirstAndPeersInArmOrderWhereClaimed) {
+TEST_P(TimerContract, EarlierDeadlinesRunFirstAndPeersInArmOrderWhereClaimed) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
   for (int id = 0; id < 30; ++id) {
@@ -755,7 +754,7 @@ SERVICE_TEST(EarlierDeadlinesRunFirstAndPeersInArmOrderWhereClaimed) {
 }
 
 // Line 16: eager only; a lazy timer that is filed again may change places within its tick.
-SERVICE_TEST(ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
+TEST_P(TimerContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   Rig rig(kind);
   const TimerPtr first = rig.timer(1);
   const TimerPtr second = rig.timer(2);
@@ -772,7 +771,7 @@ SERVICE_TEST(ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
 }
 
 // Line 18: lazily at most one filed node a timer, eagerly none of a disarmed one.
-SERVICE_TEST(DisarmedTimersLeaveAtMostOneNodeEach) {
+TEST_P(TimerContract, DisarmedTimersLeaveAtMostOneNodeEach) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
   for (int id = 0; id < 10; ++id) {
@@ -794,7 +793,7 @@ SERVICE_TEST(DisarmedTimersLeaveAtMostOneNodeEach) {
   EXPECT_EQ(rig.service().next_deadline(), kNever);
 }
 
-SERVICE_TEST(CountersSayWhatHappened) {
+TEST_P(TimerContract, CountersSayWhatHappened) {
   Rig rig(kind);
   const TimerCounters& counters = rig.service().counters();
   {
@@ -873,13 +872,7 @@ protected:
   }
   void TearDown() override { Recorder::fails = false; }
 
-  static constexpr BackendInfo kInfo = Recorder::kInfo;
-  static ServiceKind kind(Rearm rearm) {
-    return {kInfo, rearm,
-            [](ServiceConfig config, VirtualClock clock) -> std::unique_ptr<AnyService> {
-              return std::make_unique<ServiceOf<Recorder>>(config, clock);
-            }};
-  }
+  static ServiceKind kind(Rearm rearm) { return service_kind<Recorder>(rearm); }
 };
 
 using AskedList = std::vector<Asked>;

@@ -100,7 +100,7 @@ PRESETS: dict[str, Settings] = {
         _QUICK, preset="smoke", backends=["ordered-list", "hierarchical-wheel"],
         connections=[50, 100], scenarios=["respond", "increasing-timeout"],
         levels={load: [50, 100] if load == "respond" else [100] for load in LOADS},
-        window_s=0.6, settle_s=0.2, retries=0, profile_window_s=0.8),
+        window_s=0.25, settle_s=0.1, retries=0, syscall_levels=[100], profile_window_s=0.4),
     "quick": _QUICK,
     "full": replace(
         _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0,
