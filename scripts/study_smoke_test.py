@@ -48,6 +48,7 @@ class Smoke(unittest.TestCase):
         self.assertEqual(report.name, "report.html")
         page = report.read_text()
         self.assertIn("default-src 'none'", page)
+        self.assertIn("Frame pointers against DWARF", page)
         self.assertNotIn("src=\"http", page)
 
     def test_leaves_the_files_that_others_read(self):
@@ -57,9 +58,11 @@ class Smoke(unittest.TestCase):
         self.assertEqual({s["id"] for s in samples}, set(manifest["plan"]["cells"]))
         for sample in samples:
             if sample["kind"] == "load":
-                self.assertGreater(sample["requests"] + sample["expired"], 0, sample["id"])
+                self.assertGreater(sample["requests"] + sample["timed_out"], 0, sample["id"])
                 self.assertGreater(sample["cpu"]["us_per_request"], 0, sample["id"])
-        folded = list((self.results / "profiles").glob("*.folded"))
+        self.assertIn("dwarf", {s["kind"] for s in samples if s["valid"]})
+        folded = [*(self.results / "profiles").glob("*.folded"),
+                  *(self.results / "profiles/dwarf").glob("*.folded")]
         self.assertTrue(folded)
         for file in folded:
             for line in file.read_text().splitlines():

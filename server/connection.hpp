@@ -24,10 +24,12 @@
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/intrusive/list.hpp>
+#include <spdlog/spdlog.h>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -56,7 +58,8 @@ template <timers::TimerFacility Timers> struct WorkerContext {
   ScenarioState scenario;
   ResponseFormatter formatter;
   Counters counters;
-  std::vector<std::unique_ptr<Workspace>> free_workspaces;
+  std::size_t serving = 0; // connections that have not ended yet, lingering ones not counted
+  std::vector<std::unique_ptr<Workspace>> free_workspaces; // at most kPooledWorkspaces
   bool draining = false;
   std::function<void()> on_last_connection = [] {}; // when draining
 };
@@ -70,11 +73,17 @@ public:
   using Instant = typename Timers::Instant;
 
   // Takes over an accepted socket. The connection deletes itself when it has ended and no operation
-  // of its is pending.
+  // of its is pending. Throws std::bad_alloc.
   static Connection& start(Context& context, Socket socket) {
-    auto* connection = new Connection(context, std::move(socket));
+    std::unique_ptr<Connection> connection(new Connection(context, std::move(socket)));
     connection->begin();
-    return *connection;
+    return *connection.release();
+  }
+
+  ~Connection() override {
+    if (--context_.counters.open == 0 && context_.draining) {
+      context_.on_last_connection();
+    }
   }
 
   // Answers 503 without waiting for a request, and ends.
@@ -112,24 +121,22 @@ private:
 
   static constexpr std::size_t kReadSize = 16 * 1024;
   static constexpr int kTransfersPerTurn = 16; // before other connections have theirs
-  static constexpr std::size_t kPooledOutput = 64 * 1024;
+  // What a worker keeps for the next connections: 1024 workspaces of up to 128 KiB, mostly far
+  // less.
+  static constexpr std::size_t kPooledBuffer = 64 * 1024;
   static constexpr std::size_t kPooledWorkspaces = 1024;
 
   Connection(Context& context, Socket socket)
       : Channel(std::move(socket)), context_(context), idle_(context.timers, [this] { on_idle(); }),
-        request_(context.timers, [this] { on_request_timeout(); }) {}
-
-  ~Connection() override {
-    if (--context_.counters.open == 0 && context_.draining) {
-      context_.on_last_connection();
-    }
+        request_(context.timers, [this] { on_request_timeout(); }) {
+    ++context_.counters.open;
   }
 
   void begin() {
-    ++context_.counters.accepted;
-    ++context_.counters.open;
     touch_idle(context_.timers.now());
     wait_readable();
+    ++context_.counters.accepted;
+    ++context_.serving;
   }
 
   // ---- Turns: what a completed wait or a timer starts.
@@ -142,10 +149,17 @@ private:
     turn([&] { error ? fail() : write_turn(); });
   }
 
-  // Runs a step and deletes the connection if that was its last.
+  // Runs a step and deletes the connection if that was its last. What a step throws ends this
+  // connection and no other.
   template <class Step> void turn(Step step) {
-    if (state_ != State::closed) {
-      step();
+    try {
+      if (state_ != State::closed) {
+        step();
+      }
+    } catch (const std::exception& error) {
+      spdlog::error("a connection failed: {}", error.what());
+      count_end(CloseReason::error);
+      close();
     }
     if (state_ == State::closed && !pending()) {
       delete this;
@@ -314,6 +328,9 @@ private:
     } else {
       answered_ = false;
       request_.disarm();
+      if (context_.draining && !has_unread_input()) {
+        return end(CloseReason::drain, now);
+      }
     }
     rest();
   }
@@ -386,32 +403,50 @@ private:
     if (waits_readable() && has_unread_input()) {
       return touch_idle(now);
     }
-    turn([&] { end(CloseReason::idle, now); });
+    turn([&] { end(state_ == State::finishing ? end_reason_ : CloseReason::idle, now); });
   }
 
   void on_request_timeout() {
     turn([this] {
-      const Instant now = context_.timers.now();
-      const bool may_answer = state_ == State::open && workspace_ != nullptr &&
-                              workspace_->output.empty() && workspace_->parser &&
-                              workspace_->parser->begun();
-      if (may_answer) {
-        respond({.status = Status::request_timeout}, Persistence::close);
-        finish(CloseReason::request, now);
-      } else {
-        end(CloseReason::request, now);
+      if (!last_look()) {
+        time_out(context_.timers.now());
       }
     });
   }
 
+  // Bytes that came while the loop was busy are not late: reads them once. Returns whether the
+  // request that timed out is answered by that, or the connection has ended otherwise.
+  bool last_look() {
+    if (state_ != State::open || !waits_readable() || !has_unread_input()) {
+      return false;
+    }
+    const auto requests = context_.counters.requests;
+    read_turn();
+    return state_ != State::open || context_.counters.requests != requests;
+  }
+
+  void time_out(Instant now) {
+    const bool may_answer = state_ == State::open && workspace_ != nullptr &&
+                            workspace_->output.empty() && workspace_->parser &&
+                            workspace_->parser->begun();
+    if (may_answer) {
+      respond({.status = Status::request_timeout}, Persistence::close);
+      finish(CloseReason::request, now);
+    } else {
+      end(CloseReason::request, now);
+    }
+  }
+
   // ---- Ending.
 
-  // Sends what is owed, then ends.
+  // Sends what is owed, then ends. A peer that does not read it has the linger timeout to do so.
   void finish(CloseReason reason, Instant now) {
     state_ = State::finishing;
     end_reason_ = reason;
     if (flush(now)) {
       linger(now);
+    } else if (state_ == State::finishing) {
+      idle_.rearm(context_.linger_timeout, now);
     }
   }
 
@@ -436,7 +471,7 @@ private:
   }
 
   void fail() {
-    count_end(CloseReason::client);
+    count_end(state_ == State::finishing ? end_reason_ : CloseReason::client);
     close();
   }
 
@@ -444,6 +479,7 @@ private:
   void count_end(CloseReason reason) {
     if (state_ != State::lingering) {
       context_.counters.count_close(reason);
+      --context_.serving;
     }
   }
 
@@ -475,9 +511,12 @@ private:
       return;
     }
     workspace_->input.consume(workspace_->input.size());
+    if (workspace_->input.capacity() > kPooledBuffer) {
+      workspace_->input.shrink_to_fit();
+    }
     workspace_->parser.reset();
     workspace_->output.clear();
-    workspace_->output.shrink(kPooledOutput);
+    workspace_->output.shrink(kPooledBuffer);
     if (context_.free_workspaces.size() < kPooledWorkspaces) {
       context_.free_workspaces.push_back(std::move(workspace_));
     }

@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <new>
 #include <utility>
 
 namespace server {
@@ -56,12 +57,22 @@ void Listener::accept_some() {
       break;
     }
     if (!error) {
-      on_accept_(std::move(socket));
-    } else if (error != boost::asio::error::connection_aborted) {
+      error = hand_over(std::move(socket));
+    }
+    if (error && error != boost::asio::error::connection_aborted) {
       return pause(error);
     }
   }
   wait();
+}
+
+Error Listener::hand_over(Socket socket) {
+  try {
+    on_accept_(std::move(socket));
+    return {};
+  } catch (const std::bad_alloc&) {
+    return boost::asio::error::no_memory;
+  }
 }
 
 // Out of descriptors or memory: a pending connection would fail again at once, and again.

@@ -26,7 +26,8 @@ struct ListenerConfig {
 class Listener {
 public:
   // Binds and listens; throws boost::system::system_error when that fails. Accepted sockets inherit
-  // TCP_NODELAY: batching is the write queue's.
+  // TCP_NODELAY: batching is the write queue's. on_accept may throw std::bad_alloc, after which the
+  // socket is gone.
   Listener(boost::asio::io_context& io, const ListenerConfig& config,
            std::function<void(Socket)> on_accept);
 
@@ -43,6 +44,7 @@ private:
 
   void wait();
   void accept_some();
+  Error hand_over(Socket socket);
   void pause(Error error);
 
   boost::asio::io_context& io_;

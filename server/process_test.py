@@ -164,6 +164,16 @@ class Limits(unittest.TestCase):
             self.assertEqual(server.stats()["connections"]["closed"]["limit"], 1)
             self.assertEqual(len(split_responses(exchange(server, GET))), 1)
 
+    def test_one_turned_away_takes_no_place_while_it_lingers(self):
+        with Server("--max-connections=1", "--linger-timeout=1h", "--drain-timeout=0s") as server:
+            with server.connect() as one, server.connect() as lingering:
+                self.assertEqual(split_responses(read_to_end(lingering))[0].status, 503)
+                one.close()
+                server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+                with server.connect() as next_one:
+                    next_one.sendall(GET)
+                    self.assertTrue(next_one.recv(65536).startswith(b"HTTP/1.1 200"))
+
     def test_out_of_descriptors_it_serves_on_and_recovers(self):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with Server() as server:
@@ -193,6 +203,29 @@ class Drain(unittest.TestCase):
                     (response,) = split_responses(read_to_end(late))
                     self.assertEqual(response.fields["connection"], "close")
                 self.assertEqual(server.process.wait(PATIENCE_S), 0)
+
+    def test_a_slow_reader_has_its_response_and_then_is_closed(self):
+        with Server("--drain-timeout=1h", "--idle-timeout=1h") as server, server.connect() as client:
+            client.sendall(b"GET /bytes/20000000 HTTP/1.1\r\nHost: h\r\n\r\n")
+            server.wait_for_stats(lambda s: s["writes"] > 0)
+            server.process.send_signal(signal.SIGTERM)
+            while server.admin("/readyz")[0] != 503:
+                time.sleep(0.01)
+            (response,) = split_responses(read_to_end(client))
+            self.assertEqual(len(response.body), 20_000_000)
+            self.assertEqual(server.process.wait(PATIENCE_S), 0)
+
+    def test_counters_can_be_read_while_one_thread_of_several_has_finished(self):
+        with Server("--drain-timeout=1h", "--threads=3") as server, server.connect() as client:
+            client.sendall(GET[:10])
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            while server.admin("/readyz")[0] != 503:
+                time.sleep(0.01)
+            for _ in range(3):
+                self.assertEqual(server.stats()["connections"]["open"], 1)
+            client.sendall(GET[10:])
+            self.assertEqual(len(split_responses(read_to_end(client))), 1)
 
     def test_stragglers_are_cut_at_the_drain_timeout(self):
         with Server("--drain-timeout=200ms") as server, server.connect() as client:

@@ -3,6 +3,7 @@
 #include "server/admin.hpp"
 #include "server/backends.hpp"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -76,18 +77,45 @@ public:
 
   void run() {
     await_signal();
-    std::vector<std::thread> threads;
-    for (const auto& io : others_) {
-      threads.emplace_back([&io] { run_until_finished(*io); });
-    }
+    const Threads threads(others_);
     announce();
     run_until_finished(*main_);
-    for (std::thread& thread : threads) {
-      thread.join();
-    }
   }
 
 private:
+  using Loops = std::vector<std::unique_ptr<asio::io_context>>;
+
+  // Runs each loop in a thread of its own until destroyed. Throws std::system_error.
+  class Threads {
+  public:
+    explicit Threads(const Loops& loops) : loops_(loops) {
+      try {
+        for (const auto& io : loops_) {
+          threads_.emplace_back([&io] { run_until_finished(*io); });
+        }
+      } catch (...) {
+        end();
+        throw;
+      }
+    }
+    ~Threads() { end(); }
+    Threads(const Threads&) = delete;
+    Threads& operator=(const Threads&) = delete;
+
+  private:
+    void end() {
+      for (const auto& io : loops_) {
+        io->stop();
+      }
+      for (std::thread& thread : threads_) {
+        thread.join();
+      }
+    }
+
+    const Loops& loops_;
+    std::vector<std::thread> threads_;
+  };
+
   void make_workers() {
     const bool share = options_.reuse_port || options_.threads > 1;
     if (share && !options_.reuse_port && options_.port != 0) {
@@ -121,20 +149,20 @@ private:
     std::cout << std::endl;
   }
 
-  // What a handler throws ends what it was doing, and nothing else.
+  // Until stopped: a worker that has finished can still be asked for its counters. Connections deal
+  // with what they throw; this is for the admin listener and the signals.
   static void run_until_finished(asio::io_context& io) {
-    for (bool finished = false; !finished;) {
+    const auto work = asio::make_work_guard(io);
+    while (!io.stopped()) {
       try {
         io.run();
-        finished = true;
       } catch (const std::exception& error) {
-        spdlog::error("a connection failed: {}", error.what());
+        spdlog::error("a handler failed: {}", error.what());
       }
     }
   }
 
-  // In any worker's thread. The loops of the other threads run out of work by themselves; the main
-  // one also has the signals and the admin listener.
+  // In any worker's thread.
   void on_worker_finished() {
     asio::post(*main_, [this] {
       if (--running_ == 0) {
@@ -176,7 +204,7 @@ private:
 
   const Options& options_;
   std::unique_ptr<asio::io_context> main_;
-  std::vector<std::unique_ptr<asio::io_context>> others_;
+  Loops others_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
   asio::signal_set signals_{*main_, SIGTERM, SIGINT};

@@ -1,7 +1,9 @@
 """The two timeouts of a connection, on every backend, lazy and eager."""
 
 import itertools
+import os
 import random
+import signal
 import socket
 import time
 import unittest
@@ -111,11 +113,9 @@ class EveryBackend(unittest.TestCase):
     def test_mixed_answers_all_but_one_in_the_period(self):
         def check(server):
             with server.connect() as client:
-                client.sendall(GET * 2)
-                while client.recv(65536).count(b"HTTP/1.1 200") + 1 < 2:
-                    pass
-                client.sendall(GET)
-                self.assertNotIn(b"408", read_to_end(client))
+                client.sendall(GET * 3)
+                responses = split_responses(read_to_end(client))
+                self.assertEqual([r.status for r in responses], [200, 200])
 
         self.for_each_server(check, "--scenario", "mixed", "--mixed-period", "3")
 
@@ -137,11 +137,11 @@ class RequestTimeout(WireTest):
 
     def test_half_a_request_behind_whole_ones_has_its_own_time(self):
         with self.server.connect() as client:
-            client.sendall(GET + GET[:5])
             began = time.monotonic()
+            client.sendall(GET + GET[:5])
             responses = split_responses(read_to_end(client))
             self.assertEqual([r.status for r in responses], [200, 408])
-            self.assertGreaterEqual(time.monotonic() - began, REQUEST_S - 0.05)
+            self.assertGreaterEqual(time.monotonic() - began, REQUEST_S)
 
     def test_a_client_that_does_not_read_is_closed(self):
         with self.server.connect() as client:
@@ -149,6 +149,24 @@ class RequestTimeout(WireTest):
             client.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: h\r\n\r\n")
             before = self.server.stats()["connections"]["closed"]["request"]
             self.server.wait_for_stats(lambda s: s["connections"]["closed"]["request"] > before)
+
+
+class StalledLoop(unittest.TestCase):
+    def test_requests_that_came_meanwhile_are_not_timed_out(self):
+        """More of them than one round of the loop reads."""
+        with Server("--request-timeout=2s") as server:
+            clients = [server.connect() for _ in range(400)]
+            for client in clients:
+                client.sendall(GET[:-2])
+            server.wait_for_stats(lambda s: s["timers"]["armed"] == 2 * len(clients))
+            os.kill(server.process.pid, signal.SIGSTOP)
+            for client in clients:
+                client.sendall(GET[-2:])
+            time.sleep(2.1)
+            os.kill(server.process.pid, signal.SIGCONT)
+            for client in clients:
+                with client:
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
 
 
 class TimeoutsOff(WireTest):

@@ -70,7 +70,7 @@ private:
     const std::size_t max = context_.options.max_connections;
     auto& connection = Connection<Timers>::start(context_, std::move(socket));
     connections_.push_back(connection);
-    if (max != 0 && context_.counters.open > max) {
+    if (max != 0 && context_.serving > max) {
       connection.turn_away();
     }
   }

@@ -49,8 +49,8 @@ public:
   }
   const TimerCounters& counters() const noexcept { return counters_; }
 
-  // Nothing to do: a timer keeps the io_context busy only while it waits, and ends that with its
-  // owner.
+  // Nothing to do: a timer keeps the io_context busy only while it is armed (or, when disarmed
+  // lazily, until it is destroyed).
   void stop() noexcept {}
 
 private:
@@ -101,7 +101,8 @@ public:
   bool armed() const noexcept { return state_->armed; }
 
 private:
-  // Outlives the timer for as long as Asio holds a handler that cannot be recalled.
+  // Handlers that Asio has queued cannot be recalled; they hold a weak reference to this, so that
+  // one that comes after the timer's end does nothing.
   struct State {
     State(Timer& timer, Executor executor, Action act)
         : owner(timer), os_timer(executor), action(act) {}

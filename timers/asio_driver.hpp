@@ -9,8 +9,8 @@
 //
 // The io_context must be run by one thread, which also uses the timers. Expired timers are handled
 // in slices (`budget`), each a handler of its own, so that a storm of expiries does not hold up
-// I/O. While anything is filed the driver keeps the io_context busy; in lazy mode that may be a
-// timer already disarmed. stop() ends that.
+// I/O. The io_context stays busy until the tick that the OS timer is programmed for, even when the
+// last timer was disarmed meanwhile: to disarm costs no system call. stop() ends that.
 #pragma once
 
 #include "timers/facility.hpp"
@@ -23,18 +23,42 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <stdexcept>
+#include <string_view>
 
 namespace timers {
 
-template <TimerBackend Backend> class AsioDriver : public TimerService<Backend> {
-public:
+template <TimerBackend Backend> class AsioDriver {
   using Service = TimerService<Backend>;
-  using Executor = boost::asio::io_context::executor_type;
 
+public:
+  using Executor = boost::asio::io_context::executor_type;
+  using Instant = typename Service::Instant;
+  using Timeout = typename Service::Timeout;
+
+  // As TimerService's, on this driver.
+  class Timer : public Service::Timer {
+  public:
+    Timer(AsioDriver& driver, Action action) noexcept : Service::Timer(driver.service_, action) {}
+  };
+
+  // Throws std::invalid_argument for a tick or a budget that is not positive, and what the
+  // backend's constructor throws.
   explicit AsioDriver(Executor executor, DriverConfig config = {})
-      : Service(config.service), os_timer_(executor), budget_(config.budget) {
-    this->on_earlier_deadline([this] { program(this->next_deadline()); });
+      : service_(config.service), os_timer_(executor), budget_(config.budget) {
+    if (budget_ == 0) {
+      throw std::invalid_argument("a slice must handle more than no timer");
+    }
+    service_.on_earlier_deadline([this] { program(service_.next_deadline()); });
   }
+
+  // As TimerService's.
+  Instant now() noexcept { return service_.now(); }
+  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
+    return service_.timeout(duration);
+  }
+  const TimerCounters& counters() const noexcept { return service_.counters(); }
+  std::string_view check() const { return service_.check(); }
 
   // Lets the io_context run out of work. Timers may still be armed and destroyed but do not run,
   // but for the rest of the slice when an action calls this.
@@ -50,11 +74,11 @@ private:
   // Handlers that Asio has queued cannot be recalled, so each looks first whether the driver still
   // lives, and whether it was stopped or programmed anew since.
   void program(Tick tick) {
-    this->expect_wake(tick);
+    service_.expect_wake(tick);
     if (tick == kNever || stopped_) {
       return;
     }
-    os_timer_.expires_at(std::chrono::steady_clock::time_point(this->time_of(tick)));
+    os_timer_.expires_at(std::chrono::steady_clock::time_point(service_.time_of(tick)));
     os_timer_.async_wait(
         [this, alive = std::weak_ptr(alive_), tick](boost::system::error_code error) {
           if (!error && !alive.expired() && !stopped_ && tick == programmed_) {
@@ -76,15 +100,15 @@ private:
         }
       }
     } continuation{*this, alive_};
-    const Pass pass = this->run_due(budget_);
+    const Pass pass = service_.run_due(budget_);
     continuation.wanted = pass == Pass::backlog;
     if (pass == Pass::done) {
-      program(this->next_deadline());
+      program(service_.next_deadline());
     }
   }
 
   void post_slice() {
-    this->expect_wake(0); // the slice is on its way: nothing needs an earlier wake-up
+    service_.expect_wake(0); // the slice is on its way: nothing needs an earlier wake-up
     boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
       if (!alive.expired() && !stopped_) {
         run_slice();
@@ -92,6 +116,7 @@ private:
     });
   }
 
+  Service service_;
   OsTimer os_timer_;
   const std::size_t budget_;
   Tick programmed_ = kNever;

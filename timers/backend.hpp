@@ -47,7 +47,7 @@ concept TimerBackend = std::default_initializable<B> &&
     requires(B backend, const B& whole, typename B::Node& node, Tick deadline, Ticks timeout) {
   { B::kInfo } -> std::convertible_to<const BackendInfo&>;
   backend.arm(node, deadline, timeout);   // may allocate, strong guarantee if that throws
-  backend.rearm(node, deadline, timeout); // allocates only for a timeout it never saw
+  backend.rearm(node, deadline, timeout); // may allocate for another timeout than before; as arm()
   { backend.disarm(node) }
   noexcept;
   { backend.advance(deadline) }

@@ -6,7 +6,7 @@
 //   advance       O(1)
 //   pop_expired   O(log n)
 //   wake-ups      exactly one per distinct deadline
-//   bytes/timer   16 in the owner (deadline, index) and 8 in the array
+//   bytes/timer   16 in the owner (deadline, index) and 8 in the array, which never shrinks
 //
 // When to choose it: exact order and an exact next deadline with no tuning, and timers that mostly
 // do fire. Re-arming an idle timer to the latest deadline of all usually stops at its first

@@ -18,7 +18,7 @@ struct ServiceConfig {
 
 struct DriverConfig {
   ServiceConfig service;
-  std::size_t budget = 256; // timers handled per slice, > 0
+  std::size_t budget = 256; // timers handled per slice; > 0
 };
 
 } // namespace timers

@@ -13,7 +13,8 @@
 
 namespace timers {
 
-// Meanings as in TimerService and its Timer; stop() as in AsioDriver.
+// Meanings as in TimerService and its Timer. stop(): to be called when all timers are disarmed; the
+// facility keeps the io_context busy no more.
 template <class F>
 concept TimerFacility =
     std::constructible_from<F, boost::asio::io_context::executor_type, DriverConfig> &&

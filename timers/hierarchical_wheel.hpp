@@ -16,10 +16,12 @@
 //   advance       O(occupied slots reached + timers moved); the ticks passed cost nothing, because
 //                 an occupancy bitmap per level and one over the levels name the next slot
 //   pop_expired   O(1)
-//   moves         each timer moves down at most once per level: 10 times at worst for any 64-bit
-//                 timeout, at most 2 for one of up to 2^18 ticks (over four minutes at 1 ms)
+//   moves         each timer moves down at most once per level it is filed above: 10 times at
+//   worst;
+//                 a timeout of up to 64^k ticks at most k times, when a digit above its own is
+//                 about to change, else k - 1 (k = 3: four minutes of 1 ms)
 //   wake-ups      at most one idle wake-up per cascade, so no more than the moves above
-//   bytes/timer   24, and 11.5 KiB for the wheels
+//   bytes/timer   24, and 11.1 KiB for the wheels
 //
 // When to choose it: the general answer for a server. Exact to the tick, no tuning, no allocation,
 // FIFO within a tick, and re-arming costs the same with ten timers as with ten million.

@@ -70,7 +70,8 @@ public:
       : clock_(clock), epoch_ns_(clock_ns()), tick_ns_(checked_tick(config.tick)),
         lazy_(config.rearm == Rearm::lazy) {}
 
-  // Timers that are still armed are disarmed; afterwards they may only be destroyed. O(filed).
+  // Timers that are still armed are disarmed; afterwards they may only be destroyed. As much work
+  // as to expire all that are filed.
   ~TimerService() {
     if (destroyed_ != nullptr) {
       *destroyed_ = true;
@@ -139,8 +140,10 @@ public:
     return std::chrono::nanoseconds(static_cast<std::int64_t>(epoch_ns_ + offset));
   }
 
-  // Calls `wake` whenever a timer is filed, outside a pass, for earlier than every deadline since
-  // expect_wake() was last called. That is all a driver needs to keep one OS timer right.
+  // Calls `wake` whenever a timer is filed, outside a pass, for earlier than the tick last given to
+  // expect_wake(), which `wake` should call. That, and to look at next_deadline() after each pass,
+  // is all a driver needs to keep one OS timer right. `wake` may throw: the timer is armed then,
+  // but nothing may wake for it.
   void on_earlier_deadline(Action wake) noexcept { wake_ = wake; }
 
   // The driver will run a pass at this tick (kNever: at none).
@@ -256,14 +259,16 @@ public:
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  // Arms a disarmed timer to run `timeout` after `now`.
+  // Arms a disarmed timer to run `timeout` after `now`, a reading of this service's clock; one
+  // taken earlier means a deadline as much earlier. Throws what the backend's arm() throws, and
+  // then has changed nothing.
   void arm(Timeout timeout, Instant now) {
     assert(!armed());
     rearm(timeout, now);
   }
 
   // Moves the timer to `timeout` after `now`; arms it when it is not armed. Lazy: one or two stores
-  // unless it must run earlier than it is filed. Eager: one backend operation.
+  // unless it must run earlier than it is filed. Eager: one backend operation. Throws as arm().
   void rearm(Timeout timeout, Instant now) {
     const Tick due = service_->deadline_after(timeout, now);
     // An unfiled timer has filed_ == kNever, later than any deadline.

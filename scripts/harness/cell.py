@@ -102,12 +102,13 @@ def between(before: Reading, after: Reading, server_cpu: int | None) -> dict:
     timers = {k: b["timers"][k] - a["timers"][k] for k in TIMER_COUNTS}
     return {
         "window_s": seconds, "requests": b["requests"] - a["requests"],
-        "expired": timed_out(b) - timed_out(a),
+        "timed_out": timed_out(b) - timed_out(a),
         "rps": (b["requests"] - a["requests"]) / seconds if seconds else 0.0,
         "cpu": {"user_s": cpu * user_part, "sys_s": cpu * (1 - user_part),
                 "utilisation": cpu / seconds if seconds else 0.0,
                 "outside_s": after.server_cpu_s - before.server_cpu_s},
-        "timers": timers, "late_us": b["timers"]["late_us"],
+        "timers": timers,
+        "late_us": b["timers"]["late_us"],  # since the server began
         "bytes_out": b["bytes_out"] - a["bytes_out"], "writes": b["writes"] - a["writes"],
         "connections_open": min(connections_open(a), connections_open(b)),
         "host": host_between(before, after, server_cpu),
@@ -129,8 +130,8 @@ def host_between(before: Reading, after: Reading, server_cpu: int | None) -> dic
 
 
 def events_of(sample: dict) -> int:
-    """What the cost is divided by: in S2 nothing is answered, so the expired requests."""
-    return sample["expired" if sample["scenario"] == "increasing-timeout" else "requests"]
+    """What the cost is divided by: in S2 nothing is answered, so the requests that timed out."""
+    return sample["timed_out" if sample["scenario"] == "increasing-timeout" else "requests"]
 
 
 def per_event(sample: dict) -> dict:
@@ -270,13 +271,30 @@ def _syscalls(bench: Bench, cell: Cell) -> dict:
         wrk.finish()
     sample = _counted(bench, cell, before, after)
     per = perf.syscalls_per(perf.parse_stat(text), events_of(sample))
-    kept = {k: sample[k] for k in ("window_s", "requests", "expired")}
+    kept = {k: sample[k] for k in ("window_s", "requests", "timed_out")}
     return cell.labels() | kept | {"per_request": per, "flags": surroundings(sample)}
 
 
 def _profile(bench: Bench, cell: Cell) -> dict:
+    sample, profile = _recorded(bench, cell, "frame pointers")
+    round_file = f"profiles/rounds/{cell.profile_name}.r{cell.round:02}.folded"
+    write_folded(bench.folder, cell.profile_name, round_file, profile)
+    return sample | {"folded": f"profiles/{cell.profile_name}.folded", "round_folded": round_file}
+
+
+def _dwarf(bench: Bench, cell: Cell) -> dict:
+    sample, profile = _recorded(bench, cell, "dwarf")
+    file = bench.folder / f"profiles/dwarf/{cell.profile_name}.folded"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(fold.to_text(profile.stacks))
+    return sample | {"folded": str(file.relative_to(bench.folder))}
+
+
+def _recorded(bench: Bench, cell: Cell, walk: str) -> tuple[dict, fold.Profile]:
+    """A profile and the figures of its window."""
     with loaded(bench, cell) as (server, wrk):
-        window, before, after = _window(bench, cell, perf.record_argv(server.pid), server, wrk)
+        argv = perf.record_argv(server.pid, walk)
+        window, before, after = _window(bench, cell, argv, server, wrk)
         with window:
             window.end()
             wrk.finish()
@@ -284,22 +302,16 @@ def _profile(bench: Bench, cell: Cell) -> dict:
             profile = fold.parse(perf.script(window.data))
     if not profile.samples:
         raise Failed("perf recorded no samples")
-    sample = _counted(bench, cell, before, after)
-    figures = _profile_figures(bench, cell, sample, profile)
-    return cell.labels() | figures | {"flags": surroundings(sample)}
-
-
-def _profile_figures(bench: Bench, cell: Cell, sample: dict, profile: fold.Profile) -> dict:
-    cost = sample["cpu"]["us_per_request"]
+    counted = _counted(bench, cell, before, after)
+    cost = counted["cpu"]["us_per_request"]
     shares = bench.groups.shares(profile.stacks)
-    round_file = f"profiles/rounds/{cell.profile_name}.r{cell.round:02}.folded"
-    write_folded(bench.folder, cell.profile_name, round_file, profile)
-    return {"samples": profile.samples, "lost": profile.lost, "frequency": perf.FREQUENCY,
-            "window_s": sample["window_s"], "requests": sample["requests"],
-            "expired": sample["expired"], "us_per_request": cost,
-            "folded": f"profiles/{cell.profile_name}.folded", "round_folded": round_file,
-            "shares": shares, "unresolved": profile.broken / profile.samples,
-            "timer_us_per_request": {k: v * cost for k, v in shares["timer"].items()}}
+    return cell.labels() | {
+        "samples": profile.samples, "lost": profile.lost, "frequency": perf.WALKS[walk][1],
+        "window_s": counted["window_s"], "requests": counted["requests"],
+        "timed_out": counted["timed_out"], "us_per_request": cost,
+        "shares": shares, "unresolved": profile.broken / profile.samples,
+        "timer_us_per_request": {k: v * cost for k, v in shares["timer"].items()},
+        "flags": surroundings(counted)}, profile
 
 
 def write_folded(folder: Path, name: str, round_file: str, profile: fold.Profile) -> None:
@@ -311,20 +323,26 @@ def write_folded(folder: Path, name: str, round_file: str, profile: fold.Profile
     (folder / f"profiles/{name}.folded").write_text(merged)
 
 
-_KINDS = {"load": _load, "syscalls": _syscalls, "profile": _profile}
+_KINDS = {"load": _load, "syscalls": _syscalls, "profile": _profile, "dwarf": _dwarf}
 
 
 def measure(bench: Bench, cell: Cell) -> dict:
     """The sample of a cell. A gated one is measured once more, then kept with its flags."""
     sample: dict = {}
     for attempt in range(1 + bench.settings.retries):
-        t0 = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        try:
-            sample = _KINDS[cell.kind](bench, cell) | {"valid": True}
-        except (Failed, OSError, HTTPException) as error:
-            reason = str(error) or type(error).__name__
-            sample = cell.labels() | {"valid": False, "flags": ["failed"], "error": reason}
-        sample |= {"retried": attempt > 0, "t0": t0}
+        newest = _attempt(bench, cell) | {"retried": attempt > 0}
+        if newest["valid"] or not sample.get("valid"):
+            sample = newest  # figures with a flag are better than none
         if sample["valid"] and not sample["flags"]:
             break
     return sample
+
+
+def _attempt(bench: Bench, cell: Cell) -> dict:
+    t0 = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    try:
+        sample = _KINDS[cell.kind](bench, cell) | {"valid": True}
+    except (Failed, OSError, HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        sample = cell.labels() | {"valid": False, "flags": ["failed"], "error": reason}
+    return sample | {"t0": t0}

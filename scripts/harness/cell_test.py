@@ -1,8 +1,10 @@
 import unittest
 from copy import deepcopy
+from pathlib import Path
+from unittest import mock
 
-from harness import plan
-from harness.cell import Reading, between, gates, per_event, shape
+from harness import cell, plan
+from harness.cell import Bench, Reading, between, gates, per_event, shape
 from harness.perf import parse_stat, syscalls_per
 from harness.plan import Cell
 from harness.process import HostTimes
@@ -10,7 +12,7 @@ from harness.server import Failed
 
 CLEAN = {
     "scenario": "respond", "timeouts": "default", "connections": 400, "connections_open": 400,
-    "requests": 100_000, "expired": 0, "timers": {"rearmed": 200_000},
+    "requests": 100_000, "timed_out": 0, "timers": {"rearmed": 200_000},
     "cpu": {"user_s": 0.4, "sys_s": 0.6, "outside_s": 1.0, "utilisation": 1.0},
     "host": {"steal_pct": 0.0, "foreign_pct": 0.0, "server_core_busy": 0.99},
     "wrk": {"requests": 150_000, "errors": dict.fromkeys(
@@ -70,7 +72,7 @@ class PerEvent(unittest.TestCase):
         self.assertTrue(found["server_bound"])
 
     def test_cost_of_an_expired_request_in_s2(self) -> None:
-        found = per_event(changed(scenario="increasing-timeout", expired=1000))
+        found = per_event(changed(scenario="increasing-timeout", timed_out=1000))
         self.assertAlmostEqual(found["cpu"]["us_per_request"], 1000.0)
 
     def test_an_empty_window_is_a_failure(self) -> None:
@@ -94,7 +96,7 @@ class Between(unittest.TestCase):
     def test_deltas_of_a_window(self) -> None:
         found = between(reading(1.0), reading(3.0), 0)
         self.assertAlmostEqual(found["window_s"], 2.0)
-        self.assertEqual((found["requests"], found["expired"]), (2000, 200))
+        self.assertEqual((found["requests"], found["timed_out"]), (2000, 200))
         self.assertAlmostEqual(found["rps"], 1000)
         self.assertAlmostEqual(found["cpu"]["user_s"], 0.4)
         self.assertAlmostEqual(found["cpu"]["sys_s"], 0.6)
@@ -103,6 +105,23 @@ class Between(unittest.TestCase):
         self.assertAlmostEqual(found["host"]["psi_some_pct"], 10.0)
         self.assertAlmostEqual(found["host"]["server_core_busy"], 0.6)
         self.assertAlmostEqual(found["host"]["foreign_pct"], 17.5)
+
+
+class Retries(unittest.TestCase):
+    def outcome(self, *attempts: dict) -> dict:
+        bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1)
+        with mock.patch.object(cell, "_attempt", side_effect=list(attempts)):
+            return cell.measure(bench, mock.Mock())
+
+    def test_a_flagged_sample_is_kept_when_the_second_attempt_fails(self) -> None:
+        flagged = {"valid": True, "flags": ["steal"]}
+        self.assertTrue(self.outcome(flagged, {"valid": False, "flags": ["failed"]})["valid"])
+
+    def test_the_second_attempt_counts_when_it_could_be_measured(self) -> None:
+        flagged = {"valid": True, "flags": ["steal"]}
+        self.assertEqual(self.outcome(flagged, {"valid": True, "flags": []})["flags"], [])
+        self.assertEqual(self.outcome({"valid": False, "flags": ["failed"]}, flagged)["flags"],
+                         ["steal"])
 
 
 class Shapes(unittest.TestCase):

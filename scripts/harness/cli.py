@@ -129,9 +129,9 @@ def parser() -> Parser:
 
 
 def _measuring(args: argparse.Namespace, argv: list[str]) -> int:
-    kinds = ["profile"] if args.command == "profile" else ["load", "syscalls", "profile"]
-    if getattr(args, "no_profile", False):
-        kinds.remove("profile")
+    kinds = [] if args.command == "profile" else ["load", "syscalls"]
+    if not getattr(args, "no_profile", False):
+        kinds += ["profile", "dwarf"]
     chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "scenarios",
                                             "rounds", "duration", "seed")}
     return study.execute(study.Options(

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import unittest
 from pathlib import Path
@@ -209,7 +208,7 @@ class Signals(Fakes):
         slow = self.folder / "slow-server"
         slow.write_text("#!/bin/sh\necho $$ > " + str(self.folder / "pid") + "\nsleep 60\n")
         slow.chmod(0o755)
-        asked = subprocess.Popen([sys.executable, SCRIPT, "run", "--server", slow, "--no-report",
+        asked = subprocess.Popen([SCRIPT, "run", "--server", slow, "--no-report",
                                   "--no-profile", "-o", self.folder / "out"],
                                  stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         limit = time.monotonic() + 20

@@ -87,7 +87,7 @@ def try_record() -> str:
     spin = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
     with tempfile.TemporaryDirectory(prefix="idlewheel-doctor-") as folder:
         data = str(Path(folder) / "perf.data")
-        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(perf.FREQUENCY),
+        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(perf.WALKS["frame pointers"][1]),
                               "--call-graph", "fp", "-o", data, "--", "sh", "-c", spin], 20)
         if code:
             return (error.strip().splitlines() or ["perf record failed"])[0]

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import bad_usage, cannot
+from harness import Stop, bad_usage, cannot
 from harness.plan import Cell, Settings
 
 SCHEMA = "idlewheel/1"
@@ -117,6 +117,9 @@ def unfinished(results: Path, plan: dict, sha256: str) -> Path | None:
     if not folders:
         return None
     newest = max(folders, key=lambda f: f.joinpath(MANIFEST).stat().st_mtime)
-    manifest = read_manifest(newest)
+    try:
+        manifest = read_manifest(newest)
+    except Stop:
+        return None  # of another version of this program
     same = manifest and not manifest.get("finished") and not differences(manifest, plan, sha256)
     return newest if same else None

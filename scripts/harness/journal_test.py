@@ -86,6 +86,10 @@ class Resume(unittest.TestCase):
         journal.write_manifest(self.results / "a", manifest(finished=True))
         self.assertIsNone(journal.unfinished(self.results, ENTRY, "aa"))
 
+    def test_a_folder_of_another_schema_is_none_of_ours(self) -> None:
+        journal.write_manifest(self.results / "a", manifest() | {"schema": "idlewheel/0"})
+        self.assertIsNone(journal.unfinished(self.results, ENTRY, "aa"))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -12,7 +12,10 @@ from types import TracebackType
 from harness.process import Child, run
 from harness.server import Failed
 
-FREQUENCY = 997  # prime: it does not beat with the 1 ms ticks of the server or the kernel's 4 ms
+# How stacks are walked -> perf's name for it and samples a second. The frequencies are primes: they
+# do not beat with the 1 ms ticks of the server or the kernel's 4 ms. Frame pointers cost next to
+# nothing; DWARF copies 8 KiB of stack with each sample, and serves as a check on them.
+WALKS = {"frame pointers": ("fp", 997), "dwarf": ("dwarf,8192", 199)}
 EVENT = "cpu-clock"  # a timer, not a hardware counter: guests often have none
 ACK_LIMIT_S = 10.0
 END_LIMIT_S = 30.0
@@ -90,8 +93,9 @@ def mmap_pages() -> int:
     return min(MAX_PAGES, 1 << (usable.bit_length() - 1))
 
 
-def record_argv(pid: int | str) -> list[str]:
-    return ["perf", "record", "-e", EVENT, "-F", str(FREQUENCY), "--call-graph", "fp",
+def record_argv(pid: int | str, walk: str = "frame pointers") -> list[str]:
+    graph, frequency = WALKS[walk]
+    return ["perf", "record", "-e", EVENT, "-F", str(frequency), "--call-graph", graph,
             "-m", str(mmap_pages()), "-D", "-1", "--control", "CONTROL", "-p", str(pid),
             "-o", "DATA"]
 

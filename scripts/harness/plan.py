@@ -23,6 +23,7 @@ SHORT_IDLE_S = 2.0
 SHORT_FLAGS = ["--idle-timeout", "2s", "--request-timeout", "1s"]
 SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # three idle periods at least
 SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
+DWARF_WINDOWS = 2  # of a profile: a fifth of its samples a second
 TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
 
 FULL_BUDGET_S = 85 * 60
@@ -55,6 +56,7 @@ class Settings:
     profile_rearm: list[str]
     profile_rounds: int
     profile_window_s: float
+    dwarf_level: int  # of respond, at which the profiles' stack walk is checked
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,15 @@ _QUICK = Settings(
             "respond+short": [5000]},
     rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
     aa=False, syscall_loads=["respond"], syscall_levels=[5000], profile_rearm=["eager"], profile_rounds=1,
-    profile_window_s=1.8)
+    profile_window_s=1.8, dwarf_level=5000)
 
 PRESETS: dict[str, Settings] = {
     "smoke": replace(
         _QUICK, preset="smoke", backends=["ordered-list", "hierarchical-wheel"],
         connections=[50, 100], scenarios=["respond", "increasing-timeout"],
         levels={load: [50, 100] if load == "respond" else [100] for load in LOADS},
-        window_s=0.25, settle_s=0.1, retries=0, syscall_levels=[100], profile_window_s=0.4),
+        window_s=0.25, settle_s=0.1, retries=0, syscall_levels=[100], profile_window_s=0.4,
+        dwarf_level=100),
     "quick": _QUICK,
     "full": replace(
         _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0,
@@ -130,7 +133,7 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
         connections=chosen.get("connections") or base.connections,
         rounds=chosen.get("rounds") or base.rounds,
         seed=base.seed if chosen.get("seed") is None else chosen["seed"])
-    made = replace(_with_duration(made, chosen.get("duration")), levels=_levels(base, made))
+    made = replace(_with_duration(made, chosen.get("duration")), levels=_levels(base, chosen.get("connections")))
     if not any(_variants(made, load) for load in made.scenarios):
         raise bad_usage("nothing to measure: backend none has no timeouts to wait for, "
                         "so it needs the scenario respond or respond+short")
@@ -147,13 +150,13 @@ def _with_duration(plan: Settings, seconds: float | None) -> Settings:
     return replace(plan, window_s=seconds - 3.0, wrk_duration_s=round(seconds))
 
 
-def _levels(base: Settings, made: Settings) -> dict[str, list[int]]:
+def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int]]:
     """Connections per load: the preset's, or those of them that the user kept, else the most."""
-    if made.connections == base.connections:
+    if not connections:
         return base.levels
-    kept = {load: [n for n in levels if n in made.connections] or [max(made.connections)]
+    kept = {load: [n for n in levels if n in connections] or [max(connections)]
             for load, levels in base.levels.items()}
-    return kept | {"respond": made.connections}
+    return kept | {"respond": connections}
 
 
 def _fit_rounds(plan: Settings) -> Settings:
@@ -184,7 +187,7 @@ def _aa_variant(variants: list[tuple[str, str]]) -> tuple[str, str]:
 def _block(plan: Settings, round_: int, load: str, connections: int, kind: str) -> list[Cell]:
     scenario, _, short = load.partition("+")
     variants = _variants(plan, load)
-    if kind == "profile":
+    if kind in ("profile", "dwarf"):
         variants = [(b, r) for b, r in variants if r in plan.profile_rearm or b == CONTROL]
 
     def cell(variant: tuple[str, str], alias: str | None = None) -> Cell:
@@ -197,6 +200,8 @@ def _block(plan: Settings, round_: int, load: str, connections: int, kind: str) 
 
 
 def _block_levels(plan: Settings, load: str, kind: str) -> list[int]:
+    if kind == "dwarf":
+        return [n for n in plan.levels[load] if n == plan.dwarf_level]
     counted = [n for n in plan.levels[load] if n in plan.syscall_levels]
     return counted if kind == "syscalls" and counted else plan.levels[load]
 
@@ -213,11 +218,13 @@ def _rounds(plan: Settings, kind: str, rounds: int, loads: list[str]) -> Iterato
 
 
 def cells(plan: Settings) -> list[Cell]:
-    """Every cell in the order it is measured: timing, then system calls, then profiles."""
+    """Every cell in the order it is measured: timing, system calls, profiles and their check."""
     counted = [load for load in plan.scenarios if load in plan.syscall_loads]
+    checked = [load for load in plan.scenarios if load == "respond"]
     return [*_rounds(plan, "load", plan.rounds, plan.scenarios),
             *_rounds(plan, "syscalls", 1, counted),
-            *_rounds(plan, "profile", plan.profile_rounds, plan.scenarios)]
+            *_rounds(plan, "profile", plan.profile_rounds, plan.scenarios),
+            *_rounds(plan, "dwarf", 1, checked)]
 
 
 def window_s(plan: Settings, cell: Cell) -> float:
@@ -225,6 +232,8 @@ def window_s(plan: Settings, cell: Cell) -> float:
         return min(SYSCALL_WINDOW_S, plan.window_s)
     if cell.kind == "profile":
         return plan.profile_window_s
+    if cell.kind == "dwarf":
+        return DWARF_WINDOWS * plan.profile_window_s
     if cell.timeouts == "short":
         return max(plan.window_s, SHORT_WINDOW_S)
     slow = cell.scenario != "respond" and plan.preset != "smoke"
@@ -233,7 +242,7 @@ def window_s(plan: Settings, cell: Cell) -> float:
 
 def estimate_s(plan: Settings, cell: Cell) -> float:
     connect = cell.connections / 8000
-    fold = FOLD_S if cell.kind == "profile" else 0.3 if cell.kind == "syscalls" else 0.0
+    fold = {"profile": FOLD_S, "dwarf": FOLD_S, "syscalls": 0.3}.get(cell.kind, 0.0)
     measured = plan.settle_s + window_s(plan, cell)
     if plan.wrk_duration_s and cell.kind == "load":
         measured = plan.wrk_duration_s

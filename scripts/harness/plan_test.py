@@ -102,6 +102,11 @@ class Choices(unittest.TestCase):
         self.assertEqual(levels, {"respond": {64, 128}, "increasing-timeout": {128},
                                   "respond+short": {128}})
 
+    def test_levels_that_equal_the_presets_are_all_kept(self) -> None:
+        made = plan.settings("paper", KNOWN, {"connections": [400, 5000, 10_000]})
+        self.assertEqual({c.connections for c in load_cells(made) if c.load == "respond"},
+                         {400, 5000, 10_000})
+
     def test_kept_levels_are_kept(self) -> None:
         made = plan.settings("quick", KNOWN, {"connections": [5000, 10_000]})
         self.assertEqual(made.levels["increasing-timeout"], [5000])

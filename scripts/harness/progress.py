@@ -19,7 +19,8 @@ def outcome(sample: dict) -> str:
     """The figure of a sample in a few words."""
     if not sample["valid"]:
         return "failed: " + sample["error"]
-    words = {"load": _cost, "syscalls": _calls, "profile": _share}[sample["kind"]](sample)
+    words = {"load": _cost, "syscalls": _calls, "profile": _share,
+             "dwarf": _share}[sample["kind"]](sample)
     return words + (f" [{', '.join(sample['flags'])}]" if sample["flags"] else "")
 
 

@@ -40,6 +40,10 @@ class Options:
     def profiles(self) -> bool:
         return "profile" in self.kinds
 
+    @property
+    def only_profiles(self) -> bool:
+        return "load" not in self.kinds
+
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
@@ -114,7 +118,7 @@ def _require(facts: environment.Facts, options: Options, manifest: dict | None) 
 
 def _profiled_plan(options: Options, manifest: dict | None) -> Settings:
     """The plan of the folder that profiles are added to, else the preset."""
-    if manifest and options.kinds == ["profile"]:
+    if manifest and options.only_profiles:
         return journal.settings_of(manifest)
     return plan.PRESETS[options.preset]
 
@@ -128,7 +132,7 @@ class Planned:
 def _planned(options: Options, manifest: dict | None, binary: server.Binary,
              facts: environment.Facts) -> Planned:
     """What to measure. profile takes the plan of its folder, narrowed by what the user chose."""
-    if manifest and options.kinds == ["profile"]:
+    if manifest and options.only_profiles:
         settings = journal.settings_of(manifest)
         cells = _narrowed(settings, options.chosen, binary.backends)
     else:

@@ -112,7 +112,7 @@ def _row(run: Run, cell: Cell, samples: list[dict], profile: Profile | None) -> 
         server_bound=all(s.get("server_bound", False) for s in best),
         utilisation=_median([_at(s, "cpu", "utilisation") for s in best]),
         timers_per_request=_medians([s.get("timers_per_request") or {} for s in best]),
-        expired=sum(s.get("expired") or 0 for s in best),
+        expired=sum(_at(s, "timers", "expired") or 0 for s in best),
         p99_us=_median([_at(s, "wrk", "latency_us", "p99") for s in best]),
         late_p99_us=_median([_at(s, "late_us", "p99") for s in best]),
         rss_kib=_median([s.get("rss_kib") for s in best]),

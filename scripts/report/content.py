@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 from harness.fold import GROUPS
 from report import analysis, study_2014
 from report.analysis import Comparison, Row
 from report.profiles import Profile
-from report.results import SCENARIO_WORDS, Run
+from report.results import SCENARIO_WORDS, Run, usable
 from report.tables import NOTHING, Table, Text, micros, number, percent, times
 
 SHORT_WORDS = {"respond": "S1", "increasing-timeout": "S2 (per expired request)", "mixed": "mixed"}
@@ -128,10 +129,10 @@ def details(group: list[Row]) -> Table:
         (f"timer µs per {per}", "owner share × CPU per request", _timer_us),
         (f"rearms per {per}", "calls, lazy ones included", _operations("rearmed")),
         (f"moved per {per}", "structural moves in the backend", _operations("moved")),
-        ("expired", "timers that fired in the window", _expired),
+        ("expired", "timers that fired in the window, whichever", _expired),
         (f"syscalls per {per}", "tracepoint counts, in a window of their own", _syscalls),
         ("p99 ms wrk_co_corrected", "wrk rewrites its histogram for coordinated omission", _p99),
-        ("late p99 ms", "from deadline to expiry", _late),
+        ("late p99 ms", "from deadline to expiry, since the server began", _late),
         ("RSS MiB", "", _rss),
         ("errors", "socket errors that wrk counted, the server's intended closes aside", _errors),
         ("flags", "", _flags),
@@ -304,6 +305,34 @@ def _with_growth(values) -> list[Text]:
     first = next((v for v in values if v), None)
     return [Text(NOTHING if v is None else micros(v) if v == first
                  else f"{micros(v)} ({v / first:.1f} ×)") for v in values]
+
+
+def stack_walks(run: Run) -> Table:
+    """Profiles beside the same cells recorded with the other way to walk a stack."""
+    table = Table([Text("profile")] +
+                  [Text(f"{what}, {walk}", note) for what, note in (
+                      ("timer", "owner share of the timer group"),
+                      ("broken stacks", "samples whose stack did not reach the root"),
+                      ("samples", "")) for walk in ("frame pointers", "DWARF")])
+    for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].order()):
+        plain = usable(run.of_kind("profile").get(cell, []))
+        both = [[s for s in samples if s.get("shares")] for samples in (plain, usable(checks))]
+        if all(both):
+            table.rows.append([Text(cell.label), *[
+                show(samples) for show in (_timer_owned, _broken, _sampled) for samples in both]])
+    return table
+
+
+def _timer_owned(samples: list[dict]) -> Text:
+    return Text(percent(fmean(s["shares"]["timer"]["owner"] for s in samples)))
+
+
+def _broken(samples: list[dict]) -> Text:
+    return Text(percent(fmean(s["unresolved"] for s in samples)))
+
+
+def _sampled(samples: list[dict]) -> Text:
+    return Text(number(sum(s["samples"] for s in samples), 0))
 
 
 def flagged(found: list[Row]) -> Table:

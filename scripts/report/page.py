@@ -12,6 +12,7 @@ from report import charts, content, embed, study_2014
 from report.analysis import groups, noise_margin, seed_of
 from report.content import Loaded
 from report.profiles import PRUNE_SHARE, Profile, Ticks, Tree, bottom_up
+from report.results import Run
 from report.tables import Table, number, percent
 
 HERE = Path(__file__).parent
@@ -207,7 +208,7 @@ def _validity(loaded: Loaded) -> str:
     parts += [_or_words("Gates", content.flagged(rows), passed),
               _or_words("A/A: one variant against itself", same, "No A/A series in this run."),
               f"<p>No difference means within ±{percent(noise_margin(rows))}.</p>",
-              _broken_stacks(loaded.profiles), "<h3>Environment</h3>",
+              _broken_stacks(loaded.profiles), _stack_walks(loaded.run), "<h3>Environment</h3>",
               content.environment(loaded.run).html(), "<h3>Exact commands</h3>",
               _commands(manifest)]
     return "".join(parts)
@@ -219,6 +220,15 @@ def _broken_stacks(profiles: list[Profile]) -> str:
         return ""
     return (f"<h3>Broken stacks</h3><p>At most {percent(worst)} of a profile's samples lost the "
             "outer end of their stack; inclusive shares are uncertain by as much.</p>")
+
+
+def _stack_walks(run: Run) -> str:
+    table = content.stack_walks(run)
+    if not table.rows:
+        return ""
+    return ("<h3>Frame pointers against DWARF</h3><p>The profiles follow frame pointers. These "
+            "cells were recorded once more with DWARF unwinding, at a fifth of the samples a "
+            f"second, as a check on them.</p>{table.html()}")
 
 
 def _or_words(title: str, table: Table, words: str) -> str:

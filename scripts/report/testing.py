@@ -98,7 +98,7 @@ def _cell(folder, chance, scenario, timeouts, backend, mode, level, number, prof
 def _load(us, backend, mode):
     moved = 0.0 if backend == "none" else 2.0 if mode == "eager" else 0.001
     rps = 0.97e6 / us
-    return {"window_s": 5.0, "requests": int(5 * rps), "expired": 0, "rps": rps,
+    return {"window_s": 5.0, "requests": int(5 * rps), "timed_out": 0, "rps": rps,
             "server_bound": us > 12, "bytes_out": 1, "writes": 1, "rss_kib": 20000,
             "connections_open": 1,
             "cpu": {"user_s": 1.0, "sys_s": 3.0, "us_per_request": us, "utilisation": 0.97},
