@@ -115,6 +115,30 @@ void add_integer(CLI::App& app, const std::string& flag, Integer& target, std::u
       ->default_str(default_text);
 }
 
+template <class Choice>
+using Choices = std::vector<std::pair<std::string, Choice>>; // the first is the default
+
+template <class Choice>
+void add_choice(CLI::App& app, const char* flag, Choice& target, const Choices<Choice>& choices,
+                const char* help) {
+  std::string names;
+  for (const auto& [name, value] : choices) {
+    names += (names.empty() ? "" : "|") + name;
+  }
+  app.add_option_function<std::string>(
+         flag,
+         [&target, flag, choices, names](const std::string& text) {
+           const auto at = std::ranges::find(choices, text, &Choices<Choice>::value_type::first);
+           if (at == choices.end()) {
+             throw CLI::ValidationError(flag, "'" + text + "' is not one of " + names);
+           }
+           target = at->second;
+         },
+         help)
+      ->type_name(names)
+      ->default_str(choices.front().first);
+}
+
 std::string default_backend(std::span<const BackendName> backends) {
   return std::ranges::find_if(backends, &BackendName::is_default)->name;
 }
@@ -170,15 +194,9 @@ void add_timer_flags(CLI::App& app, Options& options, std::span<const BackendNam
          "which structure keeps the timers; see --list-timer-backends")
       ->type_name("NAME")
       ->default_str(options.timer_backend);
-  app.add_option("--rearm", options.rearm,
-                 "lazy: a timer that moves later is only noted; eager: it moves every time")
-      ->transform(CLI::CheckedTransformer(
-                      std::vector<std::pair<std::string, timers::Rearm>>{
-                          {"lazy", timers::Rearm::lazy}, {"eager", timers::Rearm::eager}},
-                      CLI::ignore_case)
-                      .description(""))
-      ->type_name("lazy|eager")
-      ->default_str("lazy");
+  add_choice(app, "--rearm", options.rearm,
+             {{"lazy", timers::Rearm::lazy}, {"eager", timers::Rearm::eager}},
+             "lazy: a timer that moves later is only noted; eager: it moves every time");
   add_duration(app, "--tick", options.tick, "granularity of the timers", "1ms", false);
   add_duration(app, "--idle-timeout", options.idle_timeout,
                "close a connection on which no byte has moved for so long; 0: never", "120s", true);
@@ -200,19 +218,14 @@ void add_timer_flags(CLI::App& app, Options& options, std::span<const BackendNam
 
 void add_behaviour_flags(CLI::App& app, Options& options) {
   constexpr auto kGroup = "Behaviour and limits";
-  app.add_option("--scenario", options.scenario,
-                 "respond: answer at once; increasing-timeout: never answer, request k times out "
-                 "after k ms; mixed: one request in --mixed-period is never answered, the j-th of "
-                 "these times out after j ms (k and j count per thread)")
-      ->transform(CLI::CheckedTransformer(
-                      std::vector<std::pair<std::string, Scenario>>{
-                          {"respond", Scenario::respond},
-                          {"increasing-timeout", Scenario::increasing_timeout},
-                          {"mixed", Scenario::mixed}},
-                      CLI::ignore_case)
-                      .description(""))
-      ->type_name("respond|increasing-timeout|mixed")
-      ->default_str("respond");
+  add_choice(
+      app, "--scenario", options.scenario,
+      {{"respond", Scenario::respond},
+       {"increasing-timeout", Scenario::increasing_timeout},
+       {"mixed", Scenario::mixed}},
+      "respond: answer at once; increasing-timeout: never answer, request k times out after "
+      "k ms; mixed: one request in --mixed-period is never answered, the j-th of these times "
+      "out after j ms (k and j count per thread)");
   constexpr auto kMaxCount = std::numeric_limits<std::uint32_t>::max();
   add_integer(app, "--mixed-period", options.mixed_period, 1, kMaxCount, "see --scenario mixed",
               "10");
@@ -297,6 +310,7 @@ std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
   app.set_version_flag("--version", "idlewheel-server " IDLEWHEEL_VERSION);
   bool list = false;
   app.add_flag("--list-timer-backends", list, "name, scheme and description of each, then exit");
+  app.allow_extras(); // to name the first of them, instead of all in reverse
   add_listener_flags(app, options);
   add_timer_flags(app, options, backends);
   add_behaviour_flags(app, options);
@@ -308,6 +322,10 @@ std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
     return kExitDone;
   } catch (const CLI::ParseError& error) {
     std::cerr << "idlewheel-server: " << error.what() << '\n';
+    return kExitUsage;
+  }
+  if (const auto extras = app.remaining(); !extras.empty()) {
+    std::cerr << "idlewheel-server: unknown argument '" << extras.front() << "'; see --help\n";
     return kExitUsage;
   }
   if (list) {

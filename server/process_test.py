@@ -76,7 +76,8 @@ class Start(unittest.TestCase):
                 ended = run("--port", str(server.port), "--threads", threads)
                 self.assertEqual((ended.returncode, ended.stdout), (1, ""))
                 self.assertEqual(ended.stderr.count("\n"), 1, ended.stderr)
-                self.assertIn("in use", ended.stderr)
+                self.assertIn(f"cannot listen on 127.0.0.1:{server.port}: Address already in use",
+                              ended.stderr)
 
     def test_reuse_port_shares_it(self):
         with Server("--reuse-port") as first:

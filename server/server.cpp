@@ -18,6 +18,7 @@
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -64,14 +65,11 @@ std::unique_ptr<asio::io_context> make_io() {
 class Process {
 public:
   explicit Process(const Options& options) : options_(options), main_(make_io()) {
-    make_workers();
+    listening_on({asio::ip::make_address(options.address), options.port},
+                 [this](const tcp::endpoint& endpoint) { make_workers(endpoint); });
     if (options.admin_port) {
-      admin_ = std::make_unique<Admin>(
-          *main_, tcp::endpoint(asio::ip::make_address(options.admin_address), *options.admin_port),
-          AdminSource{.backend = options.timer_backend,
-                      .rearm = to_string(options.rearm),
-                      .ready = [this] { return !draining_; },
-                      .snapshot = [this](auto done) { collect(std::move(done)); }});
+      listening_on({asio::ip::make_address(options.admin_address), *options.admin_port},
+                   [this](const tcp::endpoint& endpoint) { make_admin(endpoint); });
     }
   }
 
@@ -116,10 +114,30 @@ private:
     std::vector<std::thread> threads_;
   };
 
-  void make_workers() {
+  // Does it, and says which address it was about when that fails.
+  template <class Step> static void listening_on(const tcp::endpoint& endpoint, Step step) {
+    try {
+      step(endpoint);
+    } catch (const boost::system::system_error& error) {
+      std::ostringstream text;
+      text << "cannot listen on " << endpoint << ": " << error.code().message();
+      throw std::runtime_error(text.str());
+    }
+  }
+
+  void make_admin(const tcp::endpoint& endpoint) {
+    admin_ = std::make_unique<Admin>(
+        *main_, endpoint,
+        AdminSource{.backend = options_.timer_backend,
+                    .rearm = to_string(options_.rearm),
+                    .ready = [this] { return !draining_; },
+                    .snapshot = [this](auto done) { collect(std::move(done)); }});
+  }
+
+  void make_workers(const tcp::endpoint& endpoint) {
     const bool share = options_.reuse_port || options_.threads > 1;
     if (share && !options_.reuse_port && options_.port != 0) {
-      require_free_port({asio::ip::make_address(options_.address), options_.port});
+      require_free_port(endpoint);
     }
     WorkerConfig config{.io = *main_,
                         .options = options_,

@@ -66,13 +66,19 @@ def seconds(text: str) -> float:
     return value
 
 
+def folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a folder has a name")
+    return Path(text)
+
+
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-o", "--output", type=Path, metavar="DIR", help="result folder (default: results/<id>, or "
+    add("-o", "--output", type=folder, metavar="DIR", help="result folder (default: results/<id>, or "
         "the newest one if it is this very run, unfinished)")
     add("--preset", choices=list(plan.PRESETS), default="quick",
-        help="smoke: plumbing only, under a minute; quick: one round, under 8 minutes; full: with "
-        "statistics, under 90 minutes; paper: the 2014 study's own wrk command lines "
+        help="on an idle machine: smoke: plumbing only, under a minute; quick: one round, under 8 "
+        "minutes; full: with statistics, under 90 minutes; paper: the 2014 study's own wrk command lines "
         "(default: quick)")
     add("--backends", type=names, metavar="A,B", help="timer backends (default: the preset's)")
     add("--connections", type=connections, metavar="N,M", help="open connections")
@@ -117,13 +123,14 @@ def parser() -> Parser:
                         help="the most that you will open (default: 10000)")
 
     report = commands.add_parser("report", help="make report.html, summary.md and results.json")
-    report.add_argument("folder", type=Path, metavar="DIR")
+    report.add_argument("folder", type=folder, metavar="DIR", help="result folder of run")
 
     compare = commands.add_parser("compare", help="lay two result folders side by side")
-    compare.add_argument("a", type=Path, metavar="A")
-    compare.add_argument("b", type=Path, metavar="B")
-    compare.add_argument("-o", "--output", type=Path, metavar="OUT",
-                         help="the page to write (default: compare-A.html in B)")
+    compare.add_argument("a", type=folder, metavar="A", help="result folder of run")
+    compare.add_argument("b", type=folder, metavar="B", help="another one")
+    compare.add_argument("-o", "--output", type=folder, metavar="OUT",
+                         help="the page to write if it ends in .html, else a folder for it "
+                         "(default: compare-A.html in B)")
     compare.add_argument("--force", action="store_true", help="although the environments differ")
     return top
 
@@ -141,7 +148,7 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> int:
 
 def _load(args: argparse.Namespace) -> int:
     url = manual.check_url(args.url, "URL")
-    admin = manual.check_url(args.admin, "--admin") if args.admin else None
+    admin = manual.check_admin(args.admin) if args.admin else None
     pid = manual.check_pid(args.pid) if args.pid else None
     files = environment.check_files(environment.raise_file_limit(), args.connections)
     wrk = environment.check_tool("wrk")
@@ -154,6 +161,8 @@ def _load(args: argparse.Namespace) -> int:
     except (Failed, OSError) as error:
         raise invalid(str(error)) from None
     print(json.dumps(figures, indent=1) if args.json else manual.table(figures))
+    if problem := manual.problem(figures):
+        raise invalid(problem)
     return 0
 
 
@@ -192,7 +201,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _interrupt(number: int, _frame: object) -> None:
     """One signal ends the study; those that follow must not disturb the cleaning up."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
 
 
@@ -215,3 +224,6 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left
         sys.stderr.close()
         return 0
+    except OSError as error:
+        print(f"study: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        return 3

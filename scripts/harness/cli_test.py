@@ -158,6 +158,19 @@ class Runs(Fakes):
         self.assertEqual(code, 0, err)
         self.assertEqual([s["id"] for s in self.samples()], self.manifest()["plan"]["cells"])
 
+    def test_two_at_once_are_refused(self) -> None:
+        with study._alone():
+            code, _, err = self.run_study(figures)
+        self.assertEqual(code, 3)
+        self.assertIn(f"process {os.getpid()}", err)
+
+    def test_a_folder_of_other_things_is_refused(self) -> None:
+        (self.folder / "out").mkdir()
+        (self.folder / "out/thesis.tex").touch()
+        code, _, err = self.run_study(figures)
+        self.assertEqual(code, 2)
+        self.assertIn("not empty", err)
+
     def test_a_rebuilt_server_does_not_mix(self) -> None:
         self.run_study(figures)
         self.server = self.fake("other")

@@ -7,7 +7,8 @@ import time
 from urllib.parse import urlsplit
 
 from harness import bad_usage, cannot
-from harness.cell import (TIMER_COUNTS, SETTLE_LIMIT_S, connections_open, hold, timed_out)
+from harness.cell import (COUNT_LIMIT, SETTLE_LIMIT_S, TIMER_COUNTS, connections_open, hold,
+                          timed_out)
 from harness.load import Shape, Wrk
 from harness.process import cpu_s, rss_kib
 from harness.server import Failed, read_stats
@@ -29,6 +30,15 @@ def check_url(url: str, option: str) -> str:
     except OSError as error:
         raise cannot(f"nothing accepts connections at {url}: {error.strerror or error}") from None
     return url.rstrip("/")
+
+
+def check_admin(url: str) -> str:
+    found = check_url(url, "--admin")
+    try:
+        read_stats(found)
+    except (Failed, OSError) as error:
+        raise bad_usage(f"--admin {url} is not the server's admin address: {error}") from None
+    return found
 
 
 def check_pid(pid: int) -> int:
@@ -71,6 +81,17 @@ def _settle(wrk: Wrk, admin: str, connections: int) -> None:
                          f"connections are open after {SETTLE_LIMIT_S:.0f} s")
         hold(0.05, wrk)
     hold(SETTLE_S, wrk)
+
+
+def problem(figures: dict) -> str | None:
+    """Why the figures must not be used."""
+    requests, errors = figures["requests"], figures["wrk"]["errors"]
+    if errors["status"] >= requests:
+        return "every answer was an error: is that the right path?"
+    broken = errors["connect"] + errors["read"] + errors["write"]
+    if figures["per"] == "requests" and broken > COUNT_LIMIT * requests:
+        return f"{broken} socket errors for {requests} requests: did the server go away?"
+    return None
 
 
 def _counters(admin: str | None) -> dict | None:
@@ -116,7 +137,7 @@ def table(figures: dict) -> str:
     latency = wrk["latency_us"]
     rows = [
         ("connections", figures["connections"], ""),
-        ("window", figures["window_s"], "s"),
+        ("window" if figures["timers"] else "window, settling included", figures["window_s"], "s"),
         ("requests", figures["requests"], ""),
         ("requests per second", figures["rps"], ""),
         ("expired requests", figures["expired"], ""),

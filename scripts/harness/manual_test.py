@@ -43,6 +43,14 @@ class Costs(unittest.TestCase):
         with self.assertRaises(Failed):
             manual._costs(manual._from_wrk(REPORT | {"requests": 0}, 3.0), None)
 
+    def test_figures_of_a_server_that_failed_are_refused(self) -> None:
+        good = manual._costs(manual._from_server(STATS, later()), None)
+        fine = REPORT | {"errors": dict.fromkeys(("connect", "read", "write", "timeout", "status"), 0)}
+        self.assertIsNone(manual.problem(good | {"wrk": fine}))
+        for kind in ("status", "write"):
+            errors = fine["errors"] | {kind: good["requests"]}
+            self.assertIsNotNone(manual.problem(good | {"wrk": fine | {"errors": errors}}), kind)
+
     def test_the_table_leaves_out_what_is_unknown(self) -> None:
         known = {"connections": 10, "rss_kib": None, "wrk": REPORT}
         bare = manual.table(known | manual._costs(manual._from_wrk(REPORT, 3.0), None))

@@ -21,7 +21,8 @@ def outcome(sample: dict) -> str:
         return "failed: " + sample["error"]
     words = {"load": _cost, "syscalls": _calls, "profile": _share,
              "dwarf": _share}[sample["kind"]](sample)
-    return words + (f" [{', '.join(sample['flags'])}]" if sample["flags"] else "")
+    again = " (measured again)" if sample.get("retried") else ""
+    return words + again + (f" [{', '.join(sample['flags'])}]" if sample["flags"] else "")
 
 
 def _cost(sample: dict) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import Stop, cannot, cell, environment, invalid, journal, perf, plan, server
+from harness import Stop, bad_usage, cannot, cell, environment, invalid, journal, perf, plan, server
 from harness.plan import Cell, Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
@@ -51,6 +53,34 @@ def say(line: str) -> None:
 
 def execute(options: Options) -> int:
     """Prepare, check, measure, report; the exit code."""
+    with _alone():
+        return _execute(options)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two studies at once would measure each other, or mix their samples in one folder."""
+    path = Path(tempfile.gettempdir()) / "idlewheel-study.lock"
+    try:
+        lock = path.open("a+")
+    except PermissionError:  # another user's; nothing is known of it
+        yield
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+            raise cannot(f"another study is running on this machine (process {pid}); mend: wait "
+                         "for it, or end it") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _execute(options: Options) -> int:
     manifest = journal.read_manifest(options.folder) if options.folder else None
     if options.build:
         _set_up()
@@ -174,6 +204,8 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: server.
         manifest["plan"]["cells"] += added
     else:
         folder = folder or results / journal.new_id(options.preset)
+        if folder.is_dir() and any(folder.iterdir()):
+            raise bad_usage(f"{folder} is not empty and holds no study; choose another with -o")
         manifest = _manifest(options, planned, folder, path, binary, facts)
     manifest["finished"] = False
     journal.write_manifest(folder, manifest)

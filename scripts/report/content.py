@@ -131,7 +131,7 @@ def details(group: list[Row]) -> Table:
         (f"moved per {per}", "structural moves in the backend", _operations("moved")),
         ("expired", "timers that fired in the window, whichever", _expired),
         (f"syscalls per {per}", "tracepoint counts, in a window of their own", _syscalls),
-        ("p99 ms wrk_co_corrected", "wrk rewrites its histogram for coordinated omission", _p99),
+        ("p99 ms (wrk, co-corrected)", "wrk rewrites its histogram for coordinated omission", _p99),
         ("late p99 ms", "from deadline to expiry, since the server began", _late),
         ("RSS MiB", "", _rss),
         ("errors", "socket errors that wrk counted, the server's intended closes aside", _errors),
@@ -333,6 +333,13 @@ def _broken(samples: list[dict]) -> Text:
 
 def _sampled(samples: list[dict]) -> Text:
     return Text(number(sum(s["samples"] for s in samples), 0))
+
+
+GATES = ("A cell that fails a gate is measured again; if it fails again it is kept, its figures "
+         "count, and it is listed here. steal: the host gave more than 1 % of the time to others; "
+         "foreign_load: other programs used more than a tenth of a core; missing_connections: not "
+         "all were open; socket_errors, wrong_counts, cpu_clocks_differ: wrk, the server and the "
+         "kernel disagree by more than 2 %.")
 
 
 def flagged(found: list[Row]) -> Table:

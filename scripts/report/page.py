@@ -206,6 +206,7 @@ def _validity(loaded: Loaded) -> str:
         parts.append('<p class="warning">This run was not finished; the same command resumes '
                      "it.</p>")
     parts += [_or_words("Gates", content.flagged(rows), passed),
+              f'<p class="note">{content.GATES}</p>',
               _or_words("A/A: one variant against itself", same, "No A/A series in this run."),
               f"<p>No difference means within ±{percent(noise_margin(rows))}.</p>",
               _broken_stacks(loaded.profiles), _stack_walks(loaded.run), "<h3>Environment</h3>",

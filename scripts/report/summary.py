@@ -22,6 +22,7 @@ def about(manifest: dict) -> str:
     machine = ", ".join(str(part) for part in (env.get("cpu"), _cores(env), env.get("os"),
                                                _kernel(env)) if part)
     label = manifest.get("label") or "unlabelled"
+    label += "" if manifest.get("finished", True) else " · UNFINISHED, more cells are to come"
     return (f"preset {manifest.get('preset', 'unknown')} · {label} · {machine} · "
             f"commit {commit} · {str(manifest.get('created', ''))[:10]}")
 
