@@ -31,20 +31,38 @@ public:
   void read() {
     parser_.emplace();
     stream_.expires_after(kTimeout);
-    http::async_read(stream_, buffer_, *parser_,
-                     [self = shared_from_this()](beast::error_code error, std::size_t) {
-                       if (!error) {
-                         self->answer();
-                       }
-                     });
+    http::async_read_header(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](beast::error_code error, std::size_t) {
+                              self->on_header(error);
+                            });
   }
 
 private:
   static constexpr auto kTimeout = std::chrono::seconds(30);
 
+  // Nothing here takes a body.
+  void on_header(beast::error_code error) {
+    if (error == http::error::header_limit) {
+      refuse(http::status::request_header_fields_too_large);
+    } else if (error.category() == http::make_error_code(http::error::end_of_stream).category() &&
+               error != http::error::end_of_stream && error != http::error::partial_message) {
+      refuse(http::status::bad_request);
+    } else if (!error) {
+      const bool body = parser_->chunked() || parser_->content_length().value_or(0) != 0;
+      body ? refuse(http::status::payload_too_large) : answer();
+    }
+  }
+
+  void refuse(http::status status) {
+    parser_.emplace(); // of what could not be read nothing is believed
+    parser_->get().version(11);
+    parser_->get().keep_alive(false);
+    write(status, "text/plain", std::string(http::obsolete_reason(status)) + "\n");
+  }
+
   void answer() {
     const auto& request = parser_->get();
-    const auto target = request.target();
+    const auto target = request.target().substr(0, request.target().find('?'));
     const bool read = request.method() == http::verb::get || request.method() == http::verb::head;
     if (!read) {
       write(http::status::method_not_allowed, "text/plain", "GET or HEAD\n");

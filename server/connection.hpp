@@ -97,7 +97,7 @@ public:
 
   // Ends it now if it is between requests; otherwise the response to what was received is the last.
   void drain() {
-    if (state_ == State::open && workspace_ == nullptr && !has_unread_input()) {
+    if (state_ == State::open && !request_begun() && !has_unread_input()) {
       turn([this] { end(CloseReason::drain, context_.timers.now()); });
     }
   }
@@ -333,6 +333,12 @@ private:
       }
     }
     rest();
+  }
+
+  // Or its response is not written yet.
+  bool request_begun() const noexcept {
+    return workspace_ != nullptr && (workspace_->input.size() != 0 || !workspace_->output.empty() ||
+                                     (workspace_->parser && workspace_->parser->begun()));
   }
 
   bool between_requests() const noexcept {

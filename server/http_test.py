@@ -153,6 +153,17 @@ class BadRequests(WireTest):
         self.assertEqual(self.statuses(
             request("POST /echo HTTP/1.1", "Content-Length: 100", body=b"x" * 100)), [200])
 
+    def test_a_last_chunk_in_pieces(self):
+        """Beast asserts five bytes of it where it has seen three."""
+        for pieces in ((b"0\r\n", b"\r", b"\n"), (b"0\r\n", b"A", b": b\r\n\r\n"),
+                       (b"0", b"\r", b"\n\r\n")):
+            with self.subTest(pieces=pieces), self.server.connect() as client:
+                client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for piece in pieces:
+                    time.sleep(0.02)
+                    client.sendall(piece)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+
     def test_an_endless_chunk_extension(self):
         statuses = self.statuses(request("POST /echo HTTP/1.1", "Transfer-Encoding: chunked",
                                          body=b"1;" + b"x" * 100_000))

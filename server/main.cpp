@@ -2,10 +2,39 @@
 #include "server/options.hpp"
 #include "server/server.hpp"
 
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstddef>
+#include <memory>
+#include <mutex>
 #include <variant>
+
+namespace {
+
+// Standard error without ever waiting for its reader: what does not fit now is dropped. Not
+// spdlog's asynchronous logger, because its thread would make the process a multi-threaded one
+// (server.cpp).
+class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    pollfd stderr_now{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    // A pipe that is writable has room for so many bytes.
+    const std::size_t size = std::min<std::size_t>(line.size(), PIPE_BUF);
+    if (poll(&stderr_now, 1, 0) == 1 && (stderr_now.revents & POLLOUT) != 0) {
+      [[maybe_unused]] const auto written = write(STDERR_FILENO, line.data(), size);
+    }
+  }
+  void flush_() override {}
+};
+
+} // namespace
 
 int main(int argc, char** argv) {
   const auto backends = server::backend_names();
@@ -14,7 +43,8 @@ int main(int argc, char** argv) {
     return *code;
   }
   const auto& options = std::get<server::Options>(parsed);
-  spdlog::set_default_logger(spdlog::stderr_color_mt("idlewheel"));
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("idlewheel", std::make_shared<StderrSink>()));
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   return server::serve(options);
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <iostream>
 #include <limits>
@@ -271,6 +272,13 @@ void add_admin_flags(CLI::App& app, Options& options) {
   }
 }
 
+// What a user typed may hold line ends and escape sequences.
+std::string on_one_line(std::string text) {
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return std::iscntrl(c) != 0; }, '?');
+  return text;
+}
+
 void list_backends(std::span<const BackendName> backends) {
   for (const BackendName& backend : backends) {
     std::cout << backend.name << '\t' << backend.scheme << '\t' << backend.summary << '\n';
@@ -321,11 +329,12 @@ std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
     app.exit(success);
     return kExitDone;
   } catch (const CLI::ParseError& error) {
-    std::cerr << "idlewheel-server: " << error.what() << '\n';
+    std::cerr << "idlewheel-server: " << on_one_line(error.what()) << '\n';
     return kExitUsage;
   }
   if (const auto extras = app.remaining(); !extras.empty()) {
-    std::cerr << "idlewheel-server: unknown argument '" << extras.front() << "'; see --help\n";
+    std::cerr << "idlewheel-server: unknown argument '" << on_one_line(extras.front())
+              << "'; see --help\n";
     return kExitUsage;
   }
   if (list) {

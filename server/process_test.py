@@ -1,5 +1,7 @@
 """The process: flags, exit codes, ready line, admin listener, limits, signals."""
 
+import contextlib
+import os
 import resource
 import signal
 import socket
@@ -42,6 +44,10 @@ class Flags(unittest.TestCase):
             for value in values:
                 with self.subTest(flag=flag, value=value):
                     self.assertIn(flag, self.assert_usage_error(f"{flag}={value}"))
+
+    def test_control_characters_are_not_echoed(self):
+        for value in ("1\n2", "\x1b[31m"):
+            self.assertNotRegex(self.assert_usage_error("--tick", value).rstrip("\n"), r"[\x00-\x1f]")
 
     def test_unknown_flags(self):
         self.assert_usage_error("--frobnicate")
@@ -105,6 +111,20 @@ class Admin(unittest.TestCase):
             self.assertEqual(server.admin("/healthz"), (200, "ok\n"))
             self.assertEqual(server.admin("/readyz"), (200, "ready\n"))
             self.assertEqual(server.admin("/nothing")[0], 404)
+
+    def test_bad_requests_are_answered(self):
+        with Server() as server:
+            for request, status in (
+                (b"nonsense\r\n\r\n", b"400"),
+                (b"GET /stats HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", b"413"),
+                (b"GET /stats HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"413"),
+                (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+                (b"GET /healthz?x=1 HTTP/1.1\r\nConnection: close\r\n\r\n", b"200"),
+            ):
+                with self.subTest(request=request[:40]), socket.create_connection(
+                        ("127.0.0.1", server.admin_port), timeout=PATIENCE_S) as client:
+                    client.sendall(request)
+                    self.assertEqual(client.recv(65536).split(b" ")[1], status)
 
     def test_stats_count(self):
         with Server("--threads=2", "--rearm=eager") as server:
@@ -235,6 +255,33 @@ class Drain(unittest.TestCase):
             began = time.monotonic()
             self.assertEqual(server.stop(), 0)
             self.assertGreater(time.monotonic() - began, 0.15)
+
+    def test_blank_lines_alone_are_no_request(self):
+        with Server("--drain-timeout=1h", "--request-timeout=1h") as server:
+            with server.connect() as client:
+                client.sendall(b"\r\n")
+                server.wait_for_stats(lambda s: s["timers"]["live"] == 2)
+                server.process.send_signal(signal.SIGTERM)
+                self.assertEqual(read_to_end(client), b"")
+            self.assertEqual(server.process.wait(PATIENCE_S), 0)
+
+    def test_a_full_log_pipe_holds_up_nothing(self):
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(write_end, b"." * 4096):
+                pass
+        os.set_blocking(write_end, True)
+        process = subprocess.Popen([testing.BINARY, "--port=0", "--timer-backend=none"],
+                                   stdout=subprocess.PIPE, stderr=write_end, text=True)
+        try:
+            self.assertIn("listening", process.stdout.readline())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(PATIENCE_S), 0)
+            process.stdout.close()
+            os.close(read_end)
+            os.close(write_end)
 
     def test_a_second_signal_does_not_wait(self):
         with Server("--drain-timeout=1h") as server, server.connect() as client:

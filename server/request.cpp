@@ -45,6 +45,8 @@ bool valid_host(std::string_view host) {
   });
 }
 
+constexpr std::string_view kLastChunk = "0\r\n\r\n"; // the shortest
+
 } // namespace
 
 RequestParser::RequestParser(const RequestLimits& limits) : limits_(limits) {
@@ -59,6 +61,9 @@ RequestParser::State RequestParser::put(std::string_view input, std::size_t& con
     input_ = input.substr(consumed);
     if (input_.empty() || (!begun() && input_ == "\r")) {
       return State::need_more;
+    }
+    if (!in_header && chunked() && input_.size() < kLastChunk.size()) {
+      return State::need_more; // it cannot end here, and Beast asserts that it is not asked this
     }
     if (in_header) {
       input_ = input_.substr(0, limits_.max_header_bytes - header_bytes_);

@@ -78,6 +78,7 @@ public:
     const Threads threads(others_);
     announce();
     run_until_finished(*main_);
+    hold_signals();
   }
 
 private:
@@ -165,6 +166,15 @@ private:
       std::cout << " admin=" << url(admin_->endpoint());
     }
     std::cout << std::endl;
+  }
+
+  // One that comes while everything is torn down must not end the process by its default action.
+  static void hold_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   }
 
   // Until stopped: a worker that has finished can still be asked for its counters. Connections deal
