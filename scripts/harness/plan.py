@@ -26,7 +26,7 @@ SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
 DWARF_WINDOWS = 2  # of a profile: a fifth of its samples a second
 TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
 
-FULL_BUDGET_S = 85 * 60
+FULL_BUDGET_S = 80 * 60
 MAX_ROUNDS = 10
 MIN_ROUNDS = 6
 OVERHEAD_S = 0.5  # of a cell: start, checked GET, stop, drain
