@@ -159,7 +159,7 @@ def gates(sample: dict) -> list[str]:
 
 def surroundings(sample: dict) -> list[str]:
     """The flags that any kind of cell can get."""
-    host, wanted = sample["host"], sample["connections"]
+    host, wanted = sample["host"], sample["connections_asked"]
     least = math.floor(wanted * 0.99) if closes(sample) else wanted
     found = {
         "steal": host["steal_pct"] > STEAL_LIMIT_PCT,
@@ -203,9 +203,10 @@ def loaded(bench: Bench, cell: Cell) -> Iterator[tuple[Server, Wrk]]:
     The caller ends wrk; the server must then stop cleanly.
     """
     sockets = tcp_in_use()
+    asked = shape(bench.settings, cell)
     with Server(bench.binary.path, cell, {bench.server_cpu}) as server:
-        with Wrk(shape(bench.settings, cell), server.url, {bench.client_cpu}) as wrk:
-            settle(server, wrk, server.admin_url, cell.connections, bench.settings.settle_s)
+        with Wrk(asked, server.url, {bench.client_cpu}) as wrk:
+            settle(server, wrk, server.admin_url, asked.opened, bench.settings.settle_s)
             yield server, wrk
         code = server.stop()
         if code != 0:
@@ -236,7 +237,7 @@ def _load(bench: Bench, cell: Cell) -> dict:
         last = server.stats()
     checked = {"responses": last["responses"] - 1, "timed_out": timed_out(last)}  # -1: our GET
     sample = cell.labels() | between(before, after, bench.server_cpu) | {
-        "wrk": report, "rss_kib": memory, "totals": checked}
+        "connections_asked": shape(settings, cell).opened, "wrk": report, "rss_kib": memory, "totals": checked}
     sample |= per_event(sample)
     return sample | {"flags": gates(sample)}
 
@@ -260,6 +261,7 @@ def _window(bench: Bench, cell: Cell, argv: list[str], server: Server, wrk: Wrk
 
 def _counted(bench: Bench, cell: Cell, before: Reading, after: Reading) -> dict:
     sample = cell.labels() | between(before, after, bench.server_cpu)
+    sample |= {"connections_asked": shape(bench.settings, cell).opened}
     return sample | per_event(sample)
 
 

@@ -12,6 +12,7 @@ from harness.server import Failed
 
 CLEAN = {
     "scenario": "respond", "timeouts": "default", "connections": 400, "connections_open": 400,
+    "connections_asked": 400,
     "requests": 100_000, "timed_out": 0, "timers": {"rearmed": 200_000},
     "cpu": {"user_s": 0.4, "sys_s": 0.6, "outside_s": 1.0, "utilisation": 1.0},
     "host": {"steal_pct": 0.0, "foreign_pct": 0.0, "server_core_busy": 0.99},
@@ -129,6 +130,7 @@ class Shapes(unittest.TestCase):
         paper = plan.PRESETS["paper"]
         timed = shape(paper, Cell("load", 1, "respond", "default", "none", "lazy", 400))
         self.assertEqual((timed.threads, timed.duration_s, timed.as_published), (12, 30, True))
+        self.assertEqual(timed.opened, 396)  # wrk: as many in each of the twelve
         counted = shape(paper, Cell("profile", 1, "respond", "default", "none", "lazy", 400))
         self.assertFalse(counted.as_published)
 

@@ -30,10 +30,18 @@ class Shape:
     duration_s: int
     as_published: bool = False  # the study's own command line, without any flag of ours
 
+    @property
+    def _threads(self) -> int:
+        return min(self.threads, self.connections)  # wrk refuses more threads than connections
+
+    @property
+    def opened(self) -> int:
+        """The connections that wrk really opens: as many in each thread."""
+        return self.connections // self._threads * self._threads
+
     def argv(self, url: str) -> list[str]:
         ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
-        threads = min(self.threads, self.connections)  # wrk refuses more threads than connections
-        return ["wrk", f"-t{threads}", f"-c{self.connections}", f"-d{self.duration_s}s", *ours,
+        return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s", *ours,
                 url + "/"]
 
 
