@@ -37,6 +37,8 @@ template <class Backend> void add_operations(std::vector<Benchmark>& all) {
   add("rearm", maker<Rearm<Backend>>(Timeouts::fixed));
   add("rearm-mixed", maker<Rearm<Backend>>(Timeouts::mixed));
   add("disarm", maker<Disarm<Backend>>());
+  add("slide-arm-first", maker<Slide<Backend>>(Order::arm_first));
+  add("slide-disarm-first", maker<Slide<Backend>>(Order::disarm_first));
   add("advance-nothing-due", maker<AdvanceNothingDue<Backend>>());
   add("expire-one-by-one", maker<Expire<Backend>>(Expiry::one_by_one));
   add("m1", maker<Expire<Backend>>(Expiry::start_to_end));

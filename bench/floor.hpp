@@ -21,7 +21,8 @@ public:
       .summary = "stores the deadline and does nothing else",
       .fifo = false,
       .exact_next_deadline = false,
-      .walks = false,
+      .costs = {},
+      .bytes_per_timer = 0,
   };
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {

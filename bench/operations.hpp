@@ -164,18 +164,23 @@ private:
   Backend backend_;
 };
 
-// Time moves on, tick by tick, and nothing is due for years.
+// Time moves on, tick by tick, and nothing is due for years, or for as long as the structure
+// reaches.
 template <class Backend> class AdvanceNothingDue : public Workload {
 public:
-  explicit AdvanceNothingDue(std::size_t n) : table_(n), deadlines_(draw(Timeouts::random, n)) {
-    for (std::size_t id = 0; id < n; ++id) {
-      deadlines_[id] += Tick{1} << 40;
-      backend_.arm(table_[id], deadlines_[id], deadlines_[id]);
-    }
+  explicit AdvanceNothingDue(std::size_t n)
+      : table_(n), timeouts_(draw(Timeouts::random, n)), deadlines_(n) {
+    arm([this](auto& owner, Tick deadline, Ticks timeout) {
+      backend_.arm(owner, deadline, timeout);
+    });
   }
 
   Timed pass() override {
-    constexpr std::uint64_t kAdvances = 4096;
+    if (now_ + kAdvances > armed_at_ + kAway) {
+      arm([this](auto& owner, Tick deadline, Ticks timeout) {
+        backend_.rearm(owner, deadline, timeout);
+      });
+    }
     const auto elapsed = stopwatch([this] {
       for (std::uint64_t i = 0; i < kAdvances; ++i) {
         backend_.advance(++now_);
@@ -186,14 +191,85 @@ public:
   }
 
   std::string_view check() override {
-    return early_ ? "a timer came years early" : compare(backend_, table_, deadlines_);
+    return early_ ? "a timer came early" : compare(backend_, table_, deadlines_);
   }
 
 private:
+  static constexpr std::uint64_t kAdvances = 4096;
+  static constexpr Ticks kReach = (Ticks{1} << 22) - 1;
+  static constexpr Ticks kAway =
+      timers::BackendWithReach<Backend> ? kReach - kIdleTimeout : Ticks{1} << 40;
+
+  template <class Operation> void arm(Operation operation) {
+    armed_at_ = now_;
+    for (std::size_t id = 0; id < table_.size(); ++id) {
+      deadlines_[id] = now_ + kAway + timeouts_[id];
+      operation(table_[id], deadlines_[id], kAway + timeouts_[id]);
+    }
+  }
+
   TimerTable<Backend> table_;
+  std::vector<Ticks> timeouts_;
   std::vector<Tick> deadlines_;
   Tick now_ = 0;
+  Tick armed_at_ = 0;
   bool early_ = false;
+  Backend backend_ = make_backend<Backend>(kReach);
+};
+
+enum class Order { arm_first, disarm_first };
+
+// A delay that slides: the next timer is armed and the last one disarmed, in either order. Each has
+// a timeout that few others have, so that the order decides whether a list per timeout is destroyed
+// and made again each time (Node.js tells its users to arm first).
+template <class Backend> class Slide : public Workload {
+public:
+  Slide(std::size_t n, Order order) : order_(order), table_(2 * n), deadlines_(2 * n, kNever) {
+    for (std::size_t id = 0; id < n; ++id) {
+      arm(id);
+    }
+  }
+
+  Timed pass() override {
+    const std::size_t n = table_.size() / 2;
+    const auto elapsed = stopwatch([&] {
+      for (std::size_t id = 0; id < n; ++id) {
+        if (id % operations_per_tick(n) == 0) {
+          backend_.advance(++now_);
+        }
+        const std::size_t last = id + (flipped_ ? n : 0);
+        const std::size_t next = id + (flipped_ ? 0 : n);
+        if (order_ == Order::arm_first) {
+          arm(next);
+          disarm(last);
+        } else {
+          disarm(last);
+          arm(next);
+        }
+      }
+    });
+    flipped_ = !flipped_;
+    return {elapsed, n};
+  }
+
+  std::string_view check() override { return compare(backend_, table_, deadlines_); }
+
+private:
+  void arm(std::size_t id) {
+    const Ticks timeout = 1000 + id % (table_.size() / 2) % 100'000;
+    deadlines_[id] = now_ + timeout;
+    backend_.arm(table_[id], deadlines_[id], timeout);
+  }
+  void disarm(std::size_t id) {
+    deadlines_[id] = kNever;
+    backend_.disarm(table_[id]);
+  }
+
+  const Order order_;
+  TimerTable<Backend> table_;
+  std::vector<Tick> deadlines_;
+  bool flipped_ = false; // the armed ones are the second half
+  Tick now_ = 0;
   Backend backend_;
 };
 
@@ -206,7 +282,8 @@ enum class Expiry {
 // Arms all timers and lets them fire; one operation is one timer.
 template <class Backend> class Expire : public Workload {
 public:
-  Expire(std::size_t n, Expiry kind) : table_(n), kind_(kind) {}
+  Expire(std::size_t n, Expiry kind)
+      : table_(n), kind_(kind), backend_(make_backend<Backend>(n + 1)) {}
 
   Timed pass() override {
     const Tick first = now_ + 1;

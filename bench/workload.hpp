@@ -74,6 +74,15 @@ private:
   std::uint64_t sum_ = 0;
 };
 
+// An empty structure that holds deadlines up to `longest` ticks away.
+template <class Backend> Backend make_backend(Ticks longest) {
+  if constexpr (timers::BackendWithReach<Backend>) {
+    return Backend(longest);
+  } else {
+    return Backend();
+  }
+}
+
 // n timers, each on a cache line of its own as in the middle of a connection, numbered at random
 // over their addresses: going by id jumps about in memory.
 template <class Backend> class TimerTable {

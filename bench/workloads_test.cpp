@@ -34,7 +34,8 @@ public:
       .summary = "an ordered map",
       .fifo = true,
       .exact_next_deadline = true,
-      .walks = false,
+      .costs = {},
+      .bytes_per_timer = 0,
   };
 
   void arm(Node& node, Tick deadline, Ticks /*timeout*/) {

@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -19,7 +20,11 @@ public:
   explicit WorkerOf(WorkerConfig config)
       : io_(config.io), on_finished_(std::move(config.on_finished)),
         timers_(io_.get_executor(),
-                {.service = {.tick = config.options.tick, .rearm = config.options.rearm}}),
+                {.service = {.tick = config.options.tick,
+                             .rearm = config.options.rearm,
+                             .longest_timeout = std::max({config.options.idle_timeout,
+                                                          config.options.request_timeout,
+                                                          config.options.linger_timeout})}}),
         context_(make_context(config.options)),
         listener_(io_,
                   {.endpoint = {boost::asio::ip::make_address(config.options.address), config.port},

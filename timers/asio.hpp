@@ -36,7 +36,11 @@ public:
       .summary = "baseline: one boost::asio::steady_timer per timer",
       .fifo = false,
       .exact_next_deadline = true,
-      .walks = false,
+      .costs = {.arm = Cost::logarithmic,
+                .rearm = Cost::logarithmic,
+                .disarm = Cost::logarithmic,
+                .expire = Cost::logarithmic},
+      .bytes_per_timer = 200,
   };
 
   // Of `config` only the way to re-arm applies: Asio has neither ticks nor a budget.

@@ -28,8 +28,8 @@
 
 namespace timers {
 
-template <TimerBackend Backend> class AsioDriver {
-  using Service = TimerService<Backend>;
+template <TimerBackend Backend, TraceSink Trace = NoTrace> class AsioDriver {
+  using Service = TimerService<Backend, std::chrono::steady_clock, Trace>;
 
 public:
   using Executor = boost::asio::io_context::executor_type;
@@ -44,8 +44,8 @@ public:
 
   // Throws std::invalid_argument for a tick or a budget that is not positive, and what the
   // backend's constructor throws.
-  explicit AsioDriver(Executor executor, DriverConfig config = {})
-      : service_(config.service), os_timer_(executor), budget_(config.budget) {
+  explicit AsioDriver(Executor executor, DriverConfig config = {}, Trace trace = {})
+      : service_(config.service, {}, trace), os_timer_(executor), budget_(config.budget) {
     if (budget_ == 0) {
       throw std::invalid_argument("a slice must handle more than no timer");
     }

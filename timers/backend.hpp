@@ -12,6 +12,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string_view>
@@ -26,6 +27,17 @@ inline constexpr Tick kNever = std::numeric_limits<Tick>::max();
 // The latest deadline that can be filed; later ones saturate to it.
 inline constexpr Tick kLatest = kNever - 1;
 
+// How what an operation looks at (nodes, slots, groups) grows with the n timers armed. `rounds` is
+// once each time that a wheel comes by the timer, whatever n is.
+enum class Cost { constant, logarithmic, linear, rounds };
+
+struct Costs {
+  Cost arm;
+  Cost rearm;
+  Cost disarm;
+  Cost expire; // advance and pop_expired together, per timer that comes due, over its life
+};
+
 // What a backend says of itself; the tests hold it to the claims.
 struct BackendInfo {
   std::string_view name;    // as typed after --timer-backend
@@ -33,7 +45,15 @@ struct BackendInfo {
   std::string_view summary; // one line for --list-timer-backends
   bool fifo;                // timers of one deadline are handed out in the order they were armed
   bool exact_next_deadline; // next_deadline() is the earliest deadline, not a lower bound of it
-  bool walks;               // some operation is O(n) in the armed timers: keep n modest in tests
+  Costs costs;
+  std::size_t bytes_per_timer; // at most: the node and what grows with their number
+
+  // Some operation is O(n): keep n modest.
+  constexpr bool walks() const noexcept {
+    return costs.arm == Cost::linear || costs.rearm == Cost::linear || costs.expire == Cost::linear;
+  }
+  // A wheel with rounds: next_deadline() is the next visit to an occupied slot.
+  constexpr bool rounds() const noexcept { return costs.expire == Cost::rounds; }
 };
 
 // Requires of the caller: arm() only a node that is not in the structure, rearm() and disarm() only
@@ -61,6 +81,30 @@ concept TimerBackend = std::default_initializable<B> &&
   noexcept->std::same_as<Tick>;
   // Looks at everything and names the first broken invariant; empty when whole. O(n).
   { whole.check() } -> std::same_as<std::string_view>;
+};
+
+// A backend that can hold only deadlines up to reach() ticks after its last advance(), and whose
+// constructor takes the reach it should have. TimerService files what lies beyond at the edge, and
+// files it again there.
+template <class B>
+concept BackendWithReach = TimerBackend<B> && std::constructible_from<B, Ticks> &&
+    requires(const B& backend) {
+  { backend.reach() } -> std::same_as<Ticks>;
+};
+
+// Notes that an operation looked at a node, a slot or a group of bounds. Counts in the tests of
+// what operations cost, which define TIMERS_COUNT_VISITS; elsewhere it is nothing.
+#if defined(TIMERS_COUNT_VISITS)
+inline std::uint64_t visits = 0;
+inline void visit() noexcept { ++visits; }
+#else
+inline void visit() noexcept {}
+#endif
+
+// A wheel whose number of slots is chosen when it is made.
+template <class B>
+concept BackendWithSlots = TimerBackend<B> && std::constructible_from<B, std::size_t> && requires {
+  { B::kDefaultSlots } -> std::convertible_to<std::size_t>;
 };
 
 } // namespace timers

@@ -3,16 +3,26 @@
 #pragma once
 
 #include "timers/binary_heap.hpp"
+#include "timers/duration_lists.hpp"
+#include "timers/hashed_wheel.hpp"
+#include "timers/hashed_wheel_sorted.hpp"
 #include "timers/hierarchical_wheel.hpp"
+#include "timers/min_array.hpp"
 #include "timers/ordered_list.hpp"
+#include "timers/ordered_list_rear.hpp"
+#include "timers/quad_heap.hpp"
+#include "timers/rb_tree.hpp"
+#include "timers/simple_wheel.hpp"
 #include "timers/unordered_list.hpp"
 
 namespace timers {
 
 template <TimerBackend... Backends> struct BackendList {};
 
-// In the order of Varghese & Lauck's schemes.
-using AllBackends = BackendList<UnorderedList, OrderedList, BinaryHeap, HierarchicalWheel>;
+// In the order of Varghese & Lauck's schemes, then the two that came after.
+using AllBackends = BackendList<UnorderedList, OrderedList, OrderedListRear, BinaryHeap, QuadHeap,
+                                RbTree, SimpleWheel, HashedWheelSorted, HashedWheel,
+                                HierarchicalWheel, DurationLists, MinArray>;
 
 // What a server gets that does not ask for one.
 using DefaultBackend = HierarchicalWheel;

@@ -35,7 +35,11 @@ public:
       .summary = "binary heap with the index in the timer, re-armed in place: O(log n)",
       .fifo = false,
       .exact_next_deadline = true,
-      .walks = false,
+      .costs = {.arm = Cost::logarithmic,
+                .rearm = Cost::logarithmic,
+                .disarm = Cost::logarithmic,
+                .expire = Cost::logarithmic},
+      .bytes_per_timer = 32,
   };
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
@@ -54,12 +58,16 @@ public:
   TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = std::max(now_, now); }
 
   TIMERS_STRUCTURAL Node* pop_expired() noexcept {
-    if (heap_.empty() || heap_.front()->deadline > now_) {
-      return nullptr;
+    Node* node = due();
+    if (node != nullptr) {
+      remove(*node);
     }
-    Node* node = heap_.front();
-    remove(*node);
     return node;
+  }
+
+  // What pop_expired() would hand out, left where it is. O(1).
+  Node* due() const noexcept {
+    return heap_.empty() || heap_.front()->deadline > now_ ? nullptr : heap_.front();
   }
 
   Tick next_deadline() const noexcept { return heap_.empty() ? kNever : heap_.front()->deadline; }
@@ -80,6 +88,7 @@ private:
   static std::size_t parent(std::size_t i) noexcept { return (i - 1) / 2; }
 
   void put(std::size_t i, Node& node) noexcept {
+    visit();
     heap_[i] = &node;
     node.index = i;
   }

@@ -14,6 +14,12 @@ enum class Rearm { lazy, eager };
 struct ServiceConfig {
   std::chrono::nanoseconds tick = std::chrono::milliseconds(1); // > 0
   Rearm rearm = Rearm::lazy;
+  // The longest that will be asked for, >= 0; 0: not known. Matters to backends with a reach
+  // (simple-wheel), which then have a slot for each of its ticks. Longer ones still work.
+  std::chrono::nanoseconds longest_timeout{0};
+  // Of a wheel with rounds (hashed-wheel, hashed-wheel-sorted): rounded up to a power of two; 0:
+  // its own default.
+  std::size_t slots = 0;
 };
 
 struct DriverConfig {

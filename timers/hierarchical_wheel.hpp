@@ -45,7 +45,11 @@ public:
       .summary = "eleven wheels of 64 slots with occupancy bitmaps, tickless: O(1) to re-arm",
       .fifo = true,
       .exact_next_deadline = false,
-      .walks = false,
+      .costs = {.arm = Cost::constant,
+                .rearm = Cost::constant,
+                .disarm = Cost::constant,
+                .expire = Cost::constant},
+      .bytes_per_timer = 24,
   };
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
@@ -71,6 +75,7 @@ public:
         break;
       }
       now_ = start;
+      visit();
       empty_slot(first);
     }
     now_ = now > now_ ? now : now_;
@@ -142,6 +147,7 @@ private:
   }
 
   void file(Node& node) noexcept {
+    visit();
     if (node.deadline <= now_) {
       due_.push_back(node);
       return;

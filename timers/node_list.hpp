@@ -6,6 +6,8 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <iterator>
+
 namespace timers {
 
 // 24 bytes on a 64-bit machine: two links and the deadline.
@@ -29,6 +31,17 @@ inline ListNode* pop_front(NodeList& list) noexcept {
   ListNode& node = list.front();
   list.pop_front();
   return &node;
+}
+
+// Files the node behind all that are not due later, looking for the place from the end. O(1 + nodes
+// due later).
+inline void insert_from_rear(NodeList& list, ListNode& node) noexcept {
+  auto at = list.end();
+  while (at != list.begin() && std::prev(at)->deadline > node.deadline) {
+    visit();
+    --at;
+  }
+  list.insert(at, node);
 }
 
 // Whether deadlines never descend along the list.

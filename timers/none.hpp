@@ -18,7 +18,11 @@ public:
       .summary = "control: no timeouts at all, so connections may stay for ever",
       .fifo = false,
       .exact_next_deadline = false,
-      .walks = false,
+      .costs = {.arm = Cost::constant,
+                .rearm = Cost::constant,
+                .disarm = Cost::constant,
+                .expire = Cost::constant},
+      .bytes_per_timer = 0,
   };
 
   explicit None(boost::asio::io_context::executor_type /*executor*/, DriverConfig /*config*/ = {}) {

@@ -28,7 +28,11 @@ public:
       .summary = "sorted list walked from the soonest end, as in Node.js 0.11: O(n) to re-arm",
       .fifo = true,
       .exact_next_deadline = true,
-      .walks = true,
+      .costs = {.arm = Cost::linear,
+                .rearm = Cost::linear,
+                .disarm = Cost::constant,
+                .expire = Cost::constant},
+      .bytes_per_timer = 24,
   };
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
@@ -61,6 +65,7 @@ private:
     node.deadline = deadline;
     auto at = list_.begin();
     while (at != list_.end() && at->deadline <= deadline) {
+      visit();
       ++at;
     }
     list_.insert(at, node);

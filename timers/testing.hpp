@@ -25,6 +25,20 @@ namespace timers::test {
 
 using std::chrono::nanoseconds;
 
+// Wheels are made small, so that few ticks go far round them, and making thousands is quick.
+inline constexpr Ticks kSmallReach = 255;
+inline constexpr std::size_t kSmallSlots = 64;
+
+template <TimerBackend Backend> Backend make_small() {
+  if constexpr (BackendWithReach<Backend>) {
+    return Backend(kSmallReach);
+  } else if constexpr (BackendWithSlots<Backend>) {
+    return Backend(kSmallSlots);
+  } else {
+    return Backend();
+  }
+}
+
 // A backend with nodes of its own, which are numbered from 0.
 class AnyBackend {
 public:
@@ -41,7 +55,7 @@ public:
 
 template <class Backend> class BackendOf : public AnyBackend {
 public:
-  explicit BackendOf(std::size_t timers) : nodes_(timers) {}
+  explicit BackendOf(std::size_t timers) : nodes_(timers), backend_(make_small<Backend>()) {}
 
   const BackendInfo& info() const override { return Backend::kInfo; }
   void arm(std::size_t timer, Tick deadline) override {
@@ -78,11 +92,16 @@ private:
 // The parameter of a test over the backends.
 struct BackendKind {
   const BackendInfo& info;
+  Ticks reach; // kNever: it holds any deadline
   std::unique_ptr<AnyBackend> (*make)(std::size_t timers);
+
+  // The longest timeout that can be filed at `now`.
+  Ticks furthest(Tick now) const { return std::min(kLatest - now, reach); }
 };
 
 template <TimerBackend Backend> BackendKind backend_kind() {
-  return {Backend::kInfo, [](std::size_t timers) -> std::unique_ptr<AnyBackend> {
+  return {Backend::kInfo, BackendWithReach<Backend> ? kSmallReach : kNever,
+          [](std::size_t timers) -> std::unique_ptr<AnyBackend> {
             return std::make_unique<BackendOf<Backend>>(timers);
           }};
 }
@@ -102,7 +121,8 @@ class AnyTimer {
 public:
   virtual ~AnyTimer() = default;
   virtual void arm(Ticks timeout, Instant now) = 0;
-  virtual void rearm(Ticks timeout, Instant now) = 0;
+  virtual void rearm(Ticks timeout, Instant now, Ticks slack) = 0;
+  virtual void change_timeout(Ticks timeout, Instant now) = 0;
   virtual bool disarm() = 0;
   virtual bool armed() const = 0;
 };
@@ -126,9 +146,11 @@ public:
   virtual std::string check() const = 0;
 };
 
+inline constexpr Ticks kServiceReach = 100;
+
 template <class Backend> class ServiceOf : public AnyService {
 public:
-  ServiceOf(ServiceConfig config, VirtualClock clock) : service_(config, clock) {}
+  ServiceOf(ServiceConfig config, VirtualClock clock) : service_(small(config), clock) {}
 
   TimerPtr timer(std::function<void()> action) override {
     return std::make_unique<TimerOf>(service_, std::move(action));
@@ -148,13 +170,24 @@ public:
 private:
   using Service = TimerService<Backend, VirtualClock>;
 
+  static ServiceConfig small(ServiceConfig config) {
+    config.longest_timeout = static_cast<std::int64_t>(kServiceReach) * config.tick;
+    config.slots = kSmallSlots;
+    return config;
+  }
+
   class TimerOf : public AnyTimer {
   public:
     TimerOf(Service& service, std::function<void()> action)
         : action_(std::move(action)), timer_(service, [this] { run(); }) {}
 
     void arm(Ticks timeout, Instant now) override { timer_.arm(timeout, now); }
-    void rearm(Ticks timeout, Instant now) override { timer_.rearm(timeout, now); }
+    void rearm(Ticks timeout, Instant now, Ticks slack) override {
+      timer_.rearm(timeout, now, slack);
+    }
+    void change_timeout(Ticks timeout, Instant now) override {
+      timer_.change_timeout(timeout, now);
+    }
     bool disarm() override { return timer_.disarm(); }
     bool armed() const override { return timer_.armed(); }
 
@@ -176,13 +209,17 @@ private:
 struct ServiceKind {
   const BackendInfo& info;
   Rearm rearm;
+  Ticks reach; // timeouts up to this are filed where they are due; kNever: all are
   std::unique_ptr<AnyService> (*make)(ServiceConfig config, VirtualClock clock);
 
   bool lazy() const { return rearm == Rearm::lazy; }
+  bool exact_next_deadline() const {
+    return info.exact_next_deadline && !lazy() && reach == kNever;
+  }
 };
 
 template <TimerBackend Backend> ServiceKind service_kind(Rearm rearm) {
-  return {Backend::kInfo, rearm,
+  return {Backend::kInfo, rearm, BackendWithReach<Backend> ? kServiceReach : kNever,
           [](ServiceConfig config, VirtualClock clock) -> std::unique_ptr<AnyService> {
             return std::make_unique<ServiceOf<Backend>>(config, clock);
           }};
@@ -255,8 +292,11 @@ public:
   void arm(const TimerPtr& timer, nanoseconds timeout) {
     timer->arm(service_->timeout(timeout), service_->now());
   }
-  void rearm(const TimerPtr& timer, nanoseconds timeout) {
-    timer->rearm(service_->timeout(timeout), service_->now());
+  void rearm(const TimerPtr& timer, nanoseconds timeout, Ticks slack = 0) {
+    timer->rearm(service_->timeout(timeout), service_->now(), slack);
+  }
+  void change_timeout(const TimerPtr& timer, nanoseconds timeout) {
+    timer->change_timeout(service_->timeout(timeout), service_->now());
   }
 
   // A pass, after which the structure must be whole.

@@ -16,15 +16,18 @@
 // to whole ticks after the next tick edge; so less than two ticks late by rounding, less than one
 // when the timeout is a whole number of ticks.
 //
-// Not thread-safe: a service and its timers belong to one thread.
+// A service and its timers belong to one thread, the first that arms, disarms or runs a pass: there
+// are no locks. Builds with assertions assert it.
 #pragma once
 
 #include "timers/action.hpp"
 #include "timers/backend.hpp"
 #include "timers/config.hpp"
 #include "timers/counters.hpp"
+#include "timers/trace.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <chrono>
 #include <concepts>
@@ -32,6 +35,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string_view>
+#include <thread>
 
 namespace timers {
 
@@ -55,7 +59,19 @@ concept MonotonicClock = requires(const C& clock) {
     } -> std::convertible_to<std::chrono::duration<std::int64_t, std::nano>>;
 };
 
-template <TimerBackend Backend, MonotonicClock Clock = std::chrono::steady_clock>
+// The tick from `first` to `last` with the most trailing zero bits: timers that may wait a little
+// meet at the same few ticks, and wake the loop together.
+constexpr Tick roundest_tick(Tick first, Tick last) noexcept {
+  if (first == 0) {
+    return 0;
+  }
+  const auto zeros = static_cast<unsigned>(std::bit_width((first - 1) ^ last)) - 1;
+  return last >> zeros << zeros;
+}
+
+// `Trace` sees every operation (trace.hpp); the default sees none and costs nothing.
+template <TimerBackend Backend, MonotonicClock Clock = std::chrono::steady_clock,
+          TraceSink Trace = NoTrace>
 class TimerService {
 public:
   using Instant = timers::Instant;
@@ -65,10 +81,11 @@ public:
   static constexpr std::size_t kNoBudget = static_cast<std::size_t>(-1);
 
   // Tick 0 is now, so results do not depend on where the clock starts.
-  // Throws std::invalid_argument for a tick that is not positive.
-  explicit TimerService(ServiceConfig config = {}, Clock clock = {})
-      : clock_(clock), epoch_ns_(clock_ns()), tick_ns_(checked_tick(config.tick)),
-        lazy_(config.rearm == Rearm::lazy) {}
+  // Throws std::invalid_argument for a tick that is not positive, and what the backend's
+  // constructor throws.
+  explicit TimerService(ServiceConfig config = {}, Clock clock = {}, Trace trace = {})
+      : clock_(clock), trace_(trace), epoch_ns_(clock_ns()), tick_ns_(checked_tick(config.tick)),
+        lazy_(config.rearm == Rearm::lazy), backend_(make_backend(config)) {}
 
   // Timers that are still armed are disarmed; afterwards they may only be destroyed. As much work
   // as to expire all that are filed.
@@ -92,6 +109,7 @@ public:
       latest_ns_ = since;
     }
     const Tick floor = latest_ns_ / tick_ns_;
+    trace_.at(floor);
     return {floor, floor + (latest_ns_ % tick_ns_ != 0 ? 1 : 0)};
   }
 
@@ -109,11 +127,12 @@ public:
   // service. An action that throws ends the pass with its exception; its timer does not run again,
   // the others wait for the next pass. A pass inside a pass does nothing and says backlog.
   Pass run_due(std::size_t budget = kNoBudget) {
+    assert(on_own_thread());
     if (destroyed_ != nullptr) {
       return Pass::backlog;
     }
     const Tick tick = now().floor;
-    backend_.advance(tick);
+    advance(tick);
     PassScope scope(*this, tick);
     for (; budget > 0; --budget) {
       auto* node = backend_.pop_expired();
@@ -179,14 +198,59 @@ private:
     return static_cast<std::uint64_t>(tick.count());
   }
 
+  Backend make_backend(const ServiceConfig& config) const {
+    if constexpr (BackendWithReach<Backend>) {
+      if (config.longest_timeout.count() > 0) {
+        return Backend(timeout(config.longest_timeout) + 1); // now is rounded down, deadlines up
+      }
+    }
+    if constexpr (BackendWithSlots<Backend>) {
+      if (config.slots != 0) {
+        return Backend(config.slots);
+      }
+    }
+    return Backend();
+  }
+
   std::uint64_t clock_ns() const noexcept {
     const std::chrono::nanoseconds ns = clock_.now().time_since_epoch();
     return static_cast<std::uint64_t>(ns.count());
   }
 
-  Tick deadline_after(Timeout timeout, Instant from) const noexcept {
-    const Tick deadline = timeout > kLatest - from.ceil ? kLatest : from.ceil + timeout;
-    return std::max(deadline, earliest_allowed_);
+  Tick deadline_after(Timeout timeout, Tick from, Ticks slack) const noexcept {
+    const Tick first = std::max(saturating_sum(from, timeout), earliest_allowed_);
+    return slack == 0 ? first : roundest_tick(first, saturating_sum(first, slack));
+  }
+
+  static Tick saturating_sum(Tick from, Ticks more) noexcept {
+    return more > kLatest - from ? kLatest : from + more;
+  }
+
+  void advance(Tick tick) noexcept {
+    backend_.advance(tick);
+    if constexpr (BackendWithReach<Backend>) {
+      advanced_ = std::max(advanced_, tick);
+    }
+  }
+
+  // The deadline to file a timer under: its own, or the furthest that the backend reaches.
+  Tick within_reach(Tick deadline) noexcept {
+    if constexpr (BackendWithReach<Backend>) {
+      const bool in_pass = destroyed_ != nullptr; // then only the pass's own tick may come due
+      if (!in_pass && deadline > saturating_sum(advanced_, backend_.reach())) {
+        advance(latest_ns_ / tick_ns_); // there may have been no pass for long
+      }
+      return std::min(deadline, saturating_sum(advanced_, backend_.reach()));
+    } else {
+      return deadline;
+    }
+  }
+
+  bool on_own_thread() noexcept {
+    if (thread_ == std::thread::id()) {
+      thread_ = std::this_thread::get_id();
+    }
+    return thread_ == std::this_thread::get_id();
   }
 
   // A timer that the backend handed out, so it is not filed any more.
@@ -196,11 +260,12 @@ private:
       return; // disarmed lazily
     }
     if (timer.deadline_ > tick) {
-      file(timer, timer.deadline_, timer.timeout_); // moved lazily
+      file(timer, timer.deadline_, timer.timeout_); // moved lazily, or was out of reach
       return;
     }
     counters_.late.record(
         std::chrono::nanoseconds(static_cast<std::int64_t>(late_ns(timer.deadline_))));
+    trace_.record(TraceOperation::expire, timer.trace_id_, timer.deadline_);
     timer.deadline_ = kNever;
     ++counters_.expired;
     run_action(timer.action_);
@@ -210,12 +275,13 @@ private:
 
   // Has the backend hold the timer under `deadline`. When the backend throws, nothing has changed.
   void file(Timer& timer, Tick deadline, Timeout timeout) {
+    const Tick filed = within_reach(deadline);
     if (timer.filed_ == kNever) {
-      backend_.arm(timer, deadline, timeout);
+      backend_.arm(timer, filed, timeout);
     } else {
-      backend_.rearm(timer, deadline, timeout);
+      backend_.rearm(timer, filed, timeout);
     }
-    timer.filed_ = deadline;
+    timer.filed_ = filed;
     ++counters_.moved;
     if (timer.filed_ < expected_wake_ && destroyed_ == nullptr) {
       wake_();
@@ -228,6 +294,7 @@ private:
   }
 
   [[no_unique_address]] Clock clock_;
+  [[no_unique_address]] Trace trace_;
   const std::uint64_t epoch_ns_;
   const std::uint64_t tick_ns_;
   const bool lazy_;
@@ -236,6 +303,8 @@ private:
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
   bool* destroyed_ = nullptr; // within a pass: tells it that the service is gone
+  Tick advanced_ = 0;         // the backend's now; kept for those with a reach
+  std::thread::id thread_;    // that uses the timers; none yet
   TimerCounters counters_;
   Backend backend_;
 };
@@ -243,8 +312,8 @@ private:
 // The handle of one timer, held by value in its owner; destroying it disarms it. Does not allocate
 // beyond what the backend's arm() does. Every operation may be called from any action, its own
 // included. Neither copied nor moved: the backend holds its address.
-template <TimerBackend Backend, MonotonicClock Clock>
-class TimerService<Backend, Clock>::Timer : private Backend::Node {
+template <TimerBackend Backend, MonotonicClock Clock, TraceSink Trace>
+class TimerService<Backend, Clock, Trace>::Timer : private Backend::Node {
 public:
   // `action` is a callable of at most one pointer, e.g. [this] { ... }. It may throw.
   Timer(TimerService& service, Action action) noexcept : service_(&service), action_(action) {}
@@ -260,24 +329,29 @@ public:
   Timer& operator=(const Timer&) = delete;
 
   // Arms a disarmed timer to run `timeout` after `now`, a reading of this service's clock; one
-  // taken earlier means a deadline as much earlier. Throws what the backend's arm() throws, and
+  // taken earlier means a deadline as much earlier. It may run up to `slack` ticks later, at the
+  // tick that it most likely shares with other timers. Throws what the backend's arm() throws, and
   // then has changed nothing.
-  void arm(Timeout timeout, Instant now) {
+  void arm(Timeout timeout, Instant now, Ticks slack = 0) {
     assert(!armed());
-    rearm(timeout, now);
+    rearm(timeout, now, slack);
   }
 
   // Moves the timer to `timeout` after `now`; arms it when it is not armed. Lazy: one or two stores
   // unless it must run earlier than it is filed. Eager: one backend operation. Throws as arm().
-  void rearm(Timeout timeout, Instant now) {
-    const Tick due = service_->deadline_after(timeout, now);
-    // An unfiled timer has filed_ == kNever, later than any deadline.
-    if (due < filed_ || !service_->lazy_) {
-      service_->file(*this, due, timeout);
+  void rearm(Timeout timeout, Instant now, Ticks slack = 0) {
+    move_to(service_->deadline_after(timeout, now.ceil, slack), timeout);
+  }
+
+  // Gives an armed timer another timeout, counted from when it was last armed or re-armed; a
+  // deadline that has passed by that runs in the next pass. Nothing when it is not armed. As
+  // rearm().
+  void change_timeout(Timeout timeout, Instant now) {
+    if (armed()) {
+      const bool unknown = deadline_ == kLatest || timeout_ > deadline_; // it was saturated
+      const Tick start = unknown ? now.ceil : deadline_ - timeout_;
+      move_to(service_->deadline_after(timeout, start, 0), timeout);
     }
-    ++(armed() ? service_->counters_.rearmed : service_->counters_.armed);
-    deadline_ = due;
-    timeout_ = timeout;
   }
 
   // Nothing will happen. Says whether the timer was armed.
@@ -285,6 +359,8 @@ public:
     if (!armed()) {
       return false;
     }
+    assert(service_->on_own_thread());
+    service_->trace_.record(TraceOperation::disarm, trace_id_, deadline_);
     deadline_ = kNever;
     ++service_->counters_.disarmed;
     if (!service_->lazy_) {
@@ -299,6 +375,19 @@ public:
 private:
   friend TimerService;
 
+  void move_to(Tick due, Timeout timeout) {
+    assert(service_->on_own_thread());
+    // An unfiled timer has filed_ == kNever, later than any deadline.
+    if (due < filed_ || !service_->lazy_) {
+      service_->file(*this, due, timeout);
+    }
+    const bool moved = armed();
+    ++(moved ? service_->counters_.rearmed : service_->counters_.armed);
+    service_->trace_.record(moved ? TraceOperation::rearm : TraceOperation::arm, trace_id_, due);
+    deadline_ = due;
+    timeout_ = timeout;
+  }
+
   void orphan() noexcept {
     deadline_ = kNever;
     filed_ = kNever;
@@ -310,6 +399,7 @@ private:
   Timeout timeout_ = 0;
   TimerService* service_;
   Action action_;
+  [[no_unique_address]] typename Trace::TimerId trace_id_;
 };
 
 } // namespace timers

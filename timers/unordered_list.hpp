@@ -30,7 +30,11 @@ public:
       .summary = "unsorted list, scanned whole when the earliest may be due, as in Node.js 0.12",
       .fifo = true,
       .exact_next_deadline = false,
-      .walks = true,
+      .costs = {.arm = Cost::constant,
+                .rearm = Cost::constant,
+                .disarm = Cost::constant,
+                .expire = Cost::linear},
+      .bytes_per_timer = 24,
   };
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
@@ -96,6 +100,7 @@ private:
     earliest_ = kNever;
     for (auto at = list_.begin(); at != list_.end();) {
       Node& node = *at++;
+      visit();
       if (node.deadline <= now_) {
         unlink(node);
         due_.push_back(node);

@@ -1,0 +1,71 @@
+// Scheme 2 of Varghese & Lauck, searched from the other end: one list, soonest deadline first, and
+// the place to file a timer is looked for from the latest end. The paper names this variant.
+//
+//   arm           O(1 + timers due later than this one)
+//   rearm         the same
+//   disarm        O(1)
+//   advance       O(1)
+//   pop_expired   O(1)
+//   wake-ups      exactly one per distinct deadline
+//   bytes/timer   24
+//
+// When to choose it: every timer has the same timeout. Then a refreshed timer is the latest of all
+// and the search ends before its first step: the cheapest exact structure there is. With mixed
+// timeouts a short one walks past every longer one: O(n), as bad as the list walked from the front.
+#pragma once
+
+#include "timers/node_list.hpp"
+
+#include <algorithm>
+
+namespace timers {
+
+class OrderedListRear {
+public:
+  using Node = ListNode;
+
+  static constexpr BackendInfo kInfo{
+      .name = "ordered-list-rear",
+      .scheme = "2",
+      .summary = "sorted list walked from the latest end: O(1) when all timeouts are equal",
+      .fifo = true,
+      .exact_next_deadline = true,
+      .costs = {.arm = Cost::linear,
+                .rearm = Cost::linear,
+                .disarm = Cost::constant,
+                .expire = Cost::constant},
+      .bytes_per_timer = 24,
+  };
+
+  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    node.deadline = deadline;
+    insert_from_rear(list_, node);
+  }
+
+  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    unlink(node);
+    node.deadline = deadline;
+    insert_from_rear(list_, node);
+  }
+
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { unlink(node); }
+
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = std::max(now_, now); }
+
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+    if (list_.empty() || list_.front().deadline > now_) {
+      return nullptr;
+    }
+    return pop_front(list_);
+  }
+
+  Tick next_deadline() const noexcept { return list_.empty() ? kNever : list_.front().deadline; }
+
+  std::string_view check() const { return is_sorted(list_) ? "" : "the list is out of order"; }
+
+private:
+  NodeList list_;
+  Tick now_ = 0;
+};
+
+} // namespace timers

@@ -1,0 +1,145 @@
+// Scheme 4 of Varghese & Lauck: a circular buffer with a slot for every tick of the longest
+// timeout.
+//
+// The slot of a deadline is the deadline modulo the number of slots. No timer lies further ahead
+// than one turn, so all timers of a slot are due at the same tick and nothing is ever compared.
+//
+//   With 8 slots, now = 21 (slot 5): deadline 23 is in slot 7, 27 in slot 3, behind the wrap. 29
+//   would share slot 5 with now: it is out of reach until now is 22.
+//
+//   arm           O(1)
+//   rearm         O(1)
+//   disarm        O(1)
+//   advance       O(slots reached that are occupied); a bitmap finds the next one, so that the
+//   ticks
+//                 passed cost nothing (the paper's wheel looks at every slot it passes)
+//   pop_expired   O(1)
+//   wake-ups      exactly one per distinct deadline
+//   bytes/timer   24, and 16 per slot: 2 MiB for the default of 2^17 ticks
+//
+// When to choose it: timeouts have a known, short maximum. Timeouts beyond it the service files at
+// the edge, and files them again when they get there.
+#pragma once
+
+#include "timers/slot_ring.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+
+namespace timers {
+
+class SimpleWheel {
+public:
+  using Node = ListNode;
+
+  static constexpr BackendInfo kInfo{
+      .name = "simple-wheel",
+      .scheme = "4",
+      .summary = "a slot for every tick of the longest timeout: O(1), memory for the longest",
+      .fifo = true,
+      .exact_next_deadline = true,
+      .costs = {.arm = Cost::constant,
+                .rearm = Cost::constant,
+                .disarm = Cost::constant,
+                .expire = Cost::constant},
+      .bytes_per_timer = 24,
+  };
+
+  static constexpr Ticks kDefaultReach = (Ticks{1} << 17) - 1; // two minutes of milliseconds
+  static constexpr Ticks kMostReach = (Ticks{1} << 24) - 1;    // 256 MiB of slots
+
+  // `reach` is the longest timeout that is filed where it is due. Throws std::length_error when it
+  // is more than kMostReach, std::bad_alloc.
+  explicit SimpleWheel(Ticks reach = kDefaultReach) : slots_(slots_for(reach)) {}
+
+  // Required of arm() and rearm(): deadline <= the last advance() + reach().
+  Ticks reach() const noexcept { return slots_.size() - 1; }
+
+  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    node.deadline = deadline;
+    file(node);
+  }
+
+  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    take_out(node);
+    node.deadline = deadline;
+    file(node);
+  }
+
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { take_out(node); }
+
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
+    if (now <= now_) {
+      return;
+    }
+    while (earliest_ <= now) {
+      const Tick tick = next_tick();
+      if (tick <= now) {
+        due_.splice(due_.end(), slots_[tick]);
+        slots_.update(tick);
+      }
+      earliest_ = tick <= now ? next_tick() : tick;
+    }
+    now_ = now;
+  }
+
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
+
+  Tick next_deadline() const noexcept { return due_.empty() ? next_tick() : due_.front().deadline; }
+
+  std::string_view check() const {
+    for (const Node& node : due_) {
+      if (node.deadline > now_) {
+        return "a timer that is not due is among the due";
+      }
+    }
+    if (next_tick() < earliest_) {
+      return "a timer is due before the lower bound";
+    }
+    return slots_.check(now_);
+  }
+
+private:
+  static std::size_t slots_for(Ticks reach) {
+    if (reach > kMostReach) {
+      throw std::length_error("simple-wheel needs a slot for every tick of the longest timeout, " +
+                              std::to_string(reach) + "; it takes up to " +
+                              std::to_string(kMostReach));
+    }
+    return static_cast<std::size_t>(std::bit_ceil(reach + 1));
+  }
+
+  // Of the first timer in the slots; kNever when there is none. Timers lie at most a turn ahead, so
+  // a slot's distance is its timers'.
+  Tick next_tick() const noexcept {
+    const Ticks distance = slots_.distance_to_occupied(now_);
+    return distance == kNever ? kNever : now_ + distance;
+  }
+
+  void file(Node& node) noexcept {
+    if (node.deadline <= now_) {
+      due_.push_back(node);
+      return;
+    }
+    slots_[node.deadline].push_back(node);
+    slots_.update(node.deadline);
+    earliest_ = std::min(earliest_, node.deadline);
+  }
+
+  void take_out(Node& node) noexcept {
+    unlink(node);
+    if (node.deadline > now_) {
+      slots_.update(node.deadline);
+    }
+  }
+
+  SlotRing slots_;
+  Tick now_ = 0;
+  Tick earliest_ = kNever; // no timer in the slots is due before this
+  NodeList due_;
+};
+
+} // namespace timers

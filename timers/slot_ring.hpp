@@ -1,0 +1,145 @@
+// The ring of slots that the wheels of schemes 4 to 6 are made of: a list for each slot, and a map
+// of the slots that are occupied.
+#pragma once
+
+#include "timers/node_list.hpp"
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace timers {
+
+// A bit for each slot, and above them one for each word that is not zero, so that the next occupied
+// slot is found in two steps however many empty ones lie between.
+class SlotMap {
+public:
+  // O(slots / 64); throws std::bad_alloc.
+  explicit SlotMap(std::size_t slots)
+      : words_((slots + kBits - 1) / kBits), summary_((words_.size() + kBits - 1) / kBits) {}
+
+  bool test(std::size_t slot) const noexcept { return (words_[slot / kBits] & bit(slot)) != 0; }
+
+  void set(std::size_t slot) noexcept {
+    const std::size_t word = slot / kBits;
+    words_[word] |= bit(slot);
+    summary_[word / kBits] |= bit(word);
+  }
+
+  void clear(std::size_t slot) noexcept {
+    const std::size_t word = slot / kBits;
+    words_[word] &= ~bit(slot);
+    if (words_[word] == 0) {
+      summary_[word / kBits] &= ~bit(word);
+    }
+  }
+
+  static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+
+  // The first occupied slot at or after `slot`; kNone when there is none. O(slots / 4096),
+  // mostly 1.
+  std::size_t first_from(std::size_t slot) const noexcept {
+    std::size_t word = slot / kBits;
+    if (word >= words_.size()) {
+      return kNone;
+    }
+    const std::uint64_t rest = words_[word] & from(slot);
+    if (rest != 0) {
+      return word * kBits + lowest(rest);
+    }
+    word = first_word_from(word + 1);
+    return word == kNone ? kNone : word * kBits + lowest(words_[word]);
+  }
+
+private:
+  static constexpr std::size_t kBits = 64;
+
+  static std::uint64_t bit(std::size_t index) noexcept {
+    return std::uint64_t{1} << (index % kBits);
+  }
+  static std::uint64_t from(std::size_t index) noexcept {
+    return ~std::uint64_t{0} << (index % kBits);
+  }
+  static std::size_t lowest(std::uint64_t bits) noexcept {
+    return static_cast<std::size_t>(std::countr_zero(bits));
+  }
+
+  std::size_t first_word_from(std::size_t word) const noexcept {
+    std::size_t group = word / kBits;
+    if (group >= summary_.size()) {
+      return kNone;
+    }
+    std::uint64_t rest = summary_[group] & from(word);
+    while (rest == 0) {
+      if (++group == summary_.size()) {
+        return kNone;
+      }
+      rest = summary_[group];
+    }
+    return group * kBits + lowest(rest);
+  }
+
+  std::vector<std::uint64_t> words_;
+  std::vector<std::uint64_t> summary_; // bit w: words_[w] != 0
+};
+
+class SlotRing {
+public:
+  // `slots` is a power of two. 16 bytes and two bits each. Throws std::bad_alloc.
+  explicit SlotRing(std::size_t slots) : lists_(slots), occupied_(slots) {}
+
+  std::size_t size() const noexcept { return lists_.size(); }
+
+  // The slot in which timers of this tick lie.
+  NodeList& operator[](Tick tick) noexcept { return lists_[slot_of(tick)]; }
+  const NodeList& operator[](Tick tick) const noexcept { return lists_[slot_of(tick)]; }
+
+  // To be called when a slot was empty and is not any more, or the other way round.
+  void update(Tick tick) noexcept {
+    visit();
+    const std::size_t slot = slot_of(tick);
+    if (lists_[slot].empty()) {
+      occupied_.clear(slot);
+    } else {
+      occupied_.set(slot);
+    }
+  }
+
+  // How many ticks after `tick` the hand comes to an occupied slot, 0 if it stands at one; kNever
+  // when no slot is occupied. O(1), or O(slots / 4096) for wheels of more than that.
+  Ticks distance_to_occupied(Tick tick) const noexcept {
+    const std::size_t here = slot_of(tick);
+    std::size_t slot = occupied_.first_from(here);
+    if (slot == SlotMap::kNone) {
+      slot = occupied_.first_from(0);
+    }
+    return slot == SlotMap::kNone ? kNever : (slot - here) % size();
+  }
+
+  // The first broken invariant: the map says which slots are occupied, and each timer lies in its
+  // slot and is not due. O(slots + timers).
+  std::string_view check(Tick now) const {
+    for (std::size_t slot = 0; slot < size(); ++slot) {
+      if (occupied_.test(slot) != !lists_[slot].empty()) {
+        return "the map of occupied slots disagrees with a slot";
+      }
+      for (const ListNode& node : lists_[slot]) {
+        if (slot_of(node.deadline) != slot || node.deadline <= now) {
+          return "a timer is in the wrong slot, or due";
+        }
+      }
+    }
+    return "";
+  }
+
+private:
+  std::size_t slot_of(Tick tick) const noexcept {
+    return static_cast<std::size_t>(tick) & (size() - 1);
+  }
+
+  std::vector<NodeList> lists_;
+  SlotMap occupied_;
+};
+
+} // namespace timers

@@ -1,0 +1,170 @@
+// What the timers of a service were asked to do, in a file of 16 bytes a record: to look at, and to
+// replay on every backend.
+//
+//   timers::TraceFile file("timers.trace", 1ms);
+//   timers::TimerService<Backend, Clock, timers::ToFile> service({}, {}, timers::ToFile(file));
+//
+// The file: 8 bytes of magic, the length of a tick in ns (8 bytes), then records of two 64-bit
+// numbers, all little-endian: operation (lowest 4 bits) and tick (60 bits); number of the timer
+// (lower half) and ticks from there to the deadline (upper half; the largest value means that or
+// more).
+#pragma once
+
+#include "timers/backend.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace timers {
+
+enum class TraceOperation : std::uint8_t { arm, rearm, disarm, expire };
+
+struct TraceRecord {
+  TraceOperation operation = TraceOperation::arm;
+  std::uint32_t timer = 0; // numbered in the order of their first operation
+  Tick tick = 0;           // of the last clock reading before it
+  Tick deadline = 0;       // of the timer: the new one, or for disarm and expire the one it had
+  bool operator==(const TraceRecord&) const = default;
+};
+
+// Sees a service's operations. TimerId is what each timer keeps for it; at() is called with each
+// reading of the clock.
+template <class T>
+concept TraceSink = std::copyable<T> &&
+    requires(T trace, TraceOperation operation, typename T::TimerId& timer, Tick tick) {
+  trace.at(tick);
+  trace.record(operation, timer, tick);
+};
+
+struct NoTrace {
+  struct TimerId {};
+  void at(Tick /*tick*/) noexcept {}
+  void record(TraceOperation /*operation*/, TimerId& /*timer*/, Tick /*deadline*/) noexcept {}
+};
+
+namespace detail {
+using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+inline constexpr std::array<char, 8> kTraceMagic = {'t', 'i', 'm', 'e', 'r', 's', '1', '\n'};
+using TraceWords = std::array<std::uint64_t, 2>;
+static_assert(std::endian::native == std::endian::little, "the file's byte order is the machine's");
+
+inline File open_trace(const std::filesystem::path& path, const char* mode) {
+  File file(std::fopen(path.c_str(), mode), std::fclose);
+  if (file == nullptr) {
+    throw std::system_error(errno, std::generic_category(), path.string());
+  }
+  return file;
+}
+
+inline constexpr std::uint64_t kFurthest = std::numeric_limits<std::uint32_t>::max();
+} // namespace detail
+
+// Writes a trace. Of one thread. A write that fails (a full disk) ends the trace, not the program.
+class TraceFile {
+public:
+  // Throws std::system_error when the file cannot be made.
+  TraceFile(const std::filesystem::path& path, std::chrono::nanoseconds tick)
+      : file_(detail::open_trace(path, "wb")) {
+    const auto tick_ns = static_cast<std::uint64_t>(tick.count());
+    put(detail::kTraceMagic);
+    put(tick_ns);
+  }
+
+  // Amortised one copy of 16 bytes: stdio's buffer is written when it is full.
+  void write(const TraceRecord& record) noexcept {
+    const Ticks ahead = record.deadline > record.tick ? record.deadline - record.tick : 0;
+    put(detail::TraceWords{record.tick << 4 | static_cast<std::uint64_t>(record.operation),
+                           std::min<Ticks>(ahead, detail::kFurthest) << 32 | record.timer});
+  }
+
+  // Hands everything to the operating system; says whether all of the trace has got there.
+  bool flush() noexcept { return std::fflush(file_.get()) == 0 && good_; }
+
+  std::uint32_t next_timer() noexcept { return timers_++; }
+
+private:
+  template <class Bytes> void put(const Bytes& bytes) noexcept {
+    good_ = good_ && std::fwrite(&bytes, sizeof bytes, 1, file_.get()) == 1;
+  }
+
+  detail::File file_;
+  std::uint32_t timers_ = 0;
+  bool good_ = true;
+};
+
+// The sink that writes to a TraceFile, which must outlive the service.
+class ToFile {
+public:
+  struct TimerId {
+    static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+    std::uint32_t number = kNone;
+  };
+
+  explicit ToFile(TraceFile& file) noexcept : file_(&file) {}
+
+  void at(Tick tick) noexcept { tick_ = tick; }
+
+  void record(TraceOperation operation, TimerId& timer, Tick deadline) noexcept {
+    if (timer.number == TimerId::kNone) {
+      timer.number = file_->next_timer();
+    }
+    file_->write({operation, timer.number, tick_, deadline});
+  }
+
+private:
+  TraceFile* file_;
+  Tick tick_ = 0;
+};
+
+// Reads a trace, record by record.
+class TraceReader {
+public:
+  // Throws std::system_error when it cannot be read, std::runtime_error when it is no trace.
+  explicit TraceReader(const std::filesystem::path& path) : file_(detail::open_trace(path, "rb")) {
+    std::array<char, 8> magic{};
+    std::uint64_t tick_ns = 0;
+    if (!get(magic) || magic != detail::kTraceMagic || !get(tick_ns) || tick_ns == 0) {
+      throw std::runtime_error(path.string() + " is not a timer trace");
+    }
+    tick_ = std::chrono::nanoseconds(static_cast<std::int64_t>(tick_ns));
+  }
+
+  std::chrono::nanoseconds tick() const noexcept { return tick_; }
+
+  // None at the end; a last record that was cut short counts as the end.
+  std::optional<TraceRecord> next() {
+    detail::TraceWords words{};
+    if (!get(words)) {
+      return std::nullopt;
+    }
+    const Tick tick = words[0] >> 4;
+    return TraceRecord{.operation = static_cast<TraceOperation>(words[0] & 15),
+                       .timer = static_cast<std::uint32_t>(words[1]),
+                       .tick = tick,
+                       .deadline = tick + (words[1] >> 32)};
+  }
+
+private:
+  template <class Bytes> bool get(Bytes& bytes) {
+    return std::fread(&bytes, sizeof bytes, 1, file_.get()) == 1;
+  }
+
+  detail::File file_;
+  std::chrono::nanoseconds tick_{};
+};
+
+} // namespace timers
