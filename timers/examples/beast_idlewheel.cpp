@@ -1,0 +1,80 @@
+// After: the same server (beast_tcp_stream.cpp) with its timeouts on idlewheel. The stream is a
+// plain socket, and expires_after() has become rearm(): a store, unless the timer must run earlier.
+//   beast_idlewheel [PORT]      (default: 7777, on loopback)
+#include <timers/asio_driver.hpp>
+#include <timers/hierarchical_wheel.hpp>
+
+#include <boost/asio.hpp>
+#include <boost/beast.hpp>
+
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <string>
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using namespace std::chrono_literals;
+
+using Timers = timers::AsioDriver<timers::HierarchicalWheel>;
+
+class Session : public std::enable_shared_from_this<Session> {
+public:
+  Session(tcp::socket socket, Timers& timers)
+      : socket_(std::move(socket)), timers_(timers), timeout_(timers, [this] { socket_.close(); }) {
+  }
+
+  void read() {
+    request_ = {};
+    expires_after(120s);
+    http::async_read(socket_, buffer_, request_, [self = shared_from_this()](auto error, auto) {
+      if (!error) {
+        self->write();
+      }
+    });
+  }
+
+private:
+  void write() {
+    response_ = {http::status::ok, request_.version()};
+    response_.keep_alive(request_.keep_alive());
+    response_.prepare_payload();
+    expires_after(30s);
+    http::async_write(socket_, response_, [self = shared_from_this()](auto error, auto) {
+      if (!error && self->response_.keep_alive()) {
+        self->read();
+      }
+    });
+  }
+
+  void expires_after(std::chrono::nanoseconds timeout) {
+    timeout_.rearm(timers_.timeout(timeout), timers_.now());
+  }
+
+  tcp::socket socket_;
+  Timers& timers_;
+  Timers::Timer timeout_;
+  beast::flat_buffer buffer_;
+  http::request<http::empty_body> request_;
+  http::response<http::empty_body> response_;
+};
+
+int main(int argc, char** argv) {
+  const auto port = static_cast<unsigned short>(argc > 1 ? std::stoi(argv[1]) : 7777);
+  asio::io_context io{1};
+  Timers timers{io.get_executor()};
+  tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
+  const auto accept = [&](const auto& again) -> void {
+    acceptor.async_accept([&, again](auto error, tcp::socket socket) {
+      if (!error) {
+        std::make_shared<Session>(std::move(socket), timers)->read();
+      }
+      again(again);
+    });
+  };
+  accept(accept);
+  std::cout << "http on " << acceptor.local_endpoint() << std::endl;
+  io.run();
+}
