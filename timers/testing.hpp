@@ -25,6 +25,14 @@ namespace timers::test {
 
 using std::chrono::nanoseconds;
 
+// Sanitizers make everything ten times slower. Under them tests that only repeat do it less often;
+// the plain build with clang does all of it.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 // Wheels are made small, so that few ticks go far round them, and making thousands is quick.
 inline constexpr Ticks kSmallReach = 255;
 inline constexpr std::size_t kSmallSlots = 64;
