@@ -128,7 +128,8 @@ private:
 
   void file(std::size_t timer, Tick deadline) {
     Entry& entry = entries_[timer];
-    const auto now = static_cast<Tick>(latest_ / kLifeTick);
+    // In a pass the structure stands at its tick, though the clock goes on.
+    const auto now = in_pass() ? *pass_tick_ : static_cast<Tick>(latest_ / kLifeTick);
     // Filed where it is now unless a node of it lies about from before, which it would share.
     const bool in_reach = deadline < now + kind_.reach;
     entry.as_filed = (!kind_.lazy() || !entry.filed) && (kind_.reach == kNever || in_reach);
