@@ -72,7 +72,7 @@ class Smoke(unittest.TestCase):
 
     def test_the_same_command_has_nothing_left_to_do(self):
         before = (self.results / "samples.jsonl").read_bytes()
-        again = run("run", "--preset", "smoke", "-o", str(self.results))
+        again = run("run", "--preset", "smoke", "--no-build", "-o", str(self.results))
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertEqual((self.results / "samples.jsonl").read_bytes(), before)
 

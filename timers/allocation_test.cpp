@@ -37,9 +37,14 @@ COUNTED void operator delete[](void* memory, std::size_t /*bytes*/) noexcept {
   operator delete(memory);
 }
 
+// The address sanitizer's own, under either name; clang links it into the program itself.
+extern "C" [[gnu::weak]] int __interceptor_posix_memalign(void**, std::size_t, std::size_t);
+
 extern "C" int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) noexcept {
   using Real = int (*)(void**, std::size_t, std::size_t);
-  static const auto real = reinterpret_cast<Real>(dlsym(RTLD_NEXT, "posix_memalign"));
+  static const Real real = __interceptor_posix_memalign != nullptr
+                               ? __interceptor_posix_memalign
+                               : reinterpret_cast<Real>(dlsym(RTLD_NEXT, "posix_memalign"));
   ++allocations;
   return real(memory, alignment, bytes);
 }
