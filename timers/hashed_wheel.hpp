@@ -28,7 +28,6 @@
 
 #include "timers/slot_ring.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 
@@ -58,97 +57,39 @@ public:
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
-    file(node);
+    slots_.file(node, append);
   }
 
   TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
-    take_out(node);
+    slots_.take_out(node);
     node.deadline = deadline;
-    file(node);
+    slots_.file(node, append);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { take_out(node); }
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { slots_.take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
-    if (now <= now_) {
-      return;
-    }
-    const Ticks passed = now - now_;
-    const Ticks turn = std::min<Ticks>(passed, slots_.size());
-    for (Ticks ahead = visit_after(1); ahead <= turn; ahead = visit_after(ahead + 1)) {
-      collect(now_ + ahead, now);
-    }
-    now_ = now;
-    // Within a turn each slot held timers of one tick at most, and the slots came in order.
-    if (passed > turn) {
-      due_.sort([](const Node& a, const Node& b) { return a.deadline < b.deadline; });
-    }
-  }
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept { slots_.advance(now, take_due); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
   // When the hand next comes to an occupied slot.
-  Tick next_deadline() const noexcept {
-    if (!due_.empty()) {
-      return due_.front().deadline;
-    }
-    const Ticks ahead = visit_after(1);
-    if (ahead == kNever) {
-      return kNever;
-    }
-    return ahead > kLatest - now_ ? kLatest : now_ + ahead;
-  }
+  Tick next_deadline() const noexcept { return slots_.next_visit(); }
 
-  std::string_view check() const {
-    for (const Node& node : due_) {
-      if (node.deadline > now_) {
-        return "a timer that is not due is among the due";
-      }
-    }
-    return slots_.check(now_);
-  }
+  std::string_view check() const { return slots_.check(); }
 
 private:
-  // The first visit of the hand to an occupied slot, `ahead` ticks after now_ or more; kNever when
-  // none is occupied.
-  Ticks visit_after(Ticks ahead) const noexcept {
-    const Ticks more = slots_.distance_to_occupied(now_ + ahead);
-    return more == kNever ? kNever : ahead + more;
-  }
-
-  void file(Node& node) noexcept {
-    if (node.deadline <= now_) {
-      due_.push_back(node);
-      return;
-    }
-    slots_[node.deadline].push_back(node);
-    slots_.update(node.deadline);
-  }
-
-  void take_out(Node& node) noexcept {
-    unlink(node);
-    if (node.deadline > now_) {
-      slots_.update(node.deadline);
-    }
-  }
-
-  // Moves the timers of a slot that are due at `now` to due_.
-  void collect(Tick tick, Tick now) noexcept {
-    NodeList& slot = slots_[tick];
+  static void take_due(NodeList& slot, Tick now, NodeList& due) noexcept {
     for (auto at = slot.begin(); at != slot.end();) {
       Node& node = *at++;
       visit();
       if (node.deadline <= now) {
         unlink(node);
-        due_.push_back(node);
+        due.push_back(node);
       }
     }
-    slots_.update(tick);
   }
 
   SlotRing slots_;
-  Tick now_ = 0;
-  NodeList due_;
 };
 
 } // namespace timers

@@ -54,44 +54,31 @@ public:
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
-    file(node);
+    slots_.file(node, insert_from_rear);
   }
 
   TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
-    take_out(node);
+    slots_.take_out(node);
     node.deadline = deadline;
-    file(node);
+    slots_.file(node, insert_from_rear);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { take_out(node); }
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { slots_.take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
-    if (now <= now_) {
-      return;
-    }
-    const Ticks passed = now - now_;
-    const Ticks turn = std::min<Ticks>(passed, slots_.size());
-    for (Ticks ahead = visit_after(1); ahead <= turn; ahead = visit_after(ahead + 1)) {
-      collect(now_ + ahead, now);
-    }
-    now_ = now;
-    // Within a turn each slot held timers of one tick at most, and the slots came in order.
-    if (passed > turn) {
-      due_.sort([](const Node& a, const Node& b) { return a.deadline < b.deadline; });
-    }
-  }
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept { slots_.advance(now, take_head); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
   Tick next_deadline() const noexcept {
-    if (!due_.empty()) {
-      return due_.front().deadline;
+    if (!slots_.due().empty()) {
+      return slots_.due().front().deadline;
     }
     Tick earliest = kNever;
-    for (Ticks ahead = visit_after(1); ahead <= slots_.size(); ahead = visit_after(ahead + 1)) {
-      const Tick first = slots_[now_ + ahead].front().deadline;
+    for (Ticks ahead = slots_.visit_after(1); ahead <= slots_.size();
+         ahead = slots_.visit_after(ahead + 1)) {
+      const Tick first = slots_[slots_.now() + ahead].front().deadline;
       earliest = std::min(earliest, first);
-      if (earliest - now_ <= ahead) {
+      if (earliest - slots_.now() <= ahead) {
         break; // the slots behind this one hold only later ones
       }
     }
@@ -99,55 +86,22 @@ public:
   }
 
   std::string_view check() const {
-    for (const Node& node : due_) {
-      if (node.deadline > now_) {
-        return "a timer that is not due is among the due";
-      }
-    }
     for (Ticks ahead = 0; ahead < slots_.size(); ++ahead) {
       if (!is_sorted(slots_[ahead])) {
         return "a slot is out of order";
       }
     }
-    return slots_.check(now_);
+    return slots_.check();
   }
 
 private:
-  // The first visit of the hand to an occupied slot, `ahead` ticks after now_ or more; kNever when
-  // none is occupied.
-  Ticks visit_after(Ticks ahead) const noexcept {
-    const Ticks more = slots_.distance_to_occupied(now_ + ahead);
-    return more == kNever ? kNever : ahead + more;
-  }
-
-  void file(Node& node) noexcept {
-    if (node.deadline <= now_) {
-      due_.push_back(node);
-      return;
+  static void take_head(NodeList& slot, Tick now, NodeList& due) noexcept {
+    while (Node* node = pop_due(slot, now)) {
+      due.push_back(*node);
     }
-    insert_from_rear(slots_[node.deadline], node);
-    slots_.update(node.deadline);
-  }
-
-  void take_out(Node& node) noexcept {
-    unlink(node);
-    if (node.deadline > now_) {
-      slots_.update(node.deadline);
-    }
-  }
-
-  // Moves the timers of a slot that are due at `now` to due_.
-  void collect(Tick tick, Tick now) noexcept {
-    NodeList& slot = slots_[tick];
-    while (!slot.empty() && slot.front().deadline <= now) {
-      due_.push_back(*pop_front(slot));
-    }
-    slots_.update(tick);
   }
 
   SlotRing slots_;
-  Tick now_ = 0;
-  NodeList due_;
 };
 
 } // namespace timers

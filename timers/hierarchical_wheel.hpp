@@ -17,9 +17,8 @@
 //                 an occupancy bitmap per level and one over the levels name the next slot
 //   pop_expired   O(1)
 //   moves         each timer moves down at most once per level it is filed above: 10 times at
-//   worst;
-//                 a timeout of up to 64^k ticks at most k times, when a digit above its own is
-//                 about to change, else k - 1 (k = 3: four minutes of 1 ms)
+//                 worst; a timeout of up to 64^k ticks at most k times, when a digit above its own
+//                 is about to change, else k - 1 (k = 3: four minutes of 1 ms)
 //   wake-ups      at most one idle wake-up per cascade, so no more than the moves above
 //   bytes/timer   24, and 11.1 KiB for the wheels
 //
@@ -107,12 +106,7 @@ public:
         }
       }
     }
-    for (const Node& node : due_) {
-      if (node.deadline > now_) {
-        return "a timer that is not due is among the due";
-      }
-    }
-    return "";
+    return check_due(due_, now_);
   }
 
 private:

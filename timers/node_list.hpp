@@ -7,6 +7,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include <iterator>
+#include <string_view>
 
 namespace timers {
 
@@ -33,6 +34,13 @@ inline ListNode* pop_front(NodeList& list) noexcept {
   return &node;
 }
 
+// Takes the first node out of a sorted list; null when it is not due at `now`.
+inline ListNode* pop_due(NodeList& list, Tick now) noexcept {
+  return list.empty() || list.front().deadline > now ? nullptr : pop_front(list);
+}
+
+inline void append(NodeList& list, ListNode& node) noexcept { list.push_back(node); }
+
 // Files the node behind all that are not due later, looking for the place from the end. O(1 + nodes
 // due later).
 inline void insert_from_rear(NodeList& list, ListNode& node) noexcept {
@@ -54,6 +62,24 @@ inline bool is_sorted(const NodeList& list) {
     last = node.deadline;
   }
   return true;
+}
+
+// Stable, so that timers of one deadline keep their order. O(n) when the list is sorted, which it
+// mostly is; else O(n log n).
+inline void sort_by_deadline(NodeList& list) {
+  if (!is_sorted(list)) {
+    list.sort([](const ListNode& a, const ListNode& b) { return a.deadline < b.deadline; });
+  }
+}
+
+// For check(): what is wrong with a list of due timers; empty when nothing is.
+inline std::string_view check_due(const NodeList& due, Tick now) {
+  for (const ListNode& node : due) {
+    if (node.deadline > now) {
+      return "a timer that is not due is among the due";
+    }
+  }
+  return "";
 }
 
 } // namespace timers

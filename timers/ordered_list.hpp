@@ -48,12 +48,7 @@ public:
 
   TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = now > now_ ? now : now_; }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
-    if (list_.empty() || list_.front().deadline > now_) {
-      return nullptr;
-    }
-    return pop_front(list_);
-  }
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_due(list_, now_); }
 
   Tick next_deadline() const noexcept { return list_.empty() ? kNever : list_.front().deadline; }
 

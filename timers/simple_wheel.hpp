@@ -11,8 +11,7 @@
 //   rearm         O(1)
 //   disarm        O(1)
 //   advance       O(slots reached that are occupied); a bitmap finds the next one, so that the
-//   ticks
-//                 passed cost nothing (the paper's wheel looks at every slot it passes)
+//                 ticks passed cost nothing (the paper's wheel looks at every slot it passes)
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline
 //   bytes/timer   24, and 16 per slot: 2 MiB for the default of 2^17 ticks
@@ -23,7 +22,6 @@
 
 #include "timers/slot_ring.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <stdexcept>
@@ -60,47 +58,25 @@ public:
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
-    file(node);
+    slots_.file(node, append);
   }
 
   TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
-    take_out(node);
+    slots_.take_out(node);
     node.deadline = deadline;
-    file(node);
+    slots_.file(node, append);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { take_out(node); }
+  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { slots_.take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
-    if (now <= now_) {
-      return;
-    }
-    while (earliest_ <= now) {
-      const Tick tick = next_tick();
-      if (tick <= now) {
-        due_.splice(due_.end(), slots_[tick]);
-        slots_.update(tick);
-      }
-      earliest_ = tick <= now ? next_tick() : tick;
-    }
-    now_ = now;
-  }
+  TIMERS_STRUCTURAL void advance(Tick now) noexcept { slots_.advance(now, take_all); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
+  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
-  Tick next_deadline() const noexcept { return due_.empty() ? next_tick() : due_.front().deadline; }
+  // Timers lie at most a turn ahead, so the hand's visit to a slot is its timers' deadline.
+  Tick next_deadline() const noexcept { return slots_.next_visit(); }
 
-  std::string_view check() const {
-    for (const Node& node : due_) {
-      if (node.deadline > now_) {
-        return "a timer that is not due is among the due";
-      }
-    }
-    if (next_tick() < earliest_) {
-      return "a timer is due before the lower bound";
-    }
-    return slots_.check(now_);
-  }
+  std::string_view check() const { return slots_.check(); }
 
 private:
   static std::size_t slots_for(Ticks reach) {
@@ -112,34 +88,11 @@ private:
     return static_cast<std::size_t>(std::bit_ceil(reach + 1));
   }
 
-  // Of the first timer in the slots; kNever when there is none. Timers lie at most a turn ahead, so
-  // a slot's distance is its timers'.
-  Tick next_tick() const noexcept {
-    const Ticks distance = slots_.distance_to_occupied(now_);
-    return distance == kNever ? kNever : now_ + distance;
-  }
-
-  void file(Node& node) noexcept {
-    if (node.deadline <= now_) {
-      due_.push_back(node);
-      return;
-    }
-    slots_[node.deadline].push_back(node);
-    slots_.update(node.deadline);
-    earliest_ = std::min(earliest_, node.deadline);
-  }
-
-  void take_out(Node& node) noexcept {
-    unlink(node);
-    if (node.deadline > now_) {
-      slots_.update(node.deadline);
-    }
+  static void take_all(NodeList& slot, Tick /*now*/, NodeList& due) noexcept {
+    due.splice(due.end(), slot);
   }
 
   SlotRing slots_;
-  Tick now_ = 0;
-  Tick earliest_ = kNever; // no timer in the slots is due before this
-  NodeList due_;
 };
 
 } // namespace timers

@@ -4,6 +4,7 @@
 
 #include "timers/node_list.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -84,18 +85,100 @@ private:
   std::vector<std::uint64_t> summary_; // bit w: words_[w] != 0
 };
 
+// The ring, the hand that goes round it, and the timers it found due. How a timer is put in a slot,
+// and which of a slot's are due, is what the schemes differ in.
 class SlotRing {
 public:
   // `slots` is a power of two. 16 bytes and two bits each. Throws std::bad_alloc.
   explicit SlotRing(std::size_t slots) : lists_(slots), occupied_(slots) {}
 
   std::size_t size() const noexcept { return lists_.size(); }
+  Tick now() const noexcept { return now_; }
+  const NodeList& due() const noexcept { return due_; }
 
   // The slot in which timers of this tick lie.
-  NodeList& operator[](Tick tick) noexcept { return lists_[slot_of(tick)]; }
   const NodeList& operator[](Tick tick) const noexcept { return lists_[slot_of(tick)]; }
 
-  // To be called when a slot was empty and is not any more, or the other way round.
+  // Files a node by its deadline: `insert(slot, node)`, or behind the due.
+  template <class Insert> void file(ListNode& node, Insert insert) noexcept {
+    if (node.deadline <= now_) {
+      due_.push_back(node);
+      return;
+    }
+    insert(lists_[slot_of(node.deadline)], node);
+    update(node.deadline);
+  }
+
+  // O(1).
+  void take_out(ListNode& node) noexcept {
+    unlink(node);
+    if (node.deadline > now_) {
+      update(node.deadline);
+    }
+  }
+
+  // The hand goes on to `now` and comes by each occupied slot that it passes, once at most:
+  // `collect(slot, now, due)` moves what is due at `now` behind the due.
+  template <class Collect> void advance(Tick now, Collect collect) noexcept {
+    if (now <= now_) {
+      return;
+    }
+    const Ticks passed = now - now_;
+    const Ticks turn = std::min<Ticks>(passed, size());
+    for (Ticks ahead = visit_after(1); ahead <= turn; ahead = visit_after(ahead + 1)) {
+      collect(lists_[slot_of(now_ + ahead)], now, due_);
+      update(now_ + ahead);
+    }
+    now_ = now;
+    // Within a turn each slot held timers of one tick at most, and the slots came in order.
+    if (passed > turn) {
+      sort_by_deadline(due_);
+    }
+  }
+
+  ListNode* pop_expired() noexcept { return pop_front(due_); }
+
+  // How many ticks after now, `ahead` or more, the hand first comes to an occupied slot; kNever
+  // when none is occupied. O(1), or O(slots / 4096) for wheels of more than that.
+  Ticks visit_after(Ticks ahead) const noexcept {
+    const Ticks more = distance_to_occupied(now_ + ahead);
+    return more == kNever ? kNever : ahead + more;
+  }
+
+  // When the hand next has something to do: at once if timers are due, or when it comes to an
+  // occupied slot.
+  Tick next_visit() const noexcept {
+    if (!due_.empty()) {
+      return due_.front().deadline;
+    }
+    const Ticks ahead = visit_after(1);
+    if (ahead == kNever) {
+      return kNever;
+    }
+    return ahead > kLatest - now_ ? kLatest : now_ + ahead;
+  }
+
+  // The first broken invariant: the map says which slots are occupied, and each timer lies in its
+  // slot, or is due. O(slots + timers).
+  std::string_view check() const {
+    for (std::size_t slot = 0; slot < size(); ++slot) {
+      if (occupied_.test(slot) != !lists_[slot].empty()) {
+        return "the map of occupied slots disagrees with a slot";
+      }
+      for (const ListNode& node : lists_[slot]) {
+        if (slot_of(node.deadline) != slot || node.deadline <= now_) {
+          return "a timer is in the wrong slot, or due";
+        }
+      }
+    }
+    return check_due(due_, now_);
+  }
+
+private:
+  std::size_t slot_of(Tick tick) const noexcept {
+    return static_cast<std::size_t>(tick) & (size() - 1);
+  }
+
   void update(Tick tick) noexcept {
     visit();
     const std::size_t slot = slot_of(tick);
@@ -106,8 +189,7 @@ public:
     }
   }
 
-  // How many ticks after `tick` the hand comes to an occupied slot, 0 if it stands at one; kNever
-  // when no slot is occupied. O(1), or O(slots / 4096) for wheels of more than that.
+  // 0 when the slot of `tick` is occupied; kNever when none is.
   Ticks distance_to_occupied(Tick tick) const noexcept {
     const std::size_t here = slot_of(tick);
     std::size_t slot = occupied_.first_from(here);
@@ -117,29 +199,10 @@ public:
     return slot == SlotMap::kNone ? kNever : (slot - here) % size();
   }
 
-  // The first broken invariant: the map says which slots are occupied, and each timer lies in its
-  // slot and is not due. O(slots + timers).
-  std::string_view check(Tick now) const {
-    for (std::size_t slot = 0; slot < size(); ++slot) {
-      if (occupied_.test(slot) != !lists_[slot].empty()) {
-        return "the map of occupied slots disagrees with a slot";
-      }
-      for (const ListNode& node : lists_[slot]) {
-        if (slot_of(node.deadline) != slot || node.deadline <= now) {
-          return "a timer is in the wrong slot, or due";
-        }
-      }
-    }
-    return "";
-  }
-
-private:
-  std::size_t slot_of(Tick tick) const noexcept {
-    return static_cast<std::size_t>(tick) & (size() - 1);
-  }
-
   std::vector<NodeList> lists_;
   SlotMap occupied_;
+  NodeList due_;
+  Tick now_ = 0;
 };
 
 } // namespace timers

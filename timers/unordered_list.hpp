@@ -54,11 +54,7 @@ public:
       return;
     }
     collect();
-    // Mostly one tick's timers, in order already. Else a stable merge sort, so that timers of one
-    // deadline stay in the order they were armed.
-    if (!is_sorted(due_)) {
-      due_.sort([](const Node& a, const Node& b) { return a.deadline < b.deadline; });
-    }
+    sort_by_deadline(due_); // mostly one tick's timers, in order already
   }
 
   TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
@@ -76,12 +72,7 @@ public:
         return "a deadline lies before the lower bound, or is due";
       }
     }
-    for (const Node& node : due_) {
-      if (node.deadline > now_) {
-        return "a timer that is not due is among the due";
-      }
-    }
-    return "";
+    return check_due(due_, now_);
   }
 
 private:
