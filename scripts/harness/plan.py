@@ -43,7 +43,8 @@ class Settings:
     rearm: list[str]
     scenarios: list[str]
     levels: dict[str, list[int]]
-    rounds: int
+    rounds: int  # of the load respond; the others take longer a cell
+    slow_rounds: int  # of every other load
     seed: int
     window_s: float
     settle_s: float
@@ -93,7 +94,7 @@ _QUICK = Settings(
     scenarios=["respond", "increasing-timeout", "respond+short"],
     levels={"respond": [400, 5000, 10_000], "increasing-timeout": [5000], "mixed": [5000],
             "respond+short": [5000]},
-    rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
+    rounds=1, slow_rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
     aa=False, syscall_loads=["respond"], syscall_levels=[5000], profile_rearm=["eager"], profile_rounds=1,
     profile_window_s=1.8, dwarf_level=5000)
 
@@ -106,7 +107,7 @@ PRESETS: dict[str, Settings] = {
         dwarf_level=100),
     "quick": _QUICK,
     "full": replace(
-        _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0,
+        _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0, slow_rounds=0,
         levels=_QUICK.levels | {"increasing-timeout": [5000, 10_000]}, window_s=3.0, settle_s=1.0,
         aa=True, syscall_loads=LOADS, syscall_levels=[], profile_rearm=REARMS, profile_rounds=3,
         profile_window_s=3.0),
@@ -132,6 +133,7 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
         scenarios=chosen.get("scenarios") or base.scenarios,
         connections=chosen.get("connections") or base.connections,
         rounds=chosen.get("rounds") or base.rounds,
+        slow_rounds=chosen.get("rounds") or base.slow_rounds,
         seed=base.seed if chosen.get("seed") is None else chosen["seed"])
     made = replace(_with_duration(made, chosen.get("duration")), levels=_levels(base, chosen.get("connections")))
     if not any(_variants(made, load) for load in made.scenarios):
@@ -160,17 +162,29 @@ def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int
 
 
 def _fit_rounds(plan: Settings) -> Settings:
-    """As many rounds as fit the time of the full preset, with windows as long as allow six."""
+    """As many rounds as fit the time of the full preset, with windows as long as allow six.
+
+    When even the shortest windows do not allow six rounds of everything, respond gets them: it is
+    what the verdicts are about.
+    """
+    def cost(plan: Settings, kinds: bool, slow: bool) -> float:
+        return sum(estimate_s(plan, c) for c in cells(plan)
+                   if (c.kind == "load") == kinds and (c.load != "respond") == slow)
+
     def fitting(window_s: float, profile_rounds: int) -> Settings:
-        one = replace(plan, rounds=1, window_s=window_s, profile_rounds=profile_rounds)
-        rest = sum(estimate_s(one, c) for c in cells(one) if c.kind != "load")
-        each = sum(estimate_s(one, c) for c in cells(one) if c.kind == "load")
-        rounds = int((FULL_BUDGET_S - rest) / each)
-        return replace(one, rounds=max(1, min(MAX_ROUNDS, rounds)))
+        one = replace(plan, rounds=1, slow_rounds=1, window_s=window_s,
+                      profile_rounds=profile_rounds)
+        left = FULL_BUDGET_S - cost(one, False, False) - cost(one, False, True)
+        fast, slow = cost(one, True, False), cost(one, True, True)
+        both = max(1, min(MAX_ROUNDS, int(left / (fast + slow))))
+        if both >= MIN_ROUNDS or not fast:
+            return replace(one, rounds=both, slow_rounds=both)
+        fewer = max(1, int((left - MIN_ROUNDS * fast) / slow))
+        return replace(one, rounds=max(both, int((left - fewer * slow) / fast)), slow_rounds=fewer)
 
     shrinking = ((plan.window_s, plan.profile_rounds), (2.0, 3), (1.5, 2), (1.0, 1))
     tries = [fitting(*both) for both in shrinking]
-    return next((t for t in tries if t.rounds >= MIN_ROUNDS), tries[-1])
+    return next((t for t in tries if t.slow_rounds >= MIN_ROUNDS), tries[-1])
 
 
 def _variants(plan: Settings, load: str) -> list[tuple[str, str]]:
@@ -206,11 +220,16 @@ def _block_levels(plan: Settings, load: str, kind: str) -> list[int]:
     return counted if kind == "syscalls" and counted else plan.levels[load]
 
 
+def _rounds_of(plan: Settings, load: str) -> int:
+    return plan.rounds if load == "respond" else plan.slow_rounds
+
+
 def _rounds(plan: Settings, kind: str, rounds: int, loads: list[str]) -> Iterator[Cell]:
     rng = random.Random(f"{plan.seed}/{kind}")
     for round_ in range(1, rounds + 1):
         blocks = [_block(plan, round_, load, n, kind)
-                  for load in loads for n in _block_levels(plan, load, kind)]
+                  for load in loads if kind != "load" or round_ <= _rounds_of(plan, load)
+                  for n in _block_levels(plan, load, kind)]
         rng.shuffle(blocks)
         for block in blocks:
             rng.shuffle(block)
@@ -221,7 +240,7 @@ def cells(plan: Settings) -> list[Cell]:
     """Every cell in the order it is measured: timing, system calls, profiles and their check."""
     counted = [load for load in plan.scenarios if load in plan.syscall_loads]
     checked = [load for load in plan.scenarios if load == "respond"]
-    return [*_rounds(plan, "load", plan.rounds, plan.scenarios),
+    return [*_rounds(plan, "load", max(plan.rounds, plan.slow_rounds), plan.scenarios),
             *_rounds(plan, "syscalls", 1, counted),
             *_rounds(plan, "profile", plan.profile_rounds, plan.scenarios),
             *_rounds(plan, "dwarf", 1, checked)]
@@ -250,7 +269,10 @@ def estimate_s(plan: Settings, cell: Cell) -> float:
 
 
 def label(plan: Settings) -> str:
-    if plan.rounds == 1:
+    if plan.rounds == plan.slow_rounds == 1:
         return "one round: no statistics"
-    few = f", fewer than {MIN_ROUNDS}: no p < 0.05 possible" if plan.rounds < MIN_ROUNDS else ""
-    return f"{plan.rounds} rounds{few}"
+    fewest = min(plan.rounds, plan.slow_rounds)
+    few = f", fewer than {MIN_ROUNDS}: no p < 0.05 possible" if fewest < MIN_ROUNDS else ""
+    if plan.rounds == plan.slow_rounds:
+        return f"{plan.rounds} rounds{few}"
+    return f"{plan.rounds} rounds of respond, {plan.slow_rounds} of the other loads{few} there"

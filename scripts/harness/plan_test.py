@@ -42,6 +42,12 @@ class Presets(unittest.TestCase):
         made = plan.settings("full", many, {})
         self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), 90 * 60)
         self.assertEqual(len(made.backends), 14)
+        self.assertGreaterEqual(made.rounds, plan.MIN_ROUNDS)
+        rounds = Counter((c.load, c.backend, c.rearm, c.connections)
+                         for c in load_cells(made) if not c.alias)
+        for (load, *_), count in rounds.items():
+            self.assertEqual(count, made.rounds if load == "respond" else made.slow_rounds)
+        self.assertIn("rounds of respond", plan.label(made))
 
     def test_paper_is_the_study_as_it_stood(self) -> None:
         made = plan.settings("paper", KNOWN, {})
@@ -53,7 +59,7 @@ class Presets(unittest.TestCase):
 
 class Blocks(unittest.TestCase):
     def test_every_block_is_complete_and_ids_are_unique(self) -> None:
-        made = replace(plan.settings("full", KNOWN, {}), rounds=3)
+        made = replace(plan.settings("full", KNOWN, {}), rounds=3, slow_rounds=3)
         cells = plan.cells(made)
         self.assertEqual(len({c.id for c in cells}), len(cells))
         blocks = Counter((c.round, c.load, c.connections) for c in load_cells(made))
@@ -61,7 +67,7 @@ class Blocks(unittest.TestCase):
             self.assertEqual(size, 5 * 2 + 1 + (1 if load.startswith("respond") else 0))
 
     def test_one_variant_is_repeated_as_aa_in_every_block_of_full(self) -> None:
-        made = replace(plan.settings("full", KNOWN, {}), rounds=2)
+        made = replace(plan.settings("full", KNOWN, {}), rounds=2, slow_rounds=2)
         aliased = [c for c in plan.cells(made) if c.alias]
         self.assertEqual(len(aliased), 2 * (3 + 2 + 1 + 1))
         self.assertEqual({(c.backend, c.rearm) for c in aliased}, {("hierarchical-wheel", "lazy")})

@@ -75,6 +75,11 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
+def rounds_needed(comparisons: int = 1) -> int:
+    """The fewest rounds with which Holm's first step over so many sign-flip tests can reach 5 %."""
+    return next(n for n in itertools.count(1) if max(1, comparisons) * 2 / 2 ** n < 0.05)
+
+
 def noise_band(pairs: list[tuple[float, float]]) -> float | None:
     """The 95th percentile of |ratio - 1| over the A/A pairs: what no difference looks like."""
     gaps = sorted(abs(a / b - 1) for a, b in pairs if a > 0 and b > 0)

@@ -56,6 +56,16 @@ class Holm(unittest.TestCase):
         self.assertEqual(stats.holm([]), [])
 
 
+class RoundsNeeded(unittest.TestCase):
+    def test_fewer_cannot_reach_five_per_cent_and_that_many_can(self) -> None:
+        self.assertEqual(stats.rounds_needed(), stats.MIN_ROUNDS)
+        for comparisons in (1, 11, 27):
+            for rounds in (n := stats.rounds_needed(comparisons), n - 1):
+                p = stats.sign_flip_p([1.0] * rounds, 1)
+                lowest = stats.holm([p] * comparisons)[0]
+                self.assertEqual(lowest < 0.05, rounds == n, (comparisons, rounds))
+
+
 class MannWhitney(unittest.TestCase):
     def test_complete_separation(self) -> None:
         result = stats.mann_whitney([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])

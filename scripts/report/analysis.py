@@ -201,15 +201,15 @@ def _judge(comparisons: list[Comparison], margin: float) -> None:
     tested = [c for c in comparisons if c.p is not None]
     for comparison, p in zip(tested, stats.holm([c.p for c in tested])):
         comparison.p_holm = p
-        comparison.verdict = verdict_word(comparison, margin)
+        comparison.verdict = verdict_word(comparison, margin, stats.rounds_needed(len(tested)))
 
 
-def verdict_word(comparison: Comparison, margin: float) -> str:
+def verdict_word(comparison: Comparison, margin: float, needed: int = stats.MIN_ROUNDS) -> str:
     """faster, slower, no difference within ±x %, or inconclusive (and why, if rounds lack)."""
     found = {"low": comparison.low, "high": comparison.high}
     word = stats.verdict(found, comparison.p_holm, margin)
-    if word == "inconclusive" and comparison.n < stats.MIN_ROUNDS:
-        return f"inconclusive ({comparison.n} rounds, {stats.MIN_ROUNDS} needed)"
+    if word == "inconclusive" and comparison.n < needed:
+        return f"inconclusive ({comparison.n} rounds, {needed} needed for a verdict among so many)"
     return word
 
 

@@ -97,7 +97,7 @@ class VerdictWordTest(unittest.TestCase):
         self.assertEqual(self.word(0.9, 1.2, 0.6), "inconclusive")
 
     def test_too_few_rounds_say_so(self) -> None:
-        self.assertIn("3 rounds, 6 needed", self.word(1.2, 1.3, 0.25, n=3))
+        self.assertIn("3 rounds, 6 needed for a verdict", self.word(1.2, 1.3, 0.25, n=3))
 
     def test_the_a_a_series_widens_what_counts_as_none(self) -> None:
         twice = [row("none", {1: 10.0, 2: 10.0}), row("none", {1: 10.4, 2: 10.1}, alias="A/A")]
