@@ -112,7 +112,8 @@ TEST(Workloads, find_nothing_wrong_with_a_right_structure) {
 
 TEST(Workloads, notice_what_is_lost_by_arm) {
   EXPECT_THAT(noticed(Fault::loses_armed),
-              IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm"}));
+              IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm",
+                            "slide-arm-first", "slide-disarm-first"}));
 }
 
 TEST(Workloads, notice_what_is_lost_by_rearm) {

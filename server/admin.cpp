@@ -11,12 +11,49 @@
 #include <boost/beast/http/write.hpp>
 #include <spdlog/spdlog.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <optional>
 #include <utility>
 
 namespace server {
+
+// A descriptor to give up when there is no other for a session.
+class SpareDescriptor {
+public:
+  SpareDescriptor() { take(); }
+  ~SpareDescriptor() { give_up(); }
+  SpareDescriptor(const SpareDescriptor&) = delete;
+  SpareDescriptor& operator=(const SpareDescriptor&) = delete;
+
+  void take() noexcept {
+    if (descriptor_ < 0) {
+      descriptor_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+  }
+  void give_up() noexcept {
+    if (descriptor_ >= 0) {
+      close(std::exchange(descriptor_, -1));
+    }
+  }
+
+private:
+  int descriptor_ = -1;
+};
+
+struct AdminShared {
+  explicit AdminShared(AdminSource from) : source(std::move(from)) {}
+
+  AdminSource source;
+  std::size_t sessions = 0;
+  SpareDescriptor spare;
+};
+
 namespace {
+
+constexpr std::size_t kMostSessions = 32;
 
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
@@ -25,8 +62,18 @@ using boost::asio::ip::tcp;
 // One admin client. Alive as long as an operation of its is pending.
 class Session : public std::enable_shared_from_this<Session> {
 public:
-  Session(tcp::socket socket, std::shared_ptr<const AdminSource> source)
-      : stream_(std::move(socket)), source_(std::move(source)) {}
+  Session(tcp::socket socket, std::shared_ptr<AdminShared> shared)
+      : stream_(std::move(socket)), shared_(std::move(shared)) {
+    ++shared_->sessions;
+  }
+
+  ~Session() {
+    --shared_->sessions;
+    stream_.close();
+    shared_->spare.take();
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   void read() {
     parser_.emplace();
@@ -69,7 +116,7 @@ private:
     } else if (target == "/healthz") {
       write(http::status::ok, "text/plain", "ok\n");
     } else if (target == "/readyz") {
-      const bool ready = source_->ready();
+      const bool ready = shared_->source.ready();
       write(ready ? http::status::ok : http::status::service_unavailable, "text/plain",
             ready ? "ready\n" : "draining\n");
     } else if (target == "/stats") {
@@ -82,9 +129,9 @@ private:
   }
 
   template <class Format> void write_snapshot(beast::string_view type, Format format) {
-    source_->snapshot([self = shared_from_this(), type, format](const Snapshot& snapshot) {
+    shared_->source.snapshot([self = shared_from_this(), type, format](const Snapshot& snapshot) {
       self->write(http::status::ok, type,
-                  format(self->source_->backend, self->source_->rearm, snapshot));
+                  format(self->shared_->source.backend, self->shared_->source.rearm, snapshot));
     });
   }
 
@@ -112,29 +159,41 @@ private:
   beast::flat_buffer buffer_{16 * 1024};
   std::optional<http::request_parser<http::empty_body>> parser_;
   http::response<http::string_body> response_;
-  std::shared_ptr<const AdminSource> source_;
+  std::shared_ptr<AdminShared> shared_;
 };
 
 } // namespace
 
 Admin::Admin(boost::asio::io_context& io, const tcp::endpoint& endpoint, AdminSource source)
     : acceptor_(io, endpoint), pause_(io),
-      source_(std::make_shared<const AdminSource>(std::move(source))) {
+      shared_(std::make_shared<AdminShared>(std::move(source))) {
+  acceptor_.non_blocking(true);
   accept();
 }
 
 void Admin::accept() {
-  acceptor_.async_accept([this](beast::error_code error, tcp::socket socket) {
-    if (error == boost::asio::error::operation_aborted) {
-      return;
+  acceptor_.async_wait(tcp::acceptor::wait_read, [this](beast::error_code error) {
+    if (!error) {
+      accept_one();
     }
-    if (error) {
-      spdlog::warn("the admin listener cannot accept: {}", error.message());
-      return wait_and_accept();
-    }
-    std::make_shared<Session>(std::move(socket), source_)->read();
-    accept();
   });
+}
+
+void Admin::accept_one() {
+  tcp::socket socket(acceptor_.get_executor());
+  beast::error_code error;
+  acceptor_.accept(socket, error);
+  if (error == boost::asio::error::no_descriptors) {
+    shared_->spare.give_up();
+    acceptor_.accept(socket, error);
+  }
+  if (!error && shared_->sessions < kMostSessions) {
+    std::make_shared<Session>(std::move(socket), shared_)->read();
+  } else if (error && error != boost::asio::error::would_block) {
+    spdlog::warn("the admin listener cannot accept: {}", error.message());
+    return wait_and_accept();
+  }
+  accept();
 }
 
 // Out of descriptors, most likely: not again at once.

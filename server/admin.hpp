@@ -23,6 +23,9 @@ struct AdminSource {
   std::function<void(std::function<void(Snapshot)>)> snapshot;
 };
 
+struct AdminShared; // what outlives the listener while a session does
+
+// At most 32 sessions at a time; one can be had also when clients have taken every descriptor.
 class Admin {
 public:
   // Binds and listens; throws boost::system::system_error when that fails.
@@ -33,11 +36,12 @@ public:
 
 private:
   void accept();
+  void accept_one();
   void wait_and_accept();
 
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_; // of accepting
-  std::shared_ptr<const AdminSource> source_;
+  std::shared_ptr<AdminShared> shared_;
 };
 
 } // namespace server

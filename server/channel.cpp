@@ -26,22 +26,27 @@ Channel::Channel(Socket socket) : socket_(std::move(socket)) {
 
 void Channel::wait_readable() {
   if (!waits_readable_) {
-    waits_readable_ = true;
     socket_.async_wait(Socket::wait_read, [this](Error error) {
       waits_readable_ = false;
       on_readable(error);
     });
+    waits_readable_ = true;
   }
 }
 
 void Channel::wait_writable() {
   if (!waits_writable_) {
-    waits_writable_ = true;
     socket_.async_wait(Socket::wait_write, [this](Error error) {
       waits_writable_ = false;
       on_writable(error);
     });
+    waits_writable_ = true;
   }
+}
+
+boost::asio::ip::tcp::endpoint Channel::peer() const noexcept {
+  Error error;
+  return socket_.remote_endpoint(error);
 }
 
 Transfer Channel::read(boost::asio::mutable_buffer buffer, std::size_t& size) {

@@ -40,6 +40,9 @@ protected:
   virtual void on_readable(Error error) = 0;
   virtual void on_writable(Error error) = 0;
 
+  // A system call; unspecified when the peer is gone.
+  boost::asio::ip::tcp::endpoint peer() const noexcept;
+
   // Waiting for readability holds no buffer. Waiting again while a wait is pending does nothing.
   void wait_readable();
   void wait_writable();

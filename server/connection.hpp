@@ -13,8 +13,11 @@
 // needed before there is something to read.
 #pragma once
 
+#include "server/access_log.hpp"
 #include "server/channel.hpp"
 #include "server/counters.hpp"
+#include "server/held_writes.hpp"
+#include "server/loop_probe.hpp"
 #include "server/options.hpp"
 #include "server/request.hpp"
 #include "server/response.hpp"
@@ -45,6 +48,9 @@ struct Workspace {
   WriteQueue output;
 };
 
+// What a worker keeps for the next connections, at most.
+inline constexpr std::size_t kPooledWorkspaces = 1024;
+
 // What the connections of one worker share. All of one thread.
 template <timers::TimerFacility Timers> struct WorkerContext {
   using Timeout = typename Timers::Timeout;
@@ -57,6 +63,9 @@ template <timers::TimerFacility Timers> struct WorkerContext {
   Timeout linger_timeout;
   ScenarioState scenario;
   ResponseFormatter formatter;
+  HeldWrites held_writes;
+  AccessLog access_log;
+  LoopProbe loop_probe;
   Counters counters;
   std::size_t serving = 0; // connections that have not ended yet, lingering ones not counted
   std::vector<std::unique_ptr<Workspace>> free_workspaces; // at most kPooledWorkspaces
@@ -66,6 +75,7 @@ template <timers::TimerFacility Timers> struct WorkerContext {
 
 template <timers::TimerFacility Timers>
 class Connection final : public Channel,
+                         private HeldWrites::Holder,
                          public boost::intrusive::list_base_hook<
                              boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
 public:
@@ -97,6 +107,9 @@ public:
 
   // Ends it now if it is between requests; otherwise the response to what was received is the last.
   void drain() {
+    if (held()) {
+      return on_window_closed();
+    }
     if (state_ == State::open && !request_begun() && !has_unread_input()) {
       turn([this] { end(CloseReason::drain, context_.timers.now()); });
     }
@@ -120,12 +133,8 @@ private:
   };
 
   static constexpr std::size_t kReadSize = 16 * 1024;
-  static constexpr int kTransfersPerTurn = 16; // before other connections have theirs
-  // What a worker keeps for the next connections: 1024 workspaces of up to 128 KiB, mostly far
-  // less.
-  static constexpr std::size_t kPooledBuffer = 64 * 1024;
-  static constexpr std::size_t kPooledWorkspaces = 1024;
-
+  static constexpr int kTransfersPerTurn = 16;            // before other connections have theirs
+  static constexpr std::size_t kPooledBuffer = 64 * 1024; // in and out, each
   Connection(Context& context, Socket socket)
       : Channel(std::move(socket)), context_(context), idle_(context.timers, [this] { on_idle(); }),
         request_(context.timers, [this] { on_request_timeout(); }) {
@@ -185,12 +194,11 @@ private:
       return fail();
     }
     if (outcome == Transfer::end_of_input) {
-      // What came before was answered and written, or cannot be answered.
-      count_end(CloseReason::client);
-      return close();
+      return on_end_of_input();
     }
     const Instant now = context_.timers.now(); // the one clock read of this turn
     workspace_->input.commit(size);
+    context_.loop_probe.note_activity();
     touch_idle(now);
     if (state_ == State::open) {
       begin_request(now);
@@ -198,6 +206,15 @@ private:
     } else {
       rest(); // withheld, or finishing: what follows is not looked at
     }
+  }
+
+  // What came before was answered, or cannot be; the answers were written unless they are held.
+  void on_end_of_input() {
+    if (state_ == State::open && !workspace_->output.empty()) {
+      return finish(CloseReason::client, context_.timers.now());
+    }
+    count_end(CloseReason::client);
+    close();
   }
 
   void discard() {
@@ -233,6 +250,9 @@ private:
         return wait_writable(); // the rest after others had their turn
       }
       more = answer_batch();
+      if (!more && may_hold()) {
+        return hold(now);
+      }
       if (!flush(now)) {
         return;
       }
@@ -263,17 +283,35 @@ private:
   }
 
   bool window_open() const noexcept {
-    const std::size_t queued = workspace_->output.size();
-    return queued == 0 || queued < context_.options.write_window_bytes;
+    const WriteQueue& output = workspace_->output;
+    const Options& options = context_.options;
+    return output.size() == 0 || (output.size() < options.write_window_bytes &&
+                                  (options.write_window_responses == 0 ||
+                                   output.responses() < options.write_window_responses));
+  }
+
+  // Whether more may come in time to share the write of what is queued.
+  bool may_hold() const noexcept {
+    return context_.held_writes.enabled() && state_ == State::open && !context_.draining &&
+           !workspace_->output.empty() && !workspace_->output.has_filler() &&
+           !workspace_->output.urgent() && window_open();
+  }
+
+  void hold(Instant now) {
+    context_.held_writes.hold(*this);
+    begin_half_request(now);
+    wait_readable();
+  }
+
+  void on_window_closed() override {
+    turn([this] { write_turn(); });
   }
 
   void need_more() {
     Workspace& work = *workspace_;
-    if (work.input.size() > context_.limits.max_header_bytes) {
-      return refuse(Status::request_header_fields_too_large); // a chunk extension or a trailer
-    }
     if (work.parser->take_expect_continue() && work.input.size() == 0) {
       work.output.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
+      work.output.hurry();
     }
   }
 
@@ -303,7 +341,13 @@ private:
                               reply.allow);
     output.bytes().append(reply.body);
     output.start_filler(reply.filler_bytes);
+    output.end_response();
     ++context_.counters.responses;
+    if (context_.access_log.enabled()) {
+      const auto& parser = workspace_->parser;
+      context_.access_log.note(peer(), parser ? parser->request().line : std::string_view(),
+                               reply.status, reply.content_length);
+    }
   }
 
   // The error is the last response: what follows a request that we did not understand is not one.
@@ -321,10 +365,7 @@ private:
     if (state_ == State::withheld) {
       request_.rearm(context_.timers.timeout(withheld_timeout_), now);
     } else if (!between_requests()) {
-      // The batch ends in half a request, which may have begun behind others just answered.
-      if (std::exchange(answered_, false)) {
-        arm_request(now);
-      }
+      begin_half_request(now);
     } else {
       answered_ = false;
       request_.disarm();
@@ -333,6 +374,13 @@ private:
       }
     }
     rest();
+  }
+
+  // When the batch ends in half a request, that may have begun behind others just answered.
+  void begin_half_request(Instant now) {
+    if (!between_requests() && std::exchange(answered_, false)) {
+      arm_request(now);
+    }
   }
 
   // Or its response is not written yet.
@@ -351,6 +399,7 @@ private:
   // Writes until the queue is empty (true) or no more goes now (false).
   bool flush(Instant now) {
     WriteQueue& output = workspace_->output;
+    context_.held_writes.forget(*this);
     for (int writes = 0; !output.empty(); ++writes) {
       std::size_t size = 0;
       const Transfer outcome =
@@ -405,8 +454,14 @@ private:
       return turn([this] { close(); });
     }
     const Instant now = context_.timers.now();
+    if (held()) {
+      return turn([&] {
+        touch_idle(now);
+        write_turn();
+      });
+    }
     // A request that came while the loop was busy is not silence.
-    if (waits_readable() && has_unread_input()) {
+    if (state_ == State::open && waits_readable() && has_unread_input()) {
       return touch_idle(now);
     }
     turn([&] { end(state_ == State::finishing ? end_reason_ : CloseReason::idle, now); });
@@ -414,6 +469,12 @@ private:
 
   void on_request_timeout() {
     turn([this] {
+      if (held()) {
+        write_turn();
+        if (workspace_ == nullptr) {
+          return; // it was answered in time
+        }
+      }
       if (!last_look()) {
         time_out(context_.timers.now());
       }
@@ -483,7 +544,7 @@ private:
 
   // Once per connection.
   void count_end(CloseReason reason) {
-    if (state_ != State::lingering) {
+    if (state_ != State::lingering && state_ != State::closed) {
       context_.counters.count_close(reason);
       --context_.serving;
     }
@@ -516,6 +577,7 @@ private:
     if (workspace_ == nullptr) {
       return;
     }
+    context_.held_writes.forget(*this);
     workspace_->input.consume(workspace_->input.size());
     if (workspace_->input.capacity() > kPooledBuffer) {
       workspace_->input.shrink_to_fit();
@@ -531,7 +593,7 @@ private:
 
   // Waits for what comes next, holding buffers only for what is half done.
   void rest() {
-    if (state_ == State::withheld || between_requests()) {
+    if (state_ == State::withheld || (between_requests() && workspace_->output.empty())) {
       release_workspace();
     }
     wait_readable();

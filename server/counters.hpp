@@ -24,6 +24,7 @@ struct Counters {
   std::uint64_t accepted = 0;
   std::uint64_t accept_errors = 0;
   std::uint64_t open = 0;
+  std::uint64_t log_lines_dropped = 0; // of the access log
   std::array<std::uint64_t, kCloseReasonNames.size()> closed{};
 
   void count_close(CloseReason reason) noexcept { ++closed[static_cast<std::size_t>(reason)]; }
@@ -32,6 +33,7 @@ struct Counters {
 struct Snapshot {
   Counters server;
   timers::TimerCounters timers;
+  timers::Histogram loop_stalls;
 
   void merge(const Snapshot& other) {
     server.requests += other.server.requests;
@@ -41,10 +43,12 @@ struct Snapshot {
     server.accepted += other.server.accepted;
     server.accept_errors += other.server.accept_errors;
     server.open += other.server.open;
+    server.log_lines_dropped += other.server.log_lines_dropped;
     for (std::size_t i = 0; i < server.closed.size(); ++i) {
       server.closed[i] += other.server.closed[i];
     }
     timers.merge(other.timers);
+    loop_stalls.merge(other.loop_stalls);
   }
 };
 

@@ -10,8 +10,10 @@
 #include <charconv>
 #include <iostream>
 #include <limits>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace server {
 namespace {
@@ -233,6 +235,11 @@ void add_behaviour_flags(CLI::App& app, Options& options) {
   add_bytes(app, "--write-window-bytes", options.write_window_bytes, 0, 1 << 30,
             "write pipelined responses together up to so many bytes; 0: a write per response",
             "8KiB");
+  add_integer(app, "--write-window-responses", options.write_window_responses, 0, kMaxCount,
+              "write so many pipelined responses together at most; 0: no limit", "0");
+  add_duration(app, "--write-window-time", options.write_window_time,
+               "hold a response back so long for others to share its write; 0: not at all", "0us",
+               true);
   add_integer(app, "--max-connections", options.max_connections, 0, kMaxCount,
               "per thread; one more is answered 503 and closed; 0: no limit but descriptors", "0");
   add_bytes(app, "--max-header-bytes", options.max_header_bytes, 64, 1 << 30,
@@ -241,9 +248,9 @@ void add_behaviour_flags(CLI::App& app, Options& options) {
               "header fields of a request; more is answered 431", "100");
   add_bytes(app, "--max-body-bytes", options.max_body_bytes, 0, 1ULL << 40,
             "body of a request; more is answered 413", "1MiB");
-  for (const char* flag :
-       {"--scenario", "--mixed-period", "--write-window-bytes", "--max-connections",
-        "--max-header-bytes", "--max-headers", "--max-body-bytes"}) {
+  for (const char* flag : {"--scenario", "--mixed-period", "--write-window-bytes",
+                           "--write-window-responses", "--write-window-time", "--max-connections",
+                           "--max-header-bytes", "--max-headers", "--max-body-bytes"}) {
     app.get_option(flag)->group(kGroup);
   }
 }
@@ -267,7 +274,13 @@ void add_admin_flags(CLI::App& app, Options& options) {
           },
           "", ""))
       ->capture_default_str();
-  for (const char* flag : {"--admin-address", "--admin-port", "--log-level"}) {
+  app.add_option_function<std::string>(
+         "--access-log",
+         [&options](const std::string& file) { options.access_log = file == "off" ? "" : file; },
+         "append a line for each response to this file; off: none")
+      ->type_name("FILE")
+      ->default_str("off");
+  for (const char* flag : {"--admin-address", "--admin-port", "--log-level", "--access-log"}) {
     app.get_option(flag)->group(kGroup);
   }
 }
@@ -308,44 +321,135 @@ std::string to_string(Scenario scenario) {
   return "";
 }
 
+namespace {
+
+// The flags and where their values go. Not to be moved: the flags point into it.
+class CommandLine {
+public:
+  explicit CommandLine(std::span<const BackendName> backends) : backends_(backends) {
+    options_.timer_backend = default_backend(backends);
+    app_.name("idlewheel-server");
+    app_.set_version_flag("--version", "idlewheel-server " IDLEWHEEL_VERSION);
+    app_.add_flag("--list-timer-backends", list_,
+                  "name, scheme and description of each, then exit");
+    app_.add_option(
+            "--config", config_,
+            "a file of the flags below, one 'name = value' a line without the dashes; a flag "
+            "that is given here, too, counts")
+        ->type_name("FILE");
+    app_.allow_extras(); // to name the first of them, instead of all in reverse
+    app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    add_listener_flags(app_, options_);
+    add_timer_flags(app_, options_, backends);
+    add_behaviour_flags(app_, options_);
+    add_admin_flags(app_, options_);
+  }
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  // What is wrong with the arguments; nothing when they are fine. Throws CLI::Success for --help
+  // and --version.
+  std::optional<std::string> parse(const std::vector<std::string>& arguments) {
+    try {
+      app_.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    } catch (const CLI::Success&) {
+      throw;
+    } catch (const CLI::ParseError& error) {
+      return error.what();
+    }
+    if (const auto extras = app_.remaining(); !extras.empty()) {
+      return "unknown argument '" + extras.front() + "'; see --help";
+    }
+    return std::nullopt;
+  }
+
+  void explain(const CLI::Success& success) { app_.exit(success); }
+  const Options& options() const { return options_; }
+  bool list() const { return list_; }
+  const std::string& config() const { return config_; }
+
+  // The flags that the file gives, as they would be typed. Throws std::runtime_error that names the
+  // file, and the key, that is bad.
+  std::vector<std::string> read_config() const {
+    std::vector<std::string> flags;
+    for (const CLI::ConfigItem& item : items()) {
+      if (item.name == "++") { // CLI11's mark for the beginning of one
+        throw std::runtime_error(config_ + ": there are no sections, and it has [" +
+                                 item.parents.back() + "]");
+      }
+      const std::string flag = "--" + item.fullname();
+      const bool is_one = item.inputs.size() == 1 && app_.get_option_no_throw(flag) != nullptr &&
+                          flag != "--config" && flag != "--help" && flag != "--version" &&
+                          flag != "--list-timer-backends";
+      if (!is_one) {
+        throw std::runtime_error(config_ + ": there is no key '" + item.fullname() +
+                                 "', or it has not one value; a key is a flag without its dashes");
+      }
+      flags.push_back(flag + "=" + item.inputs.front());
+      if (const auto problem = CommandLine(backends_).parse({flags.back()})) {
+        throw std::runtime_error(config_ + ": " + *problem);
+      }
+    }
+    return flags;
+  }
+
+private:
+  std::vector<CLI::ConfigItem> items() const {
+    try {
+      return CLI::ConfigTOML().from_file(config_);
+    } catch (const CLI::Error& error) {
+      throw std::runtime_error(config_ + ": " + error.what());
+    }
+  }
+
+  CLI::App app_{"An HTTP/1.1 server whose idle and request timeouts go through the timer structure "
+                "of your choice."};
+  std::span<const BackendName> backends_;
+  Options options_;
+  std::string config_;
+  bool list_ = false;
+};
+
+ExitCode complain(const std::string& problem) {
+  std::cerr << "idlewheel-server: " << on_one_line(problem) << '\n';
+  return kExitUsage;
+}
+
+} // namespace
+
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
                                               std::span<const BackendName> backends) {
-  Options options;
-  options.timer_backend = default_backend(backends);
-  CLI::App app{"An HTTP/1.1 server whose idle and request timeouts go through the timer structure "
-               "of your choice."};
-  app.name("idlewheel-server");
-  app.set_version_flag("--version", "idlewheel-server " IDLEWHEEL_VERSION);
-  bool list = false;
-  app.add_flag("--list-timer-backends", list, "name, scheme and description of each, then exit");
-  app.allow_extras(); // to name the first of them, instead of all in reverse
-  add_listener_flags(app, options);
-  add_timer_flags(app, options, backends);
-  add_behaviour_flags(app, options);
-  add_admin_flags(app, options);
+  std::vector<std::string> typed(argv + 1, argv + argc);
+  CommandLine first(backends);
   try {
-    app.parse(argc, argv);
+    if (const auto problem = first.parse(typed)) {
+      return complain(*problem);
+    }
   } catch (const CLI::Success& success) { // --help, --version
-    app.exit(success);
+    first.explain(success);
     return kExitDone;
-  } catch (const CLI::ParseError& error) {
-    std::cerr << "idlewheel-server: " << on_one_line(error.what()) << '\n';
-    return kExitUsage;
   }
-  if (const auto extras = app.remaining(); !extras.empty()) {
-    std::cerr << "idlewheel-server: unknown argument '" << on_one_line(extras.front())
-              << "'; see --help\n";
-    return kExitUsage;
-  }
-  if (list) {
+  if (first.list()) {
     list_backends(backends);
     return kExitDone;
   }
-  if (const auto problem = contradiction(options)) {
-    std::cerr << "idlewheel-server: " << *problem << '\n';
-    return kExitUsage;
+  CommandLine both(backends);
+  try {
+    std::vector<std::string> all;
+    if (!first.config().empty()) {
+      all = first.read_config();
+    }
+    all.insert(all.end(), typed.begin(), typed.end());
+    if (const auto problem = both.parse(all)) {
+      return complain(*problem);
+    }
+  } catch (const std::runtime_error& error) {
+    return complain(error.what());
   }
-  return options;
+  if (const auto problem = contradiction(both.options())) {
+    return complain(*problem);
+  }
+  return both.options();
 }
 
 } // namespace server

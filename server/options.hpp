@@ -33,8 +33,10 @@ struct Options {
   Scenario scenario = Scenario::respond;
   std::uint64_t mixed_period = 10;
 
-  std::size_t write_window_bytes = 8192; // 0: a write per response
-  std::size_t max_connections = 0;       // 0: as many as descriptors allow
+  std::size_t write_window_bytes = 8192;         // 0: a write per response
+  std::chrono::nanoseconds write_window_time{0}; // 0: no such window
+  std::size_t write_window_responses = 0;        // 0: no such window
+  std::size_t max_connections = 0;               // 0: as many as descriptors allow
   std::size_t max_header_bytes = 8192;
   std::size_t max_headers = 100;
   std::uint64_t max_body_bytes = 1024 * 1024;
@@ -42,6 +44,7 @@ struct Options {
   std::string admin_address = "127.0.0.1";
   std::optional<std::uint16_t> admin_port; // none: no admin listener; 0: any free port
   std::string log_level = "info";
+  std::string access_log; // a file; empty: none
 };
 
 // What a name in --timer-backend stands for.

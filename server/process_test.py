@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -38,6 +40,8 @@ class Flags(unittest.TestCase):
             ("--scenario", "tragedy"),
             ("--mixed-period", "0"),
             ("--write-window-bytes", "-1", "1XB"),
+            ("--write-window-time", "5", "x"),
+            ("--write-window-responses", "-1", "1KiB"),
             ("--max-headers", "0"),
             ("--log-level", "loud"),
         ):
@@ -66,6 +70,40 @@ class Flags(unittest.TestCase):
     def test_help_and_version(self):
         self.assertIn("--idle-timeout", run("--help").stdout)
         self.assertRegex(run("--version").stdout, r"^idlewheel-server \d+\.\d+\.\d+\n$")
+
+
+class Config(unittest.TestCase):
+    def file(self, text: str) -> str:
+        file = tempfile.NamedTemporaryFile("w", suffix=".conf")
+        self.addCleanup(file.close)
+        file.write(text)
+        file.flush()
+        return file.name
+
+    def test_every_flag_may_stand_in_a_file_and_what_is_typed_counts(self):
+        file = self.file('# a comment\ntimer-backend = "binary-heap"\nthreads = 3\nrearm = eager\n'
+                         "reuse-port = true\nidle-timeout = 5s\naddress = 127.0.0.1\n")
+        with Server("--config", file, "--threads=2") as server:
+            self.assertEqual((server.ready["backend"], server.ready["rearm"], server.ready["threads"]),
+                             ("binary-heap", "eager", "2"))
+
+    def test_what_is_wrong_names_the_file_and_the_key(self):
+        for text, key in (("threads = 0\n", "threads"), ("idle-timeout = 5\n", "idle-timeout"),
+                          ("frobnicate = 1\n", "frobnicate"), ("[a]\nport = 1\n", "[a]"), ("[b]\n", "[b]"),
+                          ("help = true\n", "help"), ("config = x\n", "config"),
+                          ("timer-backend = sundial\n", "sundial"), ("port = [1, 2]\n", "port")):
+            with self.subTest(text=text):
+                file = self.file(text)
+                ended = run("--config", file)
+                self.assertEqual((ended.returncode, ended.stdout), (2, ""))
+                self.assertEqual(ended.stderr.count("\n"), 1, ended.stderr)
+                self.assertIn(file, ended.stderr)
+                self.assertIn(key, ended.stderr)
+
+    def test_a_file_that_cannot_be_read(self):
+        ended = run("--config", "/nothing/here")
+        self.assertEqual((ended.returncode, ended.stderr.count("\n")), (2, 1))
+        self.assertIn("/nothing/here", ended.stderr)
 
 
 class Start(unittest.TestCase):
@@ -159,7 +197,22 @@ class Admin(unittest.TestCase):
             status, text = server.admin("/metrics")
             self.assertEqual(status, 200)
             self.assertRegex(text, r"(?m)^idlewheel_requests_total\{.*\} 1$")
+            for histogram in ("timer_lateness", "loop_stall"):
+                self.assertRegex(text, rf'(?m)^idlewheel_{histogram}_seconds_bucket\{{.*le="\+Inf"')
             self.assertRegex(text, r'(?m)^idlewheel_timer_operations_total\{.*operation="armed".*\} ')
+
+    def test_a_stalled_loop_shows(self):
+        with Server() as server:
+            limit = time.monotonic() + PATIENCE_S
+            stalled = 0.0
+            while stalled < 0.2 and time.monotonic() < limit:
+                exchange(server, GET)  # starts the probe, for a tenth of a second
+                server.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.5)
+                server.process.send_signal(signal.SIGCONT)
+                _, text = server.admin("/metrics")
+                stalled = float(re.search(r"(?m)^idlewheel_loop_stall_seconds_sum\S* (\S+)$", text)[1])
+            self.assertGreater(stalled, 0.2)
 
     def test_there_is_none_by_default(self):
         process = subprocess.Popen([testing.BINARY, "--port=0"], stdout=subprocess.PIPE, text=True)
@@ -169,6 +222,51 @@ class Admin(unittest.TestCase):
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(PATIENCE_S), 0)
             process.stdout.close()
+
+
+class AccessLog(unittest.TestCase):
+    LINE = r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ 127\.0\.0\.1:\d+ "(.*)" (\d+) (\d+)$'
+
+    def test_a_line_for_each_response(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = os.path.join(folder, "access.log")
+            with Server("--access-log", file, "--threads=2") as server:
+                exchange(server, b"G\x1b[2J\x00 / HTTP/1.1\r\nHost: h\r\n\r\n")
+                exchange(server, b'GET /bytes/7?"x\\ HTTP/1.1\r\nHost: h\r\n\r\n' + GET)
+                exchange(server, b"nonsense\x1b\r\n\r\n")
+                exchange(server, b"GET / HTTP/2.0\r\n\r\n")
+            with open(file) as log:
+                rows = [re.match(self.LINE, line).groups() for line in log]
+            self.assertEqual(sorted(rows), [("-", "400", "0"), ("-", "400", "0"), ("-", "505", "0"),
+                                            ("GET / HTTP/1.1", "200", "0"),
+                                            (r'GET /bytes/7?\"x\\ HTTP/1.1', "200", "7")])
+
+    def test_lines_come_within_about_a_second(self):
+        with tempfile.NamedTemporaryFile() as file, Server("--access-log", file.name) as server:
+            exchange(server, GET)
+            limit = time.monotonic() + PATIENCE_S
+            while not os.path.getsize(file.name) and time.monotonic() < limit:
+                time.sleep(0.05)
+            self.assertGreater(os.path.getsize(file.name), 0)
+
+    def test_a_full_pipe_holds_up_nothing_and_is_counted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            fifo = os.path.join(folder, "fifo")
+            os.mkfifo(fifo)
+            reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                with Server("--access-log", fifo) as server:
+                    for _ in range(5):
+                        self.assertEqual(len(split_responses(exchange(server, GET * 1000))), 1000)
+                    _, metrics = server.admin("/metrics")
+                    self.assertRegex(metrics, r"(?m)^idlewheel_access_log_lines_dropped_total\S* [1-9]")
+            finally:
+                os.close(reader)
+
+    def test_one_that_cannot_be_opened_is_a_failure(self):
+        ended = run("--access-log", "/nothing/here", "--port=0")
+        self.assertEqual((ended.returncode, ended.stderr.count("\n")), (1, 1), ended.stderr)
+        self.assertIn("/nothing/here", ended.stderr)
 
 
 class Limits(unittest.TestCase):
@@ -203,6 +301,11 @@ class Limits(unittest.TestCase):
             server_alive = clients[0]
             server_alive.sendall(GET)
             self.assertTrue(server_alive.recv(65536).startswith(b"HTTP/1.1 200"))
+            before = server.stats()  # the admin listener has one in reserve
+            time.sleep(1)
+            after = server.stats()
+            self.assertLess(after["cpu_ns"] - before["cpu_ns"],
+                            0.05 * (after["mono_ns"] - before["mono_ns"]))
             resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
             clients[-1].sendall(GET)
             self.assertTrue(clients[-1].recv(65536).startswith(b"HTTP/1.1 200"))
@@ -264,6 +367,35 @@ class Drain(unittest.TestCase):
                 server.process.send_signal(signal.SIGTERM)
                 self.assertEqual(read_to_end(client), b"")
             self.assertEqual(server.process.wait(PATIENCE_S), 0)
+
+    def test_a_request_that_is_not_answered_ends_with_its_timeout(self):
+        with Server("--scenario=mixed", "--mixed-period=1", "--drain-timeout=1h") as server:
+            clients = [server.connect() for _ in range(100)]
+            for client in clients:
+                client.sendall(GET)
+            server.wait_for_stats(lambda s: s["requests"] == 100)
+            self.assertEqual(server.stop(), 0)
+            for client in clients:
+                with client:
+                    self.assertEqual(read_to_end(client), b"")
+
+    def test_one_that_lingers_is_waited_for_no_longer_than_that(self):
+        with Server("--linger-timeout=300ms", "--drain-timeout=1h") as server:
+            with server.connect() as client:
+                client.sendall(b"nonsense\r\n\r\n")
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 400"))
+                self.assertEqual(server.stop(), 0)
+
+    def test_a_closed_log_holds_up_nothing(self):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        process = subprocess.Popen([testing.BINARY, "--port=0", "--timer-backend=none"],
+                                   stdout=subprocess.PIPE, stderr=write_end, text=True)
+        os.close(write_end)
+        self.assertIn("listening", process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(PATIENCE_S), 0)
+        process.stdout.close()
 
     def test_a_full_log_pipe_holds_up_nothing(self):
         read_end, write_end = os.pipe()

@@ -1,5 +1,9 @@
 // From bytes to a request. This is the one place where Beast's parser is wrapped, and where what it
 // lets through and we do not is refused; request.cpp reads as the list of those rules.
+//
+// Lines are looked at here first: Beast is given a header section, a chunk's line or a trailer only
+// once it is whole and its lines are sound. So no answer depends on how the bytes were cut, and
+// what can never become a request is refused as soon as the line that shows it is there.
 #pragma once
 
 #include <boost/beast/http/basic_parser.hpp>
@@ -20,6 +24,7 @@ struct RequestLimits {
   std::size_t max_header_bytes; // request line, fields and the empty line together
   std::size_t max_headers;
   std::uint64_t max_body_bytes;
+  bool keep_request_line = false; // for a log; costs an allocation a request
 };
 
 // What the target names.
@@ -27,7 +32,7 @@ enum class Route {
   root,     // "/", with or without a query
   bytes,    // "/bytes/N"
   echo,     // "/echo"
-  asterisk, // "*"
+  asterisk, // "*", of OPTIONS only
   unknown
 };
 
@@ -38,6 +43,7 @@ struct Request {
   bool http_1_0 = false;
   bool keep_alive = false;
   std::string body; // kept for POST /echo only
+  std::string line; // the request line, when it is kept
 };
 
 // Parses one request after the other out of whatever pieces arrive. Keeps no pointer into its
@@ -59,11 +65,11 @@ public:
   // bad.
   State put(std::string_view input, std::size_t& consumed);
 
-  // Whether no byte was taken yet, not even a line end before the request.
-  bool untouched() const noexcept { return !begun() && !line_end_seen_; }
+  // Whether no byte was seen yet, not even a line end before the request.
+  bool untouched() const noexcept { return !begun_ && !line_end_seen_; }
 
   // Whether a byte of the request itself was seen.
-  bool begun() const noexcept { return got_some(); }
+  bool begun() const noexcept { return begun_; }
 
   // The status to answer a bad request with.
   Status error() const noexcept { return error_; }
@@ -86,28 +92,57 @@ private:
   void on_header_impl(error_code& error) override;
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(string_view body, error_code& error) override;
-  void on_chunk_header_impl(std::uint64_t, string_view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t size, string_view, error_code&) override {
+    chunk_left_ = size;
+  }
   std::size_t on_chunk_body_impl(std::uint64_t, string_view body, error_code& error) override;
   void on_finish_impl(error_code&) override {}
 
+  enum class Line { need_more, complete, bad };
+
+  // Each takes what it can from the front of `input` and says whether that ended a header, a body
+  // or a part of one; if not, error_ says whether it needs more or never will.
+  bool put_header(std::string_view input, std::size_t& consumed);
+  bool put_body(std::string_view input, std::size_t& consumed);
+  bool put_chunk_line(std::string_view input, std::size_t& consumed);
+  bool put_trailers(std::string_view input, std::size_t& consumed);
+  bool put_whole(std::string_view bytes);
+
   std::size_t skip_line_ends(std::string_view input) noexcept;
+  void look_from(std::size_t begin) noexcept { line_begin_ = scanned_ = begin; }
+  Line next_line(std::string_view input) noexcept;
+  bool take_line(std::string_view allowed, std::size_t limit) noexcept;
+  std::size_t header_bytes_left() const noexcept {
+    return limits_.max_header_bytes - header_bytes_;
+  }
+  bool refuse(Status status) noexcept;
   void refuse(Status status, error_code& error) noexcept;
+  bool check_header_line(std::string_view line) noexcept;
+  bool check_request_line(std::string_view line) noexcept;
   void check_content_length(std::string_view value, error_code& error) noexcept;
   void check_transfer_encoding(std::string_view value, error_code& error) noexcept;
   void check_expect(std::string_view value, error_code& error) noexcept;
-  bool folded(std::string_view value) const noexcept;
-  bool header_over_limit(std::size_t unread) const noexcept;
-  Status status_for(const error_code& error) const noexcept;
 
   const RequestLimits limits_;
-  std::string_view input_; // during put()
-  std::size_t header_bytes_ = 0;
+
+  // Offsets into the input of put(), which keeps its front until it is consumed.
+  std::size_t line_begin_ = 0;
+  std::size_t scanned_ = 0; // no line end before this
+  std::string_view line_;   // the one that next_line() found, without its end
+
+  bool line_end_seen_ = false; // before the request line
+  bool begun_ = false;
+  bool request_line_done_ = false;
+  bool newer_minor_version_ = false; // than 1.1, which Beast refuses
+  std::size_t header_bytes_ = 0;     // chunk extensions and trailers included
   std::size_t fields_ = 0;
   std::size_t hosts_ = 0;
-  bool line_end_seen_ = false; // before the request line
-  bool start_line_done_ = false;
   bool content_length_seen_ = false;
   bool body_begun_ = false;
+  std::uint64_t chunk_left_ = 0;
+  bool behind_chunk_ = false;      // a chunk's data ends with a line end
+  std::size_t trailers_begin_ = 0; // behind the last chunk's line; 0: it has not come
+  bool close_asked_ = false;
   bool expect_continue_ = false;
   Status error_ = Status::ok; // ok: none yet
   Request request_;

@@ -41,8 +41,8 @@ std::string format_date(std::time_t now) {
 
 void ResponseFormatter::refresh(std::time_t now) {
   formatted_at_ = now;
-  date_ = format_date(now);
-  empty_ok_ = "HTTP/1.1 200 OK\r\n" + date_ + "Content-Length: 0\r\n\r\n";
+  common_ = "Server: idlewheel\r\n" + format_date(now);
+  empty_ok_ = "HTTP/1.1 200 OK\r\n" + common_ + "Content-Length: 0\r\n\r\n";
 }
 
 void ResponseFormatter::append(std::string& out, Status status, std::uint64_t content_length,
@@ -56,7 +56,7 @@ void ResponseFormatter::append(std::string& out, Status status, std::uint64_t co
     return;
   }
   append_status_line(out, status);
-  out += date_;
+  out += common_;
   if (!allow.empty()) {
     out.append("Allow: ").append(allow).append("\r\n");
   }

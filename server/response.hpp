@@ -28,7 +28,7 @@ private:
   void refresh(std::time_t now);
 
   std::time_t formatted_at_ = -1;
-  std::string date_;     // "Date: ...\r\n"
+  std::string common_;   // the fields of every response: Server and Date
   std::string empty_ok_; // the whole of the commonest response: 200, no body, persistent
 };
 

@@ -29,8 +29,7 @@ Answer answer(const Request& request) {
                ? Answer{.body = request.body, .content_length = request.body.size()}
                : method_not_allowed("POST");
   case Route::asterisk:
-    return request.method == Method::options ? Answer{.allow = "GET, HEAD, POST, OPTIONS"}
-                                             : Answer{.status = Status::bad_request};
+    return {.allow = "GET, HEAD, POST, OPTIONS"};
   case Route::unknown:
     break;
   }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <chrono>
+#include <limits>
 #include <vector>
 
 namespace server {
@@ -49,16 +50,18 @@ public:
     all_.push_back(std::move(family));
   }
 
-  void summary(const std::string& name, const std::string& help,
-               const timers::Histogram& histogram) {
+  // Buckets from a microsecond to 17 seconds, each four times the one before.
+  void histogram(const std::string& name, const std::string& help,
+                 const timers::Histogram& histogram) {
     auto metric = labelled();
-    for (const double quantile : {0.5, 0.99, 1.0}) {
-      metric.summary.quantile.push_back(
-          {quantile, microseconds(histogram.quantile(quantile)) * 1e-6});
+    for (unsigned power = 10; power <= 34; power += 2) {
+      metric.histogram.bucket.push_back(
+          {histogram.below(power), static_cast<double>(std::uint64_t{1} << power) * 1e-9});
     }
-    metric.summary.sample_count = histogram.count();
-    metric.summary.sample_sum = microseconds(histogram.sum()) * 1e-6;
-    all_.push_back({name, help, prometheus::MetricType::Summary, {metric}});
+    metric.histogram.bucket.push_back({histogram.count(), std::numeric_limits<double>::infinity()});
+    metric.histogram.sample_count = histogram.count();
+    metric.histogram.sample_sum = microseconds(histogram.sum()) * 1e-6;
+    all_.push_back({name, help, prometheus::MetricType::Histogram, {metric}});
   }
 
   std::string text() const { return prometheus::TextSerializer().Serialize(all_); }
@@ -131,6 +134,9 @@ std::string metrics_text(const std::string& backend, const std::string& rearm,
                    server.accepted);
   families.counter("idlewheel_accept_errors_total", "Failed attempts to accept a connection.",
                    server.accept_errors);
+  families.counter("idlewheel_access_log_lines_dropped_total",
+                   "Lines that the access log's file did not take at once.",
+                   server.log_lines_dropped);
   std::vector<std::pair<std::string, std::uint64_t>> closed;
   for (std::size_t i = 0; i < kCloseReasonNames.size(); ++i) {
     closed.emplace_back(kCloseReasonNames[i], server.closed[i]);
@@ -145,8 +151,11 @@ std::string metrics_text(const std::string& backend, const std::string& rearm,
                      {"moved", timers.moved},
                      {"disarmed", timers.disarmed},
                      {"expired", timers.expired}});
-  families.summary("idlewheel_timer_lateness_seconds",
-                   "From a timer's deadline to the run of its action.", timers.late);
+  families.histogram("idlewheel_timer_lateness_seconds",
+                     "From a timer's deadline to the run of its action.", timers.late);
+  families.histogram("idlewheel_loop_stall_seconds",
+                     "How long the loop kept an event waiting, sampled ten times a second.",
+                     snapshot.loop_stalls);
   return families.text();
 }
 

@@ -1,5 +1,6 @@
 """The two timeouts of a connection, on every backend, lazy and eager."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -118,6 +119,54 @@ class EveryBackend(unittest.TestCase):
                 self.assertEqual([r.status for r in responses], [200, 200])
 
         self.for_each_server(check, "--scenario", "mixed", "--mixed-period", "3")
+
+
+    def test_the_timer_of_a_closed_connection_never_ends_the_next_one_on_its_descriptor(self):
+        def check(server):
+            with server.connect() as first:
+                first.sendall(GET)
+                first.recv(65536)
+                time.sleep(IDLE_S / 2)
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+            with server.connect() as second:  # the lowest free descriptor is the first one's
+                began = time.monotonic()
+                second.sendall(GET)
+                self.assertTrue(second.recv(65536).startswith(b"HTTP/1.1 200"))
+                self.assertEqual(self.assert_closed_after(second, began, IDLE_S), b"")
+
+        self.for_each_server(check, *FLAGS)
+
+
+class RaceAtTheTimeout(unittest.TestCase):
+    def test_requests_around_the_idle_timeout_are_answered_or_see_a_clean_end(self):
+        """timers.md, 27: from 5 ms before to 5 ms after, in steps of 0.1 ms; never a reset."""
+        offsets = [step / 10_000 for step in range(-50, 51)]
+        ends = {"answered": 0, "closed": 0}
+        attempts = 0
+        while not all(ends.values()):  # a slow machine may send all of them late
+            self.sweep(offsets, ends)
+            attempts += 1
+            self.assertLess(attempts, 20, ends)
+
+    def sweep(self, offsets: list[float], ends: dict[str, int]):
+        idle_s = 0.5
+        with Server(f"--idle-timeout={idle_s * 1000:.0f}ms") as server, \
+                contextlib.ExitStack() as stack:
+            due = []
+            for offset in offsets:
+                client = stack.enter_context(server.connect())
+                client.sendall(GET)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                due.append((time.monotonic() + idle_s + offset, client))
+            for when, client in due:
+                while time.monotonic() < when:
+                    pass
+                client.sendall(GET)
+            for _, client in due:
+                data = read_to_end(client)
+                statuses = [r.status for r in split_responses(data)]
+                self.assertIn(statuses, ([], [200]))
+                ends["answered" if data else "closed"] += 1
 
 
 class RequestTimeout(WireTest):

@@ -31,7 +31,9 @@ public:
                    .share_port = config.share_port,
                    .backlog = config.options.backlog},
                   [this](Socket socket) { admit(std::move(socket)); }),
-        drain_limit_(io_) {}
+        drain_limit_(io_) {
+    context_.free_workspaces.reserve(kPooledWorkspaces); // giving one back never throws
+  }
 
   boost::asio::ip::tcp::endpoint endpoint() const override { return listener_.endpoint(); }
 
@@ -45,8 +47,11 @@ public:
 
   void snapshot(std::function<void(Snapshot)> done) override {
     boost::asio::post(io_, [this, done = std::move(done)] {
-      Snapshot all{.server = context_.counters, .timers = timers_.counters()};
+      Snapshot all{.server = context_.counters,
+                   .timers = timers_.counters(),
+                   .loop_stalls = context_.loop_probe.stalls()};
       all.server.accept_errors = listener_.errors();
+      all.server.log_lines_dropped = context_.access_log.dropped();
       done(all);
     });
   }
@@ -59,13 +64,17 @@ private:
     return {.options = options,
             .limits = {.max_header_bytes = options.max_header_bytes,
                        .max_headers = options.max_headers,
-                       .max_body_bytes = options.max_body_bytes},
+                       .max_body_bytes = options.max_body_bytes,
+                       .keep_request_line = !options.access_log.empty()},
             .timers = timers_,
             .idle_timeout = timers_.timeout(options.idle_timeout),
             .request_timeout = timers_.timeout(options.request_timeout),
             .linger_timeout = timers_.timeout(options.linger_timeout),
             .scenario = {options.scenario, options.mixed_period},
             .formatter = {},
+            .held_writes = {io_, options.write_window_time},
+            .access_log = {io_, options.access_log},
+            .loop_probe = {io_, options.admin_port.has_value()},
             .counters = {},
             .free_workspaces = {},
             .on_last_connection = [this] { finish(); }};

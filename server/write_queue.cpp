@@ -27,6 +27,8 @@ void WriteQueue::consume(std::size_t written) noexcept {
   if (sent_ == bytes_.size()) {
     bytes_.clear();
     sent_ = 0;
+    responses_ = 0;
+    urgent_ = false;
   }
 }
 

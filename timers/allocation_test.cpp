@@ -3,6 +3,7 @@
 #include "timers/testing.hpp"
 
 #include <dlfcn.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <new>
@@ -49,8 +50,18 @@ extern "C" int posix_memalign(void** memory, std::size_t alignment, std::size_t 
   return real(memory, alignment, bytes);
 }
 
+extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
+
 namespace timers::test {
 namespace {
+
+std::size_t heap_bytes() {
+  if (__sanitizer_get_current_allocated_bytes != nullptr) {
+    return __sanitizer_get_current_allocated_bytes();
+  }
+  const auto info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
 
 constexpr std::size_t kTimers = 500;
 
@@ -76,6 +87,21 @@ std::size_t allocated_by(const std::function<void()>& work) {
 TEST(AllocationCount, SeesAnAllocation) {
   // Called as functions: the compiler may leave out a new-expression.
   EXPECT_EQ(allocated_by([] { ::operator delete(::operator new(8)); }), 1U);
+}
+
+// The node counts too: a backend that was made for no timers has none.
+TEST_P(BackendAllocation, BytesPerTimerStayWithinTheClaim) {
+  constexpr std::size_t kMany = 1500; // not the capacity that a doubled array has
+  const std::size_t before = heap_bytes();
+  const auto without = kind.make(0);
+  const std::size_t fixed = heap_bytes() - before;
+  const auto backend = kind.make(kMany);
+  for (std::size_t timer = 0; timer < kMany; ++timer) {
+    backend->arm(timer, 100);
+  }
+  const std::size_t bytes = heap_bytes() - before - 2 * fixed;
+  EXPECT_LE(bytes / kMany, kind.info.bytes_per_timer);
+  EXPECT_GE(bytes / kMany, kind.info.bytes_per_timer / 2) << "claims more than it needs";
 }
 
 TEST_P(BackendAllocation, NoneInDisarmAdvancePopOrRearm) {
@@ -119,6 +145,21 @@ TEST_P(BackendAllocation, MemoryIsWhereItWasAfterManyLives) {
     life();
   }
   EXPECT_EQ(allocations - releases, held);
+}
+
+TEST_P(ServiceAllocation, NoneWhenALoneTimerIsFiledAgain) {
+  using namespace std::chrono_literals;
+  Rig rig(kind);
+  const auto timer = rig.timer([] {});
+  const auto life = [&] {
+    for (int round = 0; round < 100; ++round) {
+      rig.rearm(timer, 30ms);
+      rig.move_by(10ms);
+      rig.service().run_due(kNoBudget);
+    }
+  };
+  life();
+  EXPECT_EQ(allocated_by(life), 0U);
 }
 
 TEST_P(ServiceAllocation, NoneInALifeOfIdleTimeouts) {

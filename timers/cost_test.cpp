@@ -75,12 +75,9 @@ struct Measured {
 };
 
 template <class Backend> Measured measure(const Deadlines& input) {
-  struct Entry : Backend::Node {
-    bool armed = true;
-  };
   std::mt19937_64 random(1);
   Backend backend;
-  std::vector<Entry> timers(kTimers);
+  std::vector<typename Backend::Node> timers(kTimers);
   Measured found;
   const auto each = [&](std::size_t step, const auto& act) {
     for (std::size_t timer = 0; timer < kTimers; timer += step) {
@@ -88,13 +85,13 @@ template <class Backend> Measured measure(const Deadlines& input) {
       act(timers[timer], deadline);
     }
   };
-  each(1, [&](Entry& timer, Tick deadline) {
+  each(1, [&](auto& timer, Tick deadline) {
     found.arm.count([&] { backend.arm(timer, deadline, deadline); });
   });
-  each(1, [&](Entry& timer, Tick deadline) {
+  each(1, [&](auto& timer, Tick deadline) {
     found.rearm.count([&] { backend.rearm(timer, deadline, deadline); });
   });
-  each(4, [&](Entry& timer, Tick) { found.disarm.count([&] { backend.disarm(timer); }); });
+  each(4, [&](auto& timer, Tick) { found.disarm.count([&] { backend.disarm(timer); }); });
   // As a driver does it: from one deadline, or idle wake-up, to the next.
   while (backend.next_deadline() != kNever) {
     const Tick next = backend.next_deadline();

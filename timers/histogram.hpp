@@ -41,6 +41,16 @@ public:
     return {};
   }
 
+  // How many values are below 2^power ns: exact, because that is an edge of a bucket.
+  std::uint64_t below(unsigned power) const noexcept {
+    const std::size_t end = power >= 64 ? kBuckets : bucket_of(std::uint64_t{1} << power);
+    std::uint64_t seen = 0;
+    for (std::size_t bucket = 0; bucket < end; ++bucket) {
+      seen += counts_[bucket];
+    }
+    return seen;
+  }
+
   // Adds what another histogram counted.
   void merge(const Histogram& other) noexcept {
     for (std::size_t bucket = 0; bucket < counts_.size(); ++bucket) {

@@ -94,5 +94,18 @@ TEST(Histogram, MergedIsAsIfAllWereRecordedInOne) {
   }
 }
 
+TEST(Histogram, CountsBelowAPowerOfTwoExactly) {
+  Histogram histogram;
+  for (const std::int64_t ns : {0, 1, 7, 8, 1023, 1024, 1025, 1 << 20}) {
+    histogram.record(nanoseconds(ns));
+  }
+  EXPECT_EQ(histogram.below(0), 1U);
+  EXPECT_EQ(histogram.below(3), 3U);
+  EXPECT_EQ(histogram.below(10), 5U);
+  EXPECT_EQ(histogram.below(20), 7U);
+  EXPECT_EQ(histogram.below(21), 8U);
+  EXPECT_EQ(histogram.below(64), 8U);
+}
+
 } // namespace
 } // namespace timers::test

@@ -17,9 +17,9 @@
 //   disarm        a store, and two to give the place back
 //   advance       O(1)
 //   pop_expired   the timers of one tick and block: one after another, O(1). The next tick or
-//   block:
-//                 a scan of 64 numbers for each level on the way up and down, and one for each
-//                 bound that has to be mended, at most once for each operation that made it lag
+//                 block: a scan of 64 numbers for each level on the way up and down, and one for
+//                 each bound that has to be mended, at most once for each operation that made it
+//                 lag
 //   wake-ups      one idle wake-up at most for each timer that left a block of which it was the
 //                 earliest; in a server one for each block and timeout
 //   bytes/timer   16 in the owner, and 12 to 24 in the arrays
@@ -74,7 +74,7 @@ public:
   // Throws std::length_error beyond 2^31 timers, std::bad_alloc.
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     if (first_free_ == kNone) {
-      grow(2 * capacity());
+      grow(std::size_t{2} * capacity());
     }
     node.index = first_free_;
     first_free_ = owners_[node.index].next_free;

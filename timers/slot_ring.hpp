@@ -89,7 +89,7 @@ private:
 // and which of a slot's are due, is what the schemes differ in.
 class SlotRing {
 public:
-  // `slots` is a power of two. 16 bytes and two bits each. Throws std::bad_alloc.
+  // `slots` is a power of two. 16 bytes and a bit each. Throws std::bad_alloc.
   explicit SlotRing(std::size_t slots) : lists_(slots), occupied_(slots) {}
 
   std::size_t size() const noexcept { return lists_.size(); }

@@ -24,7 +24,7 @@
 #include "timers/backend.hpp"
 #include "timers/config.hpp"
 #include "timers/counters.hpp"
-#include "timers/trace.hpp"
+#include "timers/trace_sink.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -162,7 +162,7 @@ public:
   // Calls `wake` whenever a timer is filed, outside a pass, for earlier than the tick last given to
   // expect_wake(), which `wake` should call. That, and to look at next_deadline() after each pass,
   // is all a driver needs to keep one OS timer right. `wake` may throw: the timer is armed then,
-  // but nothing may wake for it.
+  // but nothing may wake for it, and who armed it gets the exception.
   void on_earlier_deadline(Action wake) noexcept { wake_ = wake; }
 
   // The driver will run a pass at this tick (kNever: at none).
@@ -283,7 +283,10 @@ private:
     }
     timer.filed_ = filed;
     ++counters_.moved;
-    if (timer.filed_ < expected_wake_ && destroyed_ == nullptr) {
+  }
+
+  void wake_by(Tick filed) {
+    if (filed < expected_wake_ && destroyed_ == nullptr) {
       wake_();
     }
   }
@@ -343,9 +346,9 @@ public:
     move_to(service_->deadline_after(timeout, now.ceil, slack), timeout);
   }
 
-  // Gives an armed timer another timeout, counted from when it was last armed or re-armed; a
-  // deadline that has passed by that runs in the next pass. Nothing when it is not armed. As
-  // rearm().
+  // Gives an armed timer another timeout, counted from its deadline less the timeout it had: from
+  // when it was last armed or re-armed, but for its slack and for what a pass put off. A deadline
+  // that has passed by that runs in the next pass. Nothing when it is not armed. As rearm().
   void change_timeout(Timeout timeout, Instant now) {
     if (armed()) {
       const bool unknown = deadline_ == kLatest || timeout_ > deadline_; // it was saturated
@@ -378,7 +381,8 @@ private:
   void move_to(Tick due, Timeout timeout) {
     assert(service_->on_own_thread());
     // An unfiled timer has filed_ == kNever, later than any deadline.
-    if (due < filed_ || !service_->lazy_) {
+    const bool filing = due < filed_ || !service_->lazy_;
+    if (filing) {
       service_->file(*this, due, timeout);
     }
     const bool moved = armed();
@@ -386,6 +390,9 @@ private:
     service_->trace_.record(moved ? TraceOperation::rearm : TraceOperation::arm, trace_id_, due);
     deadline_ = due;
     timeout_ = timeout;
+    if (filing) {
+      service_->wake_by(filed_);
+    }
   }
 
   void orphan() noexcept {

@@ -1,5 +1,4 @@
-// What the timers of a service were asked to do, in a file of 16 bytes a record: to look at, and to
-// replay on every backend.
+// What the timers of a service were asked to do, in a file of 16 bytes a record.
 //
 //   timers::TraceFile file("timers.trace", 1ms);
 //   timers::TimerService<Backend, Clock, timers::ToFile> service({}, {}, timers::ToFile(file));
@@ -10,14 +9,13 @@
 // more).
 #pragma once
 
-#include "timers/backend.hpp"
+#include "timers/trace_sink.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <chrono>
-#include <concepts>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -31,29 +29,12 @@
 
 namespace timers {
 
-enum class TraceOperation : std::uint8_t { arm, rearm, disarm, expire };
-
 struct TraceRecord {
   TraceOperation operation = TraceOperation::arm;
   std::uint32_t timer = 0; // numbered in the order of their first operation
   Tick tick = 0;           // of the last clock reading before it
   Tick deadline = 0;       // of the timer: the new one, or for disarm and expire the one it had
   bool operator==(const TraceRecord&) const = default;
-};
-
-// Sees a service's operations. TimerId is what each timer keeps for it; at() is called with each
-// reading of the clock.
-template <class T>
-concept TraceSink = std::copyable<T> &&
-    requires(T trace, TraceOperation operation, typename T::TimerId& timer, Tick tick) {
-  trace.at(tick);
-  trace.record(operation, timer, tick);
-};
-
-struct NoTrace {
-  struct TimerId {};
-  void at(Tick /*tick*/) noexcept {}
-  void record(TraceOperation /*operation*/, TimerId& /*timer*/, Tick /*deadline*/) noexcept {}
 };
 
 namespace detail {

@@ -332,12 +332,12 @@ def measure(bench: Bench, cell: Cell) -> dict:
     """The sample of a cell. A gated one is measured once more, then kept with its flags."""
     sample: dict = {}
     for attempt in range(1 + bench.settings.retries):
-        newest = _attempt(bench, cell) | {"retried": attempt > 0}
+        newest = _attempt(bench, cell)
         if newest["valid"] or not sample.get("valid"):
             sample = newest  # figures with a flag are better than none
         if sample["valid"] and not sample["flags"]:
             break
-    return sample
+    return sample | {"retried": attempt > 0}
 
 
 def _attempt(bench: Bench, cell: Cell) -> dict:

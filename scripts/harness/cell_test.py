@@ -116,7 +116,11 @@ class Retries(unittest.TestCase):
 
     def test_a_flagged_sample_is_kept_when_the_second_attempt_fails(self) -> None:
         flagged = {"valid": True, "flags": ["steal"]}
-        self.assertTrue(self.outcome(flagged, {"valid": False, "flags": ["failed"]})["valid"])
+        kept = self.outcome(flagged, {"valid": False, "flags": ["failed"]})
+        self.assertEqual((kept["valid"], kept["flags"], kept["retried"]), (True, ["steal"], True))
+
+    def test_one_that_is_fine_is_not_measured_again(self) -> None:
+        self.assertFalse(self.outcome({"valid": True, "flags": []})["retried"])
 
     def test_the_second_attempt_counts_when_it_could_be_measured(self) -> None:
         flagged = {"valid": True, "flags": ["steal"]}

@@ -102,22 +102,22 @@ def _from_server(a: dict, b: dict) -> dict:
     seconds = (b["mono_ns"] - a["mono_ns"]) / 1e9
     timers = {k: b["timers"][k] - a["timers"][k] for k in TIMER_COUNTS}
     return {"window_s": seconds, "requests": b["requests"] - a["requests"],
-            "expired": timed_out(b) - timed_out(a), "cpu_s": (b["cpu_ns"] - a["cpu_ns"]) / 1e9,
+            "timed_out": timed_out(b) - timed_out(a), "cpu_s": (b["cpu_ns"] - a["cpu_ns"]) / 1e9,
             "timers": timers, "late_us": b["timers"]["late_us"],
             "bytes_out": b["bytes_out"] - a["bytes_out"], "writes": b["writes"] - a["writes"],
             "connections_open": connections_open(b)}
 
 
 def _from_wrk(report: dict, elapsed: float) -> dict:
-    return {"window_s": elapsed, "requests": report["requests"], "expired": None, "cpu_s": None,
+    return {"window_s": elapsed, "requests": report["requests"], "timed_out": None, "cpu_s": None,
             "timers": None, "late_us": None, "bytes_out": None, "writes": None,
             "connections_open": None}
 
 
 def _costs(figures: dict, outside_s: float | None) -> dict:
-    """CPU and timer operations per request, or per expired request where most of them expire."""
-    expired = figures["expired"] or 0
-    per = "expired" if expired * 2 > figures["requests"] else "requests"
+    """CPU and timer operations per request, or per timed-out one where most of them time out."""
+    late = figures["timed_out"] or 0
+    per = "timed_out" if late * 2 > figures["requests"] else "requests"
     events = figures[per]
     if not events:
         raise Failed("no request was counted in the window")
@@ -135,15 +135,16 @@ def table(figures: dict) -> str:
     """The same for people; a line only for what is known."""
     cpu, wrk = figures["cpu"], figures["wrk"]
     latency = wrk["latency_us"]
+    event = "timed-out request" if figures["per"] == "timed_out" else "request"
     rows = [
         ("connections", figures["connections"], ""),
         ("window" if figures["timers"] else "window, settling included", figures["window_s"], "s"),
         ("requests", figures["requests"], ""),
         ("requests per second", figures["rps"], ""),
-        ("expired requests", figures["expired"], ""),
-        (f"CPU per {figures['per'].removesuffix('s')}", cpu["us_per_request"], "us"),
+        ("timed-out requests", figures["timed_out"], ""),
+        (f"CPU per {event}", cpu["us_per_request"], "us"),
         ("CPU utilisation", cpu["utilisation"], ""),
-        *((f"timers {k} per {figures['per'].removesuffix('s')}", n, "")
+        *((f"timers {k} per {event}", n, "")
           for k, n in (figures["timers_per_request"] or {}).items()),
         ("resident memory", figures["rss_kib"], "KiB"),
         *((f"latency {p} ({latency['kind']})", latency[p], "us") for p in ("p50", "p99", "max")),

@@ -27,9 +27,9 @@ class Costs(unittest.TestCase):
         self.assertAlmostEqual(found["rps"], 500.0)
         self.assertAlmostEqual(found["timers_per_request"]["moved"], 2.0)
 
-    def test_per_expired_request_where_they_expire(self) -> None:
+    def test_per_timed_out_request_where_they_time_out(self) -> None:
         found = manual._costs(manual._from_server(STATS, later(request=800)), None)
-        self.assertEqual(found["per"], "expired")
+        self.assertEqual(found["per"], "timed_out")
         self.assertAlmostEqual(found["cpu"]["us_per_request"], 12.5)
 
     def test_without_the_server_only_what_wrk_saw(self) -> None:

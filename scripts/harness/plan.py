@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from harness import bad_usage
+from harness import bad_usage, stats
 
 STUDY_BACKENDS = ["ordered-list", "unordered-list", "binary-heap", "hierarchical-wheel", "asio",
                   "none"]
@@ -27,8 +27,7 @@ DWARF_WINDOWS = 2  # of a profile: a fifth of its samples a second
 TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
 
 FULL_BUDGET_S = 80 * 60
-MAX_ROUNDS = 10
-MIN_ROUNDS = 6
+MAX_ROUNDS = 11  # enough for verdicts among all fourteen backends, both ways
 OVERHEAD_S = 0.5  # of a cell: start, checked GET, stop, drain
 FOLD_S = 1.5  # perf's own start, end and script
 
@@ -139,7 +138,7 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
     if not any(_variants(made, load) for load in made.scenarios):
         raise bad_usage("nothing to measure: backend none has no timeouts to wait for, "
                         "so it needs the scenario respond or respond+short")
-    return made if made.rounds else _fit_rounds(made)
+    return made if made.rounds else _fit_rounds(made, any_window=chosen.get("duration") is None)
 
 
 def _with_duration(plan: Settings, seconds: float | None) -> Settings:
@@ -161,10 +160,10 @@ def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int
     return kept | {"respond": connections}
 
 
-def _fit_rounds(plan: Settings) -> Settings:
+def _fit_rounds(plan: Settings, any_window: bool) -> Settings:
     """As many rounds as fit the time of the full preset, with windows as long as allow six.
 
-    When even the shortest windows do not allow six rounds of everything, respond gets them: it is
+    any_window: the windows may be shortened for that. When even the shortest windows do not allow six rounds of everything, respond gets them: it is
     what the verdicts are about.
     """
     def cost(plan: Settings, kinds: bool, slow: bool) -> float:
@@ -177,14 +176,15 @@ def _fit_rounds(plan: Settings) -> Settings:
         left = FULL_BUDGET_S - cost(one, False, False) - cost(one, False, True)
         fast, slow = cost(one, True, False), cost(one, True, True)
         both = max(1, min(MAX_ROUNDS, int(left / (fast + slow))))
-        if both >= MIN_ROUNDS or not fast:
+        if both >= stats.MIN_ROUNDS or not fast or not slow:
             return replace(one, rounds=both, slow_rounds=both)
-        fewer = max(1, int((left - MIN_ROUNDS * fast) / slow))
+        fewer = max(1, int((left - stats.MIN_ROUNDS * fast) / slow))
         return replace(one, rounds=max(both, int((left - fewer * slow) / fast)), slow_rounds=fewer)
 
     shrinking = ((plan.window_s, plan.profile_rounds), (2.0, 3), (1.5, 2), (1.0, 1))
-    tries = [fitting(*both) for both in shrinking]
-    return next((t for t in tries if t.slow_rounds >= MIN_ROUNDS), tries[-1])
+    tries = [fitting(window_s if any_window else plan.window_s, profile_rounds)
+             for window_s, profile_rounds in shrinking]
+    return next((t for t in tries if t.slow_rounds >= stats.MIN_ROUNDS), tries[-1])
 
 
 def _variants(plan: Settings, load: str) -> list[tuple[str, str]]:
@@ -269,10 +269,13 @@ def estimate_s(plan: Settings, cell: Cell) -> float:
 
 
 def label(plan: Settings) -> str:
+    """How many rounds, and whether they can tell the variants of a table apart."""
     if plan.rounds == plan.slow_rounds == 1:
         return "one round: no statistics"
-    fewest = min(plan.rounds, plan.slow_rounds)
-    few = f", fewer than {MIN_ROUNDS}: no p < 0.05 possible" if fewest < MIN_ROUNDS else ""
+    compared = max(len(_variants(plan, load)) - 1 + plan.aa for load in plan.scenarios)
+    needed = stats.rounds_needed(compared)
+    few = (f"; p < 0.05 among so many variants needs {needed}"
+           if min(plan.rounds, plan.slow_rounds) < needed else "")
     if plan.rounds == plan.slow_rounds:
         return f"{plan.rounds} rounds{few}"
-    return f"{plan.rounds} rounds of respond, {plan.slow_rounds} of the other loads{few} there"
+    return f"{plan.rounds} rounds of respond, {plan.slow_rounds} of the other loads{few}"

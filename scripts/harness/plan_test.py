@@ -2,7 +2,7 @@ import unittest
 from collections import Counter
 from dataclasses import replace
 
-from harness import Stop, plan
+from harness import Stop, plan, stats
 
 KNOWN = plan.STUDY_BACKENDS
 
@@ -31,7 +31,7 @@ class Presets(unittest.TestCase):
 
     def test_full_has_six_rounds_or_more_within_its_budget(self) -> None:
         made = plan.settings("full", KNOWN, {})
-        self.assertGreaterEqual(made.rounds, plan.MIN_ROUNDS)
+        self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
         self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), plan.FULL_BUDGET_S)
         self.assertEqual({c.load for c in load_cells(made)}, set(plan.LOADS))
         timed_out = {c.connections for c in load_cells(made) if c.load == "increasing-timeout"}
@@ -42,12 +42,22 @@ class Presets(unittest.TestCase):
         made = plan.settings("full", many, {})
         self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), 90 * 60)
         self.assertEqual(len(made.backends), 14)
-        self.assertGreaterEqual(made.rounds, plan.MIN_ROUNDS)
+        self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
         rounds = Counter((c.load, c.backend, c.rearm, c.connections)
                          for c in load_cells(made) if not c.alias)
         for (load, *_), count in rounds.items():
             self.assertEqual(count, made.rounds if load == "respond" else made.slow_rounds)
         self.assertIn("rounds of respond", plan.label(made))
+        self.assertIn("p < 0.05 among so many variants needs 11", plan.label(made))
+
+    def test_full_keeps_what_was_chosen(self) -> None:
+        many = [f"b{i}" for i in range(13)] + ["none"]
+        for chosen in ({"scenarios": ["respond"], "duration": 10}, {"duration": 5},
+                       {"connections": [1, 2, 3, 4]}, {"scenarios": ["mixed"]}):
+            made = plan.settings("full", many, chosen)
+            self.assertGreaterEqual(made.rounds, 1)
+            if "duration" in chosen:
+                self.assertEqual(made.window_s, chosen["duration"])
 
     def test_paper_is_the_study_as_it_stood(self) -> None:
         made = plan.settings("paper", KNOWN, {})

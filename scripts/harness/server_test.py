@@ -5,6 +5,7 @@ import stat
 import tempfile
 import time
 import unittest
+from unittest import mock
 from pathlib import Path
 
 from harness import Stop, process, server
@@ -62,6 +63,11 @@ class Fakes(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.folder = Path(scratch.name)
+        # The lock of the one study on a machine is a temporary file, too: not the real one here.
+        for patch in (mock.patch.object(tempfile, "tempdir", scratch.name),
+                      mock.patch.dict(os.environ, TMPDIR=scratch.name)):
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def fake(self, mode: str = "good", stats: dict | None = None) -> str:
         path = self.folder / "idlewheel-server"

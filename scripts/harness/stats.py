@@ -15,7 +15,7 @@ import statistics
 EXACT_FLIPS = 16  # up to 2^16 sign patterns are enumerated, beyond that they are sampled
 SAMPLED_FLIPS = 50_000
 RESAMPLES = 10_000
-MIN_ROUNDS = 6  # with fewer pairs the sign-flip test cannot reach p < 0.05
+MIN_ROUNDS = 6  # with fewer pairs the sign-flip test cannot reach p < 0.05: rounds_needed()
 
 Result = dict[str, float | int | None]
 

@@ -176,11 +176,12 @@ def _planned(options: Options, manifest: dict | None, binary: server.Binary,
 
 
 def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Cell]:
-    kept = {"backends": settings.backends, "connections": settings.connections,
-            "scenarios": settings.scenarios, "rearm": settings.rearm, "rounds": settings.rounds,
-            "seed": settings.seed}
+    kept = {"backends": settings.backends, "scenarios": settings.scenarios,
+            "rearm": settings.rearm, "rounds": settings.rounds, "seed": settings.seed}
     wanted = plan.settings(settings.preset, known,
                            kept | {k: v for k, v in chosen.items() if v is not None})
+    if not chosen["connections"]:
+        wanted = replace(wanted, connections=settings.connections, levels=settings.levels)
     return plan.cells(replace(wanted, profile_rearm=chosen["rearm"] or settings.profile_rearm,
                               profile_rounds=settings.profile_rounds))
 

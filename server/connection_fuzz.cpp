@@ -1,0 +1,408 @@
+// A fuzz target: a whole connection on a loopback socket, its timers on a clock moved by hand. The
+// input says what the client sends, in which pieces, when it reads, closes or resets, and when time
+// goes on. Whatever happens, what the client receives is the answers to what it sent, in order,
+// each whole but the last, and at most one error behind them; when no timeout came in between and
+// the client did not break off, it is all of them. Built with clang's libFuzzer: scripts/fuzz.
+#include "server/connection.hpp"
+#include "timers/backends.hpp"
+#include "timers/timer_service.hpp"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <thread>
+
+extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
+
+namespace server {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+std::int64_t clock_ns = 0;
+
+struct HandClock {
+  std::chrono::steady_clock::time_point now() const noexcept {
+    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(clock_ns));
+  }
+};
+
+class HandTimers {
+  using Service = timers::TimerService<timers::DefaultBackend, HandClock>;
+
+public:
+  using Instant = Service::Instant;
+  using Timeout = Service::Timeout;
+  class Timer : public Service::Timer {
+  public:
+    Timer(HandTimers& owner, timers::Action action) : Service::Timer(owner.service_, action) {}
+  };
+
+  explicit HandTimers(asio::io_context::executor_type /*executor*/,
+                      timers::DriverConfig config = {})
+      : service_(config.service) {}
+
+  Instant now() { return service_.now(); }
+  Timeout timeout(std::chrono::nanoseconds duration) const { return service_.timeout(duration); }
+  const timers::TimerCounters& counters() const { return service_.counters(); }
+  void stop() {}
+  void run_due() { service_.run_due(); }
+
+private:
+  Service service_;
+};
+
+constexpr RequestLimits kLimits{.max_header_bytes = 512, .max_headers = 8, .max_body_bytes = 256};
+
+constexpr std::array<std::string_view, 26> kSnippets{
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "GET / HTTP/1.1\r\n",
+    "GET /bytes/100 HTTP/1.1\r\n",
+    "GET /bytes/300000 HTTP/1.1\r\n",
+    "HEAD /bytes/9 HTTP/1.1\r\n",
+    "POST /echo HTTP/1.1\r\n",
+    "GET / HTTP/1.0\r\n",
+    "OPTIONS * HTTP/1.1\r\n",
+    "Host: h\r\n",
+    "Connection: close\r\n",
+    "Connection: keep-alive\r\n",
+    "Content-Length: 3\r\n",
+    "Content-Length: 300\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Expect: 100-continue\r\n",
+    "\r\n",
+    "abc",
+    "3\r\nabc\r\n",
+    "0\r\n\r\n",
+    "0;x=\"y\"\r\nA: b\r\n\r\n",
+    "\r",
+    "\n",
+    " ",
+    "\x16\x03",
+    "A: b\r\n"};
+
+// Reads bytes off the input; zeros once it is used up.
+class Input {
+public:
+  Input(const std::uint8_t* data, std::size_t size) : data_(data), end_(data + size) {}
+  bool empty() const { return data_ == end_; }
+  std::uint8_t byte() { return empty() ? std::uint8_t{0} : *data_++; }
+  std::size_t below(std::size_t limit) { return byte() % limit; }
+  std::string bytes(std::size_t count) {
+    std::string text;
+    for (std::size_t i = 0; i < count && !empty(); ++i) {
+      text += static_cast<char>(byte());
+    }
+    return text;
+  }
+
+private:
+  const std::uint8_t* data_;
+  const std::uint8_t* end_;
+};
+
+void require(bool holds, std::string_view what, std::string_view sent, std::string_view received) {
+  if (!holds) {
+    std::cerr << what << "\n--- sent\n"
+              << sent << "\n--- received\n"
+              << received.substr(0, 4000) << '\n';
+    std::abort();
+  }
+}
+
+// Without what may differ between two runs: dates, and interim responses.
+std::string normalised(std::string text) {
+  for (const auto& [begin, length] : {std::pair<std::string_view, std::size_t>{"Date: ", 37},
+                                      {"HTTP/1.1 100 Continue\r\n\r\n", 25}}) {
+    for (std::size_t at = 0; (at = text.find(begin, at)) != std::string::npos;) {
+      text.erase(at, length);
+    }
+  }
+  return text;
+}
+
+// What the server must answer when nothing is in the way.
+std::string expected_answers(std::string_view sent) {
+  std::string out;
+  ResponseFormatter formatter;
+  std::optional<RequestParser> parser(kLimits);
+  for (;;) {
+    std::size_t used = 0;
+    const auto state = parser->put(sent, used);
+    sent.remove_prefix(used);
+    if (state == RequestParser::State::need_more) {
+      return normalised(out);
+    }
+    if (state == RequestParser::State::bad) {
+      formatter.append(out, parser->error(), 0, Persistence::close);
+      return normalised(out);
+    }
+    const Request& request = parser->request();
+    const Answer reply = answer(request);
+    formatter.append(out, reply.status, reply.content_length,
+                     !request.keep_alive ? Persistence::close
+                     : request.http_1_0  ? Persistence::keep_1_0
+                                         : Persistence::keep,
+                     reply.allow);
+    out.append(reply.body).append(static_cast<std::size_t>(reply.filler_bytes), 'x');
+    if (!request.keep_alive) {
+      return normalised(out);
+    }
+    parser.emplace(kLimits);
+  }
+}
+
+class Life {
+public:
+  explicit Life(Input input)
+      : input_(input), options_(some_options(input_)), timers_(io_.get_executor(), {}),
+        context_{.options = options_,
+                 .limits = kLimits,
+                 .timers = timers_,
+                 .idle_timeout = timers_.timeout(options_.idle_timeout),
+                 .request_timeout = timers_.timeout(options_.request_timeout),
+                 .linger_timeout = timers_.timeout(options_.linger_timeout),
+                 .scenario = {options_.scenario, options_.mixed_period},
+                 .formatter = {},
+                 .held_writes = {io_, options_.write_window_time},
+                 .access_log = {io_, ""},
+                 .loop_probe = {io_, false},
+                 .counters = {},
+                 .free_workspaces = {}} {
+    tcp::acceptor acceptor(io_, {asio::ip::make_address("127.0.0.1"), 0});
+    client_.connect(acceptor.local_endpoint());
+    Socket socket(io_);
+    acceptor.accept(socket);
+    client_.non_blocking(true);
+    client_.set_option(asio::socket_base::linger(true, 0)); // leave no port in TIME_WAIT
+    connection_ = &Connection<HandTimers>::start(context_, std::move(socket));
+  }
+
+  void live() {
+    while (!input_.empty() && !broken_off_) {
+      step();
+      require(memory() < kMostMemory, "too much memory", sent_, received_);
+    }
+    finish();
+    judge();
+  }
+
+private:
+  static constexpr std::size_t kMostMemory = 256 * 1024;
+
+  static Options some_options(Input& input) {
+    Options options;
+    options.write_window_bytes = std::array<std::size_t, 4>{8192, 0, 100, 1000}[input.below(4)];
+    options.write_window_responses = std::array<std::size_t, 3>{0, 1, 3}[input.below(3)];
+    options.write_window_time = std::chrono::hours(input.below(2)); // by a clock that nobody moves
+    options.idle_timeout = std::chrono::seconds(3);
+    options.request_timeout = std::chrono::seconds(2);
+    options.linger_timeout = std::chrono::seconds(input.below(2));
+    return options;
+  }
+
+  void step() {
+    switch (input_.below(8)) {
+    case 0:
+    case 1:
+    case 2:
+      return send(kSnippets[input_.below(kSnippets.size())]);
+    case 3:
+      return send(input_.bytes(input_.below(8)));
+    case 4:
+      return send(std::string(input_.below(120), 'a'));
+    case 5:
+      read();
+      return;
+    case 6:
+      clock_ns += std::array<std::int64_t, 4>{1, 500, 1'999, 3'001}[input_.below(4)] * 1'000'000;
+      timers_.run_due();
+      disturbed_ = disturbed_ || timed_out() || ending();
+      return poll();
+    default:
+      return rarely();
+    }
+  }
+
+  void rarely() {
+    switch (input_.below(16)) {
+    case 0: {
+      boost::system::error_code ignored;
+      client_.close(ignored); // a reset
+      broken_off_ = disturbed_ = true;
+      return poll();
+    }
+    case 1:
+      disturbed_ = true;
+      context_.draining = true;
+      if (alive()) {
+        connection_->drain();
+      }
+      return poll();
+    case 2:
+      disturbed_ = true;
+      if (alive()) {
+        connection_->cut();
+      }
+      return poll();
+    default:
+      return poll();
+    }
+  }
+
+  bool alive() const { return context_.counters.open != 0; }
+  bool ending() const { return context_.serving == 0; }
+
+  std::uint64_t closed(CloseReason reason) const {
+    return context_.counters.closed[static_cast<std::size_t>(reason)];
+  }
+  bool timed_out() const { return closed(CloseReason::idle) + closed(CloseReason::request) != 0; }
+
+  void poll() {
+    while (io_.poll() != 0) {
+    }
+    io_.restart();
+  }
+
+  void send(std::string_view bytes) {
+    boost::system::error_code error;
+    while (!bytes.empty()) {
+      // What comes after a close without lingering is answered by a reset, which drops what the
+      // client has not read.
+      disturbed_ = disturbed_ || (ending() && options_.linger_timeout.count() == 0);
+      const std::size_t size = client_.write_some(asio::buffer(bytes), error);
+      if (error && error != asio::error::would_block) {
+        disturbed_ = true; // the server has gone
+        return;
+      }
+      sent_.append(bytes.substr(0, size));
+      bytes.remove_prefix(size);
+      poll();
+      if (error) {
+        read();
+      }
+    }
+  }
+
+  // What there is now. False at the end of it.
+  bool read() {
+    std::array<char, 65536> buffer;
+    for (;;) {
+      boost::system::error_code error;
+      const std::size_t size = client_.read_some(asio::buffer(buffer), error);
+      if (error) {
+        return error == asio::error::would_block;
+      }
+      require(!ended_, "bytes after the end", sent_, received_);
+      received_.append(buffer.data(), size);
+      poll();
+    }
+  }
+
+  // The client has said all it had to say; the server answers, and closes.
+  void finish() {
+    if (!broken_off_) {
+      boost::system::error_code error;
+      client_.shutdown(tcp::socket::shutdown_send, error);
+      const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      for (bool more = true; more;) {
+        poll();
+        more = read();
+        require(std::chrono::steady_clock::now() < limit, "the server hangs", sent_, received_);
+      }
+      ended_ = true;
+    }
+    if (alive()) {
+      connection_->cut();
+    }
+    poll();
+    require(!alive(), "the connection outlives its end", sent_, received_);
+    require(timers_.counters().live() == 0, "a timer outlives its connection", sent_, received_);
+    std::uint64_t ends = 0;
+    for (const std::uint64_t count : context_.counters.closed) {
+      ends += count;
+    }
+    require(ends == 1 && context_.serving == 0, "not counted once", sent_, received_);
+  }
+
+  void judge() {
+    require(count(received_, "HTTP/1.1 100 Continue\r\n") <= count(sent_, "Expect: 100-continue"),
+            "more asked to continue than wanted", sent_, received_);
+    const std::string expected = expected_answers(sent_);
+    const std::string received = normalised(received_);
+    if (!disturbed_) {
+      return require(received == expected, "not the answers expected:\n" + expected, sent_,
+                     received_);
+    }
+    std::size_t same = 0;
+    while (same < received.size() && same < expected.size() && received[same] == expected[same]) {
+      ++same;
+    }
+    // Behind what is the same there may be one answer that says it is the last: to a request that
+    // came too late, or to the last one before a drain ended the connection.
+    std::string late;
+    ResponseFormatter().append(late, Status::request_timeout, 0, Persistence::close);
+    late = normalised(late);
+    const bool is_late = received.ends_with(late) && received.size() - late.size() <= same;
+    const std::string drained = without_close(received);
+    const bool is_drained = context_.draining && without_close(expected).starts_with(drained);
+    require(same == received.size() || is_late || is_drained,
+            "not a beginning of the answers expected:\n" + expected, sent_, received_);
+  }
+
+  static std::size_t count(std::string_view text, std::string_view what) {
+    std::size_t found = 0;
+    for (std::size_t at = 0; (at = text.find(what, at)) != std::string_view::npos; ++at) {
+      ++found;
+    }
+    return found;
+  }
+
+  static std::string without_close(std::string text) {
+    constexpr std::string_view kClose = "Connection: close\r\n";
+    for (std::size_t at = 0; (at = text.find(kClose, at)) != std::string::npos;) {
+      text.erase(at, kClose.size());
+    }
+    return text;
+  }
+
+  // Of the server's, while it lives.
+  std::size_t memory() const {
+    if (__sanitizer_get_current_allocated_bytes == nullptr) {
+      return 0;
+    }
+    return __sanitizer_get_current_allocated_bytes() - before_ - sent_.capacity() -
+           received_.capacity();
+  }
+
+  const std::size_t before_ = __sanitizer_get_current_allocated_bytes != nullptr
+                                  ? __sanitizer_get_current_allocated_bytes()
+                                  : 0;
+  Input input_;
+  const Options options_;
+  asio::io_context io_;
+  HandTimers timers_;
+  WorkerContext<HandTimers> context_;
+  tcp::socket client_{io_};
+  Connection<HandTimers>* connection_ = nullptr;
+  std::string sent_;
+  std::string received_;
+  bool broken_off_ = false; // by the client
+  bool disturbed_ = false;  // something may have ended the connection early
+  bool ended_ = false;
+};
+
+} // namespace
+} // namespace server
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  server::Life(server::Input(data, size)).live();
+  return 0;
+}

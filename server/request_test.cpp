@@ -1,0 +1,142 @@
+// What becomes of a stream of bytes does not depend on how it is cut. What becomes of it is tested
+// over a socket (http_test.py).
+#include "server/request.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace server {
+namespace {
+
+constexpr RequestLimits kLimits{.max_header_bytes = 200, .max_headers = 5, .max_body_bytes = 100};
+
+// Feeds pieces as a connection does: the parser sees what it has not consumed yet and what came.
+class Stream {
+public:
+  void put(std::string_view piece) {
+    buffered_ += piece;
+    while (!refused_) {
+      std::size_t used = 0;
+      const auto state = parser_->put(buffered_, used);
+      buffered_.erase(0, used);
+      if (state == RequestParser::State::need_more) {
+        return;
+      }
+      if (state == RequestParser::State::bad) {
+        refused_ = true;
+        log_ += std::to_string(static_cast<unsigned>(parser_->error())) + "!";
+        return;
+      }
+      note(parser_->request());
+      parser_.emplace(kLimits);
+    }
+  }
+
+  // Every request in turn, and how it ended.
+  std::string log() const {
+    return log_ + (!refused_ && !parser_->untouched() ? "half a request" : "");
+  }
+
+private:
+  void note(const Request& request) {
+    log_ += std::to_string(static_cast<int>(request.method)) + ' ' +
+            std::to_string(static_cast<int>(request.route)) + ' ' + std::to_string(request.bytes) +
+            (request.http_1_0 ? " 1.0" : "") + (request.keep_alive ? " keep" : " close") + " [" +
+            request.body + "]\n";
+  }
+
+  std::optional<RequestParser> parser_{kLimits};
+  std::string buffered_;
+  std::string log_;
+  bool refused_ = false;
+};
+
+std::string whole(std::string_view bytes) {
+  Stream stream;
+  stream.put(bytes);
+  return stream.log();
+}
+
+const std::vector<std::string> kStreams{
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /bytes/7 HTTP/1.0\r\n\r\n",
+    "\r\n\r\nPOST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: "
+    "h\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+    "chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0002\r\nde"
+    "\r\n0;x\r\nTrailer: t\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "GET / HTTP/1.2\r\nHost: h\r\nConnection: close\r\n\r\n",
+    "GET / HTTP/1.1\nHost: h\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: h\r\nA\r\n\r\n",
+    "GET / HTTP/1.1\r\rHost: h\r\n\r\n",
+    "\rGET / HTTP/1.1\r\n\r\n",
+    "\x16\x03\x01",
+    "GET / HTTP/3.0\r\nHost: h\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\n0\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n",
+    "GET /" + std::string(300, 'x'),
+    "GET / HTTP/1.1\r\nHost: h\r\nA: " + std::string(300, 'x'),
+    "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" +
+        std::string(300, 'x'),
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: " +
+        std::string(300, 'x'),
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" +
+        std::string(300, 'x') + "\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: " +
+        std::string(300, 'x') + "\n",
+    // The header at its limit of 200.
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nA: " + std::string(135, 'x') +
+        "\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nA: " + std::string(133, 'x') +
+        "\r\n\r\n5;a\r\nhello\r\n0\r\n\r\n",
+};
+
+TEST(Pieces, CutAtEveryPositionGiveTheSame) {
+  for (const std::string& bytes : kStreams) {
+    const std::string expected = whole(bytes);
+    EXPECT_FALSE(expected.empty());
+    for (std::size_t at = 0; at <= bytes.size(); ++at) {
+      Stream stream;
+      stream.put(std::string_view(bytes).substr(0, at));
+      stream.put(std::string_view(bytes).substr(at));
+      ASSERT_EQ(stream.log(), expected) << bytes << "\ncut at " << at;
+    }
+  }
+}
+
+TEST(Pieces, OfAByteEachGiveTheSame) {
+  for (const std::string& bytes : kStreams) {
+    Stream stream;
+    for (const char byte : bytes) {
+      stream.put({&byte, 1});
+    }
+    EXPECT_EQ(stream.log(), whole(bytes)) << bytes;
+  }
+}
+
+TEST(Pieces, AreToldApartByWhetherARequestHasBegun) {
+  RequestParser parser(kLimits);
+  std::size_t used = 0;
+  EXPECT_EQ(parser.put("\r", used), RequestParser::State::need_more);
+  EXPECT_TRUE(parser.untouched());
+  EXPECT_EQ(parser.put("\r\n", used), RequestParser::State::need_more);
+  EXPECT_EQ(used, 2U);
+  EXPECT_FALSE(parser.untouched());
+  EXPECT_FALSE(parser.begun());
+  EXPECT_EQ(parser.put("G", used), RequestParser::State::need_more);
+  EXPECT_TRUE(parser.begun());
+}
+
+} // namespace
+} // namespace server
