@@ -226,6 +226,18 @@ TEST_P(BackendContract, NextDeadlineIsNoneWhenEmpty) {
   EXPECT_EQ(backend->next_deadline(), kNever);
 }
 
+// Line 4
+TEST_P(BackendContract, AnEarlierTickThanTheLastChangesNothing) {
+  const auto backend = kind.make(2);
+  backend->arm(0, 10);
+  backend->advance(20);
+  backend->advance(5);
+  EXPECT_EQ(backend->pop_expired(), 0U);
+  backend->arm(1, 15);
+  EXPECT_EQ(backend->pop_expired(), 1U);
+  EXPECT_EQ(backend->check(), "");
+}
+
 // Line 7: for every pair of edges, in both orders of arming.
 TEST_P(BackendContract, NextDeadlineIsNeverLateAndExactWhereClaimed) {
   const std::vector<Ticks> distances =
