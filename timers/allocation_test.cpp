@@ -100,8 +100,10 @@ TEST_P(BackendAllocation, BytesPerTimerStayWithinTheClaim) {
     backend->arm(timer, 100);
   }
   const std::size_t bytes = heap_bytes() - before - 2 * fixed;
-  EXPECT_LE(bytes / kMany, kind.info.bytes_per_timer);
-  EXPECT_GE(bytes / kMany, kind.info.bytes_per_timer / 2) << "claims more than it needs";
+  const std::size_t claim = kind.info.bytes_per_timer;
+  // The thread sanitizer's allocator rounds up to sizes of its own.
+  EXPECT_LE(bytes / kMany, claim + (kThreadSanitized ? claim / 4 : 0));
+  EXPECT_GE(bytes / kMany, claim / 2) << "claims more than it needs";
 }
 
 TEST_P(BackendAllocation, NoneInDisarmAdvancePopOrRearm) {
