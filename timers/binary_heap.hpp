@@ -6,6 +6,7 @@
 //   advance       O(1)
 //   pop_expired   O(log n)
 //   wake-ups      exactly one per distinct deadline
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   16 in the owner (deadline, index) and 8 in the array, which never shrinks
 //
 // When to choose it: exact order and an exact next deadline with no tuning, and timers that mostly

@@ -18,6 +18,7 @@
 //                 by more than a turn, O(d log d) more to put the d due ones in order
 //   pop_expired   O(1)
 //   wake-ups      one per occupied slot and round
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24, and 16 per slot
 //
 // When to choose it: timeouts of a few rounds at most, any number of them. With 4096 slots of 1 ms

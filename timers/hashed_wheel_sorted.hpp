@@ -15,6 +15,7 @@
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline; next_deadline() is O(occupied slots) when
 //                 nothing is due within a turn
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24, and 16 per slot
 //
 // When to choose it: an exact next deadline and long timeouts, with many more slots than timers

@@ -20,6 +20,7 @@
 //                 worst; a timeout of up to 64^k ticks at most k times, when a digit above its own
 //                 is about to change, else k - 1 (k = 3: four minutes of 1 ms)
 //   wake-ups      at most one idle wake-up per cascade, so no more than the moves above
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24, and 11.1 KiB for the wheels
 //
 // When to choose it: the general answer for a server. Exact to the tick, no tuning, no allocation,

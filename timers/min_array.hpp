@@ -22,6 +22,7 @@
 //                 lag
 //   wake-ups      one idle wake-up at most for each timer that left a block of which it was the
 //                 earliest; in a server one for each block and timeout
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   16 in the owner, and 12 to 24 in the arrays
 //
 // When to choose it: many timers that are moved all the time and rarely fire, re-armed eagerly: the

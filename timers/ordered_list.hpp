@@ -6,6 +6,7 @@
 //   advance       O(1)
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24
 //
 // When to choose it: never for a server; it is here because it is the study's subject. A refreshed

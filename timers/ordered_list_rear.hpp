@@ -7,6 +7,7 @@
 //   advance       O(1)
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24
 //
 // When to choose it: every timer has the same timeout. Then a refreshed timer is the latest of all

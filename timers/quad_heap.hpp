@@ -8,6 +8,7 @@
 //   advance       O(1)
 //   pop_expired   O(log4 n), four comparisons a level
 //   wake-ups      exactly one per distinct deadline
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   8 in the owner (index) and 16 in the array
 //
 // When to choose it: as binary-heap, and with many timers before it. Sifting reads only the array;

@@ -7,6 +7,7 @@
 //   advance       O(1)
 //   pop_expired   O(1) amortised
 //   wake-ups      exactly one per distinct deadline: the tree remembers its leftmost timer
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32
 //
 // When to choose it: exact order, FIFO among equals and bounds that hold in the worst case, with

@@ -14,6 +14,7 @@
 //                 ticks passed cost nothing (the paper's wheel looks at every slot it passes)
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24, and 16 per slot: 2 MiB for the default of 2^17 ticks
 //
 // When to choose it: timeouts have a known, short maximum. Timeouts beyond it the service files at

@@ -8,6 +8,7 @@
 //   pop_expired   O(1)
 //   wake-ups      a lower bound of the next expiry is kept; moving the earliest timer later leaves
 //                 it behind, so at most one idle wake-up per rearm or disarm of an earliest timer
+//   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24
 //
 // When to choose it: few timers fire and the loop wakes up rarely for timers, so that one scan is
