@@ -14,8 +14,8 @@
 //   rearm         O(1)
 //   disarm        O(1)
 //   advance       O(occupied slots reached + timers in them), at most all of them once, however far
-//                 time went; each timer is looked at once per round it is armed for. When time went on
-//                 by more than a turn, O(d log d) more to put the d due ones in order
+//                 time went; each timer is looked at once per round it is armed for. When time went
+//                 on by more than a turn, O(d log d) more to put the d due ones in order
 //   pop_expired   O(1)
 //   wake-ups      one per occupied slot and round
 //   lateness      0 ticks: due in the first advance() at or after its deadline

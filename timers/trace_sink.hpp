@@ -1,4 +1,5 @@
-// What a service tells about its operations, to whoever wants to know: nobody, or a file (trace.hpp).
+// What a service tells about its operations, to whoever wants to know: nobody, or a file
+// (trace.hpp).
 #pragma once
 
 #include "timers/backend.hpp"
