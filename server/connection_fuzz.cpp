@@ -8,6 +8,7 @@
 #include "timers/timer_service.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
+#include <fuzzer/FuzzedDataProvider.h>
 
 #include <array>
 #include <cstdint>
@@ -60,7 +61,9 @@ private:
 
 constexpr RequestLimits kLimits{.max_header_bytes = 512, .max_headers = 8, .max_body_bytes = 256};
 
-constexpr std::array<std::string_view, 26> kSnippets{
+using Input = FuzzedDataProvider;
+
+constexpr std::string_view kSnippets[]{
     "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
     "GET / HTTP/1.1\r\n",
@@ -87,26 +90,6 @@ constexpr std::array<std::string_view, 26> kSnippets{
     " ",
     "\x16\x03",
     "A: b\r\n"};
-
-// Reads bytes off the input; zeros once it is used up.
-class Input {
-public:
-  Input(const std::uint8_t* data, std::size_t size) : data_(data), end_(data + size) {}
-  bool empty() const { return data_ == end_; }
-  std::uint8_t byte() { return empty() ? std::uint8_t{0} : *data_++; }
-  std::size_t below(std::size_t limit) { return byte() % limit; }
-  std::string bytes(std::size_t count) {
-    std::string text;
-    for (std::size_t i = 0; i < count && !empty(); ++i) {
-      text += static_cast<char>(byte());
-    }
-    return text;
-  }
-
-private:
-  const std::uint8_t* data_;
-  const std::uint8_t* end_;
-};
 
 void require(bool holds, std::string_view what, std::string_view sent, std::string_view received) {
   if (!holds) {
@@ -161,7 +144,7 @@ std::string expected_answers(std::string_view sent) {
 
 class Life {
 public:
-  explicit Life(Input input)
+  explicit Life(Input& input)
       : input_(input), options_(some_options(input_)), timers_(io_.get_executor(), {}),
         context_{.options = options_,
                  .limits = kLimits,
@@ -186,7 +169,7 @@ public:
   }
 
   void live() {
-    while (!input_.empty() && !broken_off_) {
+    while (input_.remaining_bytes() != 0 && !broken_off_) {
       step();
       require(memory() < kMostMemory, "too much memory", sent_, received_);
     }
@@ -196,33 +179,36 @@ public:
 
 private:
   static constexpr std::size_t kMostMemory = 256 * 1024;
+  static constexpr std::int64_t kPauses_ms[]{1, 500, 1'999, 3'001};
 
   static Options some_options(Input& input) {
     Options options;
-    options.write_window_bytes = std::array<std::size_t, 4>{8192, 0, 100, 1000}[input.below(4)];
-    options.write_window_responses = std::array<std::size_t, 3>{0, 1, 3}[input.below(3)];
-    options.write_window_time = std::chrono::hours(input.below(2)); // by a clock that nobody moves
+    constexpr std::size_t kWindows[]{8192, 0, 100, 1000};
+    constexpr std::size_t kResponses[]{0, 1, 3};
+    options.write_window_bytes = input.PickValueInArray(kWindows);
+    options.write_window_responses = input.PickValueInArray(kResponses);
+    options.write_window_time = std::chrono::hours(input.ConsumeBool()); // by a clock that stands
     options.idle_timeout = std::chrono::seconds(3);
     options.request_timeout = std::chrono::seconds(2);
-    options.linger_timeout = std::chrono::seconds(input.below(2));
+    options.linger_timeout = std::chrono::seconds(input.ConsumeBool());
     return options;
   }
 
   void step() {
-    switch (input_.below(8)) {
+    switch (input_.ConsumeIntegralInRange(0, 7)) {
     case 0:
     case 1:
     case 2:
-      return send(kSnippets[input_.below(kSnippets.size())]);
+      return send(input_.PickValueInArray(kSnippets));
     case 3:
-      return send(input_.bytes(input_.below(8)));
+      return send(input_.ConsumeRandomLengthString(8));
     case 4:
-      return send(std::string(input_.below(120), 'a'));
+      return send(std::string(input_.ConsumeIntegralInRange<std::size_t>(0, 120), 'a'));
     case 5:
       read();
       return;
     case 6:
-      clock_ns += std::array<std::int64_t, 4>{1, 500, 1'999, 3'001}[input_.below(4)] * 1'000'000;
+      clock_ns += input_.PickValueInArray(kPauses_ms) * 1'000'000;
       timers_.run_due();
       disturbed_ = disturbed_ || timed_out() || ending();
       return poll();
@@ -232,7 +218,7 @@ private:
   }
 
   void rarely() {
-    switch (input_.below(16)) {
+    switch (input_.ConsumeIntegralInRange(0, 15)) {
     case 0: {
       boost::system::error_code ignored;
       client_.close(ignored); // a reset
@@ -385,7 +371,7 @@ private:
   const std::size_t before_ = __sanitizer_get_current_allocated_bytes != nullptr
                                   ? __sanitizer_get_current_allocated_bytes()
                                   : 0;
-  Input input_;
+  Input& input_;
   const Options options_;
   asio::io_context io_;
   HandTimers timers_;
@@ -403,6 +389,7 @@ private:
 } // namespace server
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  server::Life(server::Input(data, size)).live();
+  server::Input input(data, size);
+  server::Life(input).live();
   return 0;
 }

@@ -552,7 +552,7 @@ TEST_P(BackendContract, ManyTimers) {
     }
     return;
   }
-  constexpr std::size_t kMany = kThreadSanitized ? 50'000 : 1'000'000;
+  constexpr std::size_t kMany = 1'000'000;
   live_through(kind, kMany, Spread::all_at_one_tick);
   live_through(kind, kMany, Spread::random);
 }
@@ -685,7 +685,7 @@ bool small_step(Pair& pair, unsigned op, unsigned& timers_used) {
   return true;
 }
 
-constexpr std::size_t kSmallLength = kThreadSanitized ? 5 : 6;
+constexpr std::size_t kSmallLength = 6;
 
 // Plays the sequence from the next phase in which +1 crosses a slot, +64 a level; ends with nothing
 // armed. Says what went wrong. What check() would say of the longest is left to the draining: it
@@ -726,7 +726,7 @@ TEST_P(BackendContract, EverySequenceOfSixOperationsOverThreeTimersEqualsTheMode
   std::vector<unsigned> sequence;
   std::size_t played = 0;
   every_small_sequence(pair, sequence, played);
-  EXPECT_GT(played, kThreadSanitized ? 15'000U : 100'000U);
+  EXPECT_GT(played, 100'000U);
 }
 
 } // namespace

@@ -25,14 +25,6 @@ namespace timers::test {
 
 using std::chrono::nanoseconds;
 
-// The thread sanitizer makes everything ten times slower. Under it, tests that only repeat do it
-// less often; the build with the address sanitizer does all of it.
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool kThreadSanitized = true;
-#else
-inline constexpr bool kThreadSanitized = false;
-#endif
-
 // Wheels are made small, so that few ticks go far round them, and making thousands is quick.
 inline constexpr Ticks kSmallReach = 255;
 inline constexpr std::size_t kSmallSlots = 64;
