@@ -75,6 +75,12 @@ bool Channel::shut_down_send() {
   return !error;
 }
 
+void Channel::reset_socket() {
+  Error error;
+  socket_.set_option(boost::asio::socket_base::linger(true, 0), error);
+  socket_.close(error);
+}
+
 void Channel::close_socket() {
   Error error;
   socket_.close(error);

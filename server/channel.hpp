@@ -56,6 +56,7 @@ protected:
   bool has_unread_input();
   bool shut_down_send(); // false when the peer is gone already
   void close_socket();
+  void reset_socket(); // drops what was not delivered yet
 
 private:
   Socket socket_;

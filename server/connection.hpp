@@ -520,6 +520,7 @@ private:
   // Ends without sending what may still be owed.
   void end(CloseReason reason, Instant now) {
     end_reason_ = reason;
+    cut_short_ = workspace_ != nullptr && !workspace_->output.empty();
     linger(now);
   }
 
@@ -555,7 +556,9 @@ private:
     idle_.disarm();
     request_.disarm();
     release_workspace();
-    close_socket();
+    // The peer of a response cut short does not read: without a reset the kernel would keep what is
+    // on its way for minutes.
+    cut_short_ ? reset_socket() : close_socket();
   }
 
   // ---- The workspace.
@@ -606,7 +609,8 @@ private:
   std::chrono::milliseconds withheld_timeout_{};
   State state_ = State::open;
   CloseReason end_reason_ = CloseReason::client;
-  bool answered_ = false; // a request was, since the request timer was armed
+  bool cut_short_ = false; // a response was
+  bool answered_ = false;  // a request was, since the request timer was armed
 };
 
 } // namespace server

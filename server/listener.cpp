@@ -3,6 +3,7 @@
 #include <boost/asio/error.hpp>
 #include <spdlog/spdlog.h>
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <new>
@@ -13,10 +14,14 @@ namespace {
 
 using boost::asio::ip::tcp;
 using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
+using UnsentLimit = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
+
+// Of a connection's bytes that the kernel holds and cannot send yet. Without a limit it takes
+// megabytes for each peer that does not read.
+constexpr int kMostUnsentBytes = 128 * 1024;
 
 // Long enough not to burn the CPU that could free a descriptor, short enough not to be noticed.
 constexpr auto kPause = std::chrono::milliseconds(100);
-constexpr std::uint64_t kErrorsPerLogLine = 100;
 // A burst of clients must not overflow the backlog while busy connections have their turns: a SYN
 // that is dropped comes again only after a second, then three, then seven.
 constexpr int kAcceptsPerTurn = 1024;
@@ -29,6 +34,7 @@ Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
   acceptor_.open(config.endpoint.protocol());
   acceptor_.set_option(boost::asio::socket_base::reuse_address(true));
   acceptor_.set_option(tcp::no_delay(true));
+  acceptor_.set_option(UnsentLimit(kMostUnsentBytes));
   if (config.share_port) {
     acceptor_.set_option(ReusePort(true));
   }
@@ -77,10 +83,9 @@ Error Listener::hand_over(Socket socket) {
 
 // Out of descriptors or memory: a pending connection would fail again at once, and again.
 void Listener::pause(Error error) {
-  if (errors_++ % kErrorsPerLogLine == 0) {
-    spdlog::warn("cannot accept a connection: {}; trying again every {} ms", error.message(),
-                 kPause.count());
-  }
+  ++errors_;
+  spdlog::warn("cannot accept a connection: {}; trying again every {} ms", error.message(),
+               kPause.count());
   pause_.expires_after(kPause);
   pause_.async_wait([this](Error cancelled) {
     if (!cancelled && acceptor_.is_open()) {

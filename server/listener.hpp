@@ -26,8 +26,8 @@ struct ListenerConfig {
 class Listener {
 public:
   // Binds and listens; throws boost::system::system_error when that fails. Accepted sockets inherit
-  // TCP_NODELAY: batching is the write queue's. on_accept may throw std::bad_alloc, after which the
-  // socket is gone.
+  // TCP_NODELAY, because batching is the write queue's, and a limit to what waits in the kernel.
+  // on_accept may throw std::bad_alloc, after which the socket is gone.
   Listener(boost::asio::io_context& io, const ListenerConfig& config,
            std::function<void(Socket)> on_accept);
 

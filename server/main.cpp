@@ -3,12 +3,14 @@
 #include "server/server.hpp"
 
 #include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/dup_filter_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <climits>
 #include <cstddef>
 #include <memory>
@@ -34,6 +36,14 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
+// What fails for one connection fails for the next: the same line again comes at most every ten
+// seconds, with how many were left out.
+std::shared_ptr<spdlog::logger> make_logger() {
+  const auto filter = std::make_shared<spdlog::sinks::dup_filter_sink_mt>(std::chrono::seconds(10));
+  filter->add_sink(std::make_shared<StderrSink>());
+  return std::make_shared<spdlog::logger>("idlewheel", filter);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -43,8 +53,7 @@ int main(int argc, char** argv) {
     return *code;
   }
   const auto& options = std::get<server::Options>(parsed);
-  spdlog::set_default_logger(
-      std::make_shared<spdlog::logger>("idlewheel", std::make_shared<StderrSink>()));
+  spdlog::set_default_logger(make_logger());
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   return server::serve(options);
 }

@@ -201,6 +201,15 @@ class Admin(unittest.TestCase):
                 self.assertRegex(text, rf'(?m)^idlewheel_{histogram}_seconds_bucket\{{.*le="\+Inf"')
             self.assertRegex(text, r'(?m)^idlewheel_timer_operations_total\{.*operation="armed".*\} ')
 
+    def test_promtool_finds_nothing_wrong_with_the_metrics(self):
+        for flags in ((), ("--threads=2", "--timer-backend=asio", "--access-log=/dev/null")):
+            with self.subTest(flags=flags), Server(*flags) as server:
+                exchange(server, GET + b"nonsense\r\n\r\n")
+                _, text = server.admin("/metrics")
+                checked = subprocess.run([os.environ["PROMTOOL"], "check", "metrics"], input=text,
+                                         capture_output=True, text=True)
+                self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, ""))
+
     def test_a_stalled_loop_shows(self):
         with Server() as server:
             limit = time.monotonic() + PATIENCE_S
@@ -309,6 +318,8 @@ class Limits(unittest.TestCase):
             resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
             clients[-1].sendall(GET)
             self.assertTrue(clients[-1].recv(65536).startswith(b"HTTP/1.1 200"))
+            server.stop()
+            self.assertIn(server.errors.count("cannot accept a connection"), (1, 2, 3), server.errors)
             for client in clients:
                 client.close()
 
