@@ -594,10 +594,13 @@ private:
     workspace_ = nullptr;
   }
 
-  // Waits for what comes next, holding buffers only for what is half done.
+  // Waits for what comes next, holding buffers only for what is half done, and no larger than that:
+  // slow clients may be many.
   void rest() {
     if (state_ == State::withheld || (between_requests() && workspace_->output.empty())) {
       release_workspace();
+    } else {
+      workspace_->input.shrink_to_fit();
     }
     wait_readable();
   }

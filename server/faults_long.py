@@ -85,8 +85,10 @@ class Leaks(unittest.TestCase):
                 time.sleep(0.05)
 
     def test_a_mixed_soak_leaves_memory_where_it_was(self):
-        """Busy, silent, slow and vanishing clients at once, with short timeouts."""
-        with Server("--idle-timeout=500ms", "--request-timeout=400ms") as server:
+        """Busy, silent, slow and vanishing clients at once, with short timeouts. The limit to their
+        number makes the most memory they need the same at any time."""
+        with Server("--idle-timeout=500ms", "--request-timeout=400ms",
+                    "--max-connections=500") as server:
             stop = threading.Event()
 
             def disturb(kind: int):
