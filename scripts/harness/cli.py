@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from harness import Stop, bad_usage, cannot, environment, invalid, manual, plan, study
+from harness import (Stop, bad_usage, cannot, environment, invalid, manual, plan, servers, study)
 from harness.server import Failed
 
 INTERRUPTED = 130
@@ -56,6 +56,10 @@ def connections(text: str) -> list[int]:
     return sorted({between(1, MAX_CONNECTIONS)(part.strip()) for part in text.split(",")})
 
 
+def sizes(text: str) -> list[int]:
+    return sorted({between(0, 2**30)(part.strip()) for part in text.split(",")})
+
+
 def seconds(text: str) -> float:
     try:
         value = float(text.removesuffix("s"))
@@ -93,6 +97,22 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add("--no-report", action="store_true", help="leave the report to: study report DIR")
 
 
+def _add_side_by_side(parser: argparse.ArgumentParser, levels: str, rounds: int,
+                      pipeline: int = 1) -> None:
+    add = parser.add_argument
+    add("--connections", type=connections, default=connections(levels), metavar="N,M",
+        help=f"open connections (default: {levels})")
+    add("--rounds", type=between(1, 1000), default=rounds, metavar="N",
+        help=f"how often each is measured (default: {rounds})")
+    add("--duration", type=seconds, default=5.0, metavar="S",
+        help="seconds of load on each (default: 5)")
+    add("--pipeline", type=between(1, 10_000), default=pipeline, metavar="N",
+        help=f"requests in each write (default: {pipeline})")
+    add("--seed", type=between(0, 2**63 - 1), default=1, metavar="N",
+        help="of the random order (default: 1)")
+    add("--no-build", action="store_true", help="neither set up nor build, take what is there")
+
+
 def parser() -> Parser:
     top = Parser(prog="scripts/study", description="Measure what timer backends cost an HTTP "
                  "server, profile it, and lay the profiles side by side.",
@@ -115,7 +135,22 @@ def parser() -> Parser:
     load.add_argument("--admin", metavar="URL", help="its admin address, for its own counters")
     load.add_argument("--pid", type=between(1, 2**22), metavar="P",
                       help="its process, for CPU time and memory")
+    load.add_argument("--pipeline", type=between(1, 10_000), default=1, metavar="N",
+                      help="requests in each write (default: 1)")
     load.add_argument("--json", action="store_true", help="print JSON")
+
+    beside = commands.add_parser("servers", help="load idlewheel, a bare epoll loop, Beast's "
+                                 "tcp_stream, nginx and Node.js alike; print a table")
+    _add_side_by_side(beside, "400,5000,10000", 3)
+    beside.add_argument("--idle-connections", type=between(1, MAX_CONNECTIONS), default=10_000,
+                        metavar="N", help="to weigh idle ones by (default: 10000)")
+
+    windows = commands.add_parser("windows", help="pipelined requests under write windows of "
+                                  "several sizes; print a table")
+    _add_side_by_side(windows, "50", 3, pipeline=16)
+    windows.add_argument("--windows", type=sizes, metavar="B,B", help="bytes (default: from 0, "
+                         "which is a write per response, to 65536)",
+                         default=[0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536])
 
     doctor = commands.add_parser("doctor", help="check whether this machine can carry the study")
     doctor.add_argument("--connections", type=between(1, MAX_CONNECTIONS), metavar="N",
@@ -157,12 +192,34 @@ def _load(args: argparse.Namespace) -> int:
             raise cannot(check.line())
     _, client = environment.cores(environment.usable_cores())
     try:
-        figures = manual.drive(url, args.connections, args.duration, admin, pid, {client})
+        figures = manual.drive(url, args.connections, args.duration, admin, pid, {client},
+                               args.pipeline)
     except (Failed, OSError) as error:
         raise invalid(str(error)) from None
     print(json.dumps(figures, indent=1) if args.json else manual.table(figures))
     if problem := manual.problem(figures):
         raise invalid(problem)
+    return 0
+
+
+def _side_by_side(args: argparse.Namespace) -> int:
+    idle = getattr(args, "idle_connections", 0)
+    files = environment.check_files(environment.raise_file_limit(), max(idle, *args.connections))
+    for check in (files, environment.check_tool("wrk")):
+        if not check.ok:
+            raise cannot(check.line())
+    entries = (servers.with_windows(args.windows) if args.command == "windows"
+               else servers.contenders())
+    if not args.no_build:
+        study.make_ready(sorted({target for entry in entries for target in entry.targets}))
+    cpus = list(environment.cores(environment.usable_cores()))
+    loads = [servers.Load(level, args.pipeline, args.duration) for level in args.connections]
+    try:
+        samples = servers.run(entries, loads, args.rounds, args.seed, cpus)
+        memory = [servers.idle_bytes(entry, idle, cpus) for entry in entries] if idle else []
+    except (Failed, OSError) as error:
+        raise invalid(str(error)) from None
+    print(servers.table([entry.name for entry in entries], samples, memory))
     return 0
 
 
@@ -213,7 +270,7 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
         if args.command in ("run", "profile"):
             return _measuring(args, argv)
-        return {"load": _load, "doctor": _doctor, "report": _report,
+        return {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "doctor": _doctor, "report": _report,
                 "compare": _compare}[args.command](args)
     except Stop as stop:
         print(f"study: {stop}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.process import Child
 from harness.server import Failed
@@ -13,6 +14,7 @@ from harness.server import Failed
 # out of its histogram, which flatters whoever is slow.
 WRK_TIMEOUT = "30s"
 STOP_LIMIT_S = 20.0
+PIPELINE = Path(__file__).with_name("pipeline.lua")
 _UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 _LATENCY = re.compile(r"^\s*Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m|h)\s", re.MULTILINE)
 _PERCENTILE = re.compile(r"^\s*(50|90|99)%\s+([\d.]+)(us|ms|s|m|h)\s*$", re.MULTILINE)
@@ -29,6 +31,7 @@ class Shape:
     threads: int
     duration_s: int
     as_published: bool = False  # the study's own command line, without any flag of ours
+    pipeline: int = 1  # requests in each write
 
     @property
     def _threads(self) -> int:
@@ -41,8 +44,10 @@ class Shape:
 
     def argv(self, url: str) -> list[str]:
         ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
+        script = ["-s", str(PIPELINE)] if self.pipeline > 1 else []
+        count = ["--", str(self.pipeline)] if self.pipeline > 1 else []
         return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s", *ours,
-                url + "/"]
+                *script, url + "/", *count]
 
 
 def parse_wrk(text: str) -> dict:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from harness import bad_usage, cannot
 from harness.cell import (COUNT_LIMIT, SETTLE_LIMIT_S, TIMER_COUNTS, connections_open, hold,
                           timed_out)
 from harness.load import Shape, Wrk
-from harness.process import cpu_s, rss_kib
+from harness.process import cpu_s, rss_kib, user_share
 from harness.server import Failed, read_stats
 
 SETTLE_S = 1.0
@@ -50,27 +51,49 @@ def check_pid(pid: int) -> int:
 
 
 def drive(url: str, connections: int, seconds: float, admin: str | None, pid: int | None,
-          cpus: set[int]) -> dict:
+          cpus: set[int], pipeline: int = 1) -> dict:
     """The figures that can be known: the rest is None.
 
     With the admin address the window is steady and its counters are the server's; without it
     it is all of wrk's run, and CPU time is that of the process, if its pid is known.
     """
-    shape = Shape(connections, 1, int(SETTLE_LIMIT_S + seconds + 60))
+    shape = Shape(connections, 1, int(SETTLE_LIMIT_S + seconds + 60), pipeline=pipeline)
     with Wrk(shape, url, cpus) as wrk:
         started = time.monotonic()
         if admin:
             _settle(wrk, admin, connections)
-        before = (_counters(admin), cpu_s(pid) if pid else None)
+        before = (_counters(admin), _Cpu.take(pid) if pid else None)
         hold(seconds if admin else seconds + SETTLE_S, wrk)
-        after = (_counters(admin), cpu_s(pid) if pid else None)
+        after = (_counters(admin), _Cpu.take(pid) if pid else None)
         memory = rss_kib(pid) if pid else None
         elapsed = time.monotonic() - started
         report = wrk.finish()
     figures = _from_server(before[0], after[0]) if admin else _from_wrk(report, elapsed)
-    outside = after[1] - before[1] if pid else None
+    outside = after[1].since(before[1]) if pid else None
     return {"url": url, "connections": connections, "rss_kib": memory,
             **_costs(figures, outside), "wrk": report}
+
+
+@dataclass(frozen=True)
+class _Cpu:
+    """What a process has used."""
+
+    seconds: float
+    user_ticks: int
+    system_ticks: int
+
+    @staticmethod
+    def take(pid: int) -> _Cpu:
+        return _Cpu(cpu_s(pid), *user_share(pid))
+
+    def since(self, before: _Cpu) -> _Cpu:
+        return _Cpu(self.seconds - before.seconds, self.user_ticks - before.user_ticks,
+                    self.system_ticks - before.system_ticks)
+
+    @property
+    def user_s(self) -> float:
+        """Its own code's part; the kernel splits time in ticks only."""
+        return self.seconds * self.user_ticks / max(1, self.user_ticks + self.system_ticks)
 
 
 def _settle(wrk: Wrk, admin: str, connections: int) -> None:
@@ -114,7 +137,7 @@ def _from_wrk(report: dict, elapsed: float) -> dict:
             "connections_open": None}
 
 
-def _costs(figures: dict, outside_s: float | None) -> dict:
+def _costs(figures: dict, outside: _Cpu | None) -> dict:
     """CPU and timer operations per request, or per timed-out one where most of them time out."""
     late = figures["timed_out"] or 0
     per = "timed_out" if late * 2 > figures["requests"] else "requests"
@@ -122,11 +145,12 @@ def _costs(figures: dict, outside_s: float | None) -> dict:
     if not events:
         raise Failed("no request was counted in the window")
     inside = figures.pop("cpu_s")
-    cpu = inside if inside is not None else outside_s
+    cpu = inside if inside is not None else outside.seconds if outside else None
     timers = figures["timers"]
     return figures | {
         "per": per, "rps": figures["requests"] / figures["window_s"],
         "cpu": {"us_per_request": cpu * 1e6 / events if cpu is not None else None,
+                "user_us_per_request": outside.user_s * 1e6 / events if outside else None,
                 "utilisation": cpu / figures["window_s"] if cpu is not None else None},
         "timers_per_request": {k: n / events for k, n in timers.items()} if timers else None}
 
@@ -143,6 +167,7 @@ def table(figures: dict) -> str:
         ("requests per second", figures["rps"], ""),
         ("timed-out requests", figures["timed_out"], ""),
         (f"CPU per {event}", cpu["us_per_request"], "us"),
+        ("of it in user mode", cpu["user_us_per_request"], "us"),
         ("CPU utilisation", cpu["utilisation"], ""),
         *((f"timers {k} per {event}", n, "")
           for k, n in (figures["timers_per_request"] or {}).items()),

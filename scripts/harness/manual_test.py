@@ -36,8 +36,9 @@ class Costs(unittest.TestCase):
         found = manual._costs(manual._from_wrk(REPORT, 3.0), None)
         self.assertIsNone(found["cpu"]["us_per_request"])
         self.assertAlmostEqual(found["rps"], 300.0)
-        found = manual._costs(manual._from_wrk(REPORT, 3.0), 0.009)
+        found = manual._costs(manual._from_wrk(REPORT, 3.0), manual._Cpu(0.009, 25, 75))
         self.assertAlmostEqual(found["cpu"]["us_per_request"], 10.0)
+        self.assertAlmostEqual(found["cpu"]["user_us_per_request"], 2.5)
 
     def test_nothing_served_is_a_failure(self) -> None:
         with self.assertRaises(Failed):

@@ -87,7 +87,7 @@ def _execute(options: Options) -> int:
     facts = environment.gather(ROOT)
     _require(facts, options, manifest)
     if options.build:
-        _build()
+        _build(["idlewheel-server"])
     path = (options.binary or BINARY).resolve()
     binary = server.inspect(str(path))
     planned = _planned(options, manifest, binary, facts)
@@ -128,10 +128,15 @@ def _set_up() -> None:
     _prepare("setting up", [str(ROOT / "scripts/setup")], asks)
 
 
-def _build() -> None:
+def _build(targets: list[str]) -> None:
     _prepare("configuring", ["cmake", "--preset", "release"])
-    _prepare("building", ["cmake", "--build", "--preset", "release", "--target",
-                          "idlewheel-server"])
+    _prepare("building", ["cmake", "--build", "--preset", "release", "--target", *targets])
+
+
+def make_ready(targets: list[str]) -> None:
+    """Installs what is missing and builds these; says on stderr what it does."""
+    _set_up()
+    _build(targets)
 
 
 def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:
