@@ -1,6 +1,7 @@
 // The whole server is compiled once per backend, here, and picked by name once, at start-up.
 #include "server/backends.hpp"
 
+#include "server/traced_timers.hpp"
 #include "server/worker_impl.hpp"
 #include "timers/asio.hpp"
 #include "timers/asio_driver.hpp"
@@ -44,6 +45,9 @@ std::vector<BackendName> backend_names() {
 }
 
 std::unique_ptr<Worker> make_worker(std::string_view backend, WorkerConfig config) {
+  if (!config.options.timer_trace.empty()) {
+    return make_worker<TracedTimers>(std::move(config));
+  }
   for (const Entry& entry : entries()) {
     if (entry.info.name == backend) {
       return entry.make(std::move(config));

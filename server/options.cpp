@@ -280,7 +280,12 @@ void add_admin_flags(CLI::App& app, Options& options) {
          "append a line for each response to this file; off: none")
       ->type_name("FILE")
       ->default_str("off");
-  for (const char* flag : {"--admin-address", "--admin-port", "--log-level", "--access-log"}) {
+  app.add_option("--timer-trace", options.timer_trace,
+                 "record what is asked of the timers in this file, for timer-bench --replay; with "
+                 "one thread and the default backend")
+      ->type_name("FILE");
+  for (const char* flag :
+       {"--admin-address", "--admin-port", "--log-level", "--access-log", "--timer-trace"}) {
     app.get_option(flag)->group(kGroup);
   }
 }
@@ -299,10 +304,19 @@ void list_backends(std::span<const BackendName> backends) {
 }
 
 // What no flag can check by itself.
-std::optional<std::string> contradiction(const Options& options) {
+std::optional<std::string> contradiction(const Options& options,
+                                         std::span<const BackendName> backends) {
   if (options.timer_backend == "none" && options.scenario != Scenario::respond) {
     return "--scenario " + to_string(options.scenario) +
            ": its requests end by timing out, and --timer-backend none has no timeouts";
+  }
+  if (!options.timer_trace.empty() && options.threads != 1) {
+    return "--timer-trace: a trace is of one thread";
+  }
+  const std::string recorded = default_backend(backends);
+  if (!options.timer_trace.empty() && options.timer_backend != recorded) {
+    return "--timer-trace: only " + recorded +
+           " is recorded; what is asked of the timers is the same with each";
   }
   return std::nullopt;
 }
@@ -446,7 +460,7 @@ std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
   } catch (const std::runtime_error& error) {
     return complain(error.what());
   }
-  if (const auto problem = contradiction(both.options())) {
+  if (const auto problem = contradiction(both.options(), backends)) {
     return complain(*problem);
   }
   return both.options();

@@ -44,7 +44,8 @@ struct Options {
   std::string admin_address = "127.0.0.1";
   std::optional<std::uint16_t> admin_port; // none: no admin listener; 0: any free port
   std::string log_level = "info";
-  std::string access_log; // a file; empty: none
+  std::string access_log;  // a file; empty: none
+  std::string timer_trace; // likewise
 };
 
 // What a name in --timer-backend stands for.

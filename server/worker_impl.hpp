@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <string>
+#include <type_traits>
 #include <utility>
 
 namespace server {
@@ -19,13 +21,7 @@ template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
 public:
   explicit WorkerOf(WorkerConfig config)
       : io_(config.io), on_finished_(std::move(config.on_finished)),
-        timers_(io_.get_executor(),
-                {.service = {.tick = config.options.tick,
-                             .rearm = config.options.rearm,
-                             .longest_timeout = std::max({config.options.idle_timeout,
-                                                          config.options.request_timeout,
-                                                          config.options.linger_timeout})}}),
-        context_(make_context(config.options)),
+        timers_(make_timers(config.options)), context_(make_context(config.options)),
         listener_(io_,
                   {.endpoint = {boost::asio::ip::make_address(config.options.address), config.port},
                    .share_port = config.share_port,
@@ -59,6 +55,20 @@ public:
 private:
   using Connections =
       boost::intrusive::list<Connection<Timers>, boost::intrusive::constant_time_size<false>>;
+
+  Timers make_timers(const Options& options) {
+    const timers::DriverConfig config{
+        .service = {.tick = options.tick,
+                    .rearm = options.rearm,
+                    .longest_timeout = std::max(
+                        {options.idle_timeout, options.request_timeout, options.linger_timeout})}};
+    if constexpr (std::is_constructible_v<Timers, boost::asio::io_context::executor_type,
+                                          timers::DriverConfig, const std::string&>) {
+      return Timers(io_.get_executor(), config, options.timer_trace);
+    } else {
+      return Timers(io_.get_executor(), config);
+    }
+  }
 
   WorkerContext<Timers> make_context(const Options& options) {
     return {.options = options,

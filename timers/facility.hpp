@@ -6,19 +6,16 @@
 #include "timers/config.hpp"
 #include "timers/counters.hpp"
 
-#include <boost/asio/io_context.hpp>
-
 #include <chrono>
 #include <concepts>
 
 namespace timers {
 
 // Meanings as in TimerService and its Timer. stop(): to be called when all timers are disarmed; the
-// facility keeps the io_context busy no more.
+// facility keeps the io_context busy no more. Ours are made of an executor and a DriverConfig, and
+// of whatever else each needs.
 template <class F>
-concept TimerFacility =
-    std::constructible_from<F, boost::asio::io_context::executor_type, DriverConfig> &&
-    std::constructible_from<typename F::Timer, F&, Action> &&
+concept TimerFacility = std::constructible_from<typename F::Timer, F&, Action> &&
     requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,
              typename F::Instant now) {
   { facility.now() } -> std::same_as<typename F::Instant>;

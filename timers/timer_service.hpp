@@ -109,8 +109,9 @@ public:
       latest_ns_ = since;
     }
     const Tick floor = latest_ns_ / tick_ns_;
-    trace_.at(floor);
-    return {floor, floor + (latest_ns_ % tick_ns_ != 0 ? 1 : 0)};
+    const Tick ceil = floor + (latest_ns_ % tick_ns_ != 0 ? 1 : 0);
+    trace_.at(floor, ceil);
+    return {floor, ceil};
   }
 
   // A duration in ticks, rounded up; a negative one is 0. Divides: convert once, use often.

@@ -4,9 +4,9 @@
 //   timers::TimerService<Backend, Clock, timers::ToFile> service({}, {}, timers::ToFile(file));
 //
 // The file: 8 bytes of magic, the length of a tick in ns (8 bytes), then records of two 64-bit
-// numbers, all little-endian: operation (lowest 4 bits) and tick (60 bits); number of the timer
-// (lower half) and ticks from there to the deadline (upper half; the largest value means that or
-// more).
+// numbers, all little-endian: operation (lowest 3 bits), whether the clock was past the tick's edge
+// (1 bit) and tick (60 bits); number of the timer (lower half) and ticks from there to the deadline
+// (upper half; the largest value means that or more).
 #pragma once
 
 #include "timers/trace_sink.hpp"
@@ -32,9 +32,13 @@ namespace timers {
 struct TraceRecord {
   TraceOperation operation = TraceOperation::arm;
   std::uint32_t timer = 0; // numbered in the order of their first operation
-  Tick tick = 0;           // of the last clock reading before it
+  Tick tick = 0;           // of the last clock reading before it, rounded down
   Tick deadline = 0;       // of the timer: the new one, or for disarm and expire the one it had
+  bool past_edge = false;  // of that tick; timeouts then count from the next
   bool operator==(const TraceRecord&) const = default;
+
+  // From when a timeout counts.
+  Tick ceil() const noexcept { return tick + (past_edge ? 1 : 0); }
 };
 
 namespace detail {
@@ -68,7 +72,8 @@ public:
   // Amortised one copy of 16 bytes: stdio's buffer is written when it is full.
   void write(const TraceRecord& record) noexcept {
     const Ticks ahead = record.deadline > record.tick ? record.deadline - record.tick : 0;
-    put(detail::TraceWords{record.tick << 4 | static_cast<std::uint64_t>(record.operation),
+    put(detail::TraceWords{record.tick << 4 | (record.past_edge ? 8U : 0U) |
+                               static_cast<std::uint64_t>(record.operation),
                            std::min<Ticks>(ahead, detail::kFurthest) << 32 | record.timer});
   }
 
@@ -97,18 +102,22 @@ public:
 
   explicit ToFile(TraceFile& file) noexcept : file_(&file) {}
 
-  void at(Tick tick) noexcept { tick_ = tick; }
+  void at(Tick floor, Tick ceil) noexcept {
+    tick_ = floor;
+    past_edge_ = ceil != floor;
+  }
 
   void record(TraceOperation operation, TimerId& timer, Tick deadline) noexcept {
     if (timer.number == TimerId::kNone) {
       timer.number = file_->next_timer();
     }
-    file_->write({operation, timer.number, tick_, deadline});
+    file_->write({operation, timer.number, tick_, deadline, past_edge_});
   }
 
 private:
   TraceFile* file_;
   Tick tick_ = 0;
+  bool past_edge_ = false;
 };
 
 // Reads a trace, record by record.
@@ -133,10 +142,11 @@ public:
       return std::nullopt;
     }
     const Tick tick = words[0] >> 4;
-    return TraceRecord{.operation = static_cast<TraceOperation>(words[0] & 15),
+    return TraceRecord{.operation = static_cast<TraceOperation>(words[0] & 7),
                        .timer = static_cast<std::uint32_t>(words[1]),
                        .tick = tick,
-                       .deadline = tick + (words[1] >> 32)};
+                       .deadline = tick + (words[1] >> 32),
+                       .past_edge = (words[0] & 8) != 0};
   }
 
 private:

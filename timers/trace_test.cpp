@@ -37,7 +37,7 @@ protected:
 TEST_F(Trace, RecordsComeBackAsWritten) {
   const std::vector<TraceRecord> records = {
       {TraceOperation::arm, 0, 0, 0},
-      {TraceOperation::rearm, 1, 5, 125},
+      {TraceOperation::rearm, 1, 5, 125, true},
       {TraceOperation::disarm, 0xfffffffe, (Tick{1} << 60) - 1, (Tick{1} << 60) + 7},
       {TraceOperation::expire, 3, 100, 100},
   };
