@@ -3,6 +3,7 @@
 // Exit codes: 0 all measured and every answer right, 1 a wrong answer, 2 bad usage.
 
 #include "bench/catalogue.hpp"
+#include "bench/peers.hpp"
 #include "bench/plan.hpp"
 #include "bench/table.hpp"
 #include "timers/backends.hpp"
@@ -47,23 +48,34 @@ struct Results {
   }
 };
 
-// Operation by operation; within one the floor first, then the backends in their list's order.
+// Operation by operation; within one the floor first, then the backends in their list's order, then
+// the peers.
 std::vector<Benchmark> all_benchmarks() {
   std::vector<Benchmark> all;
-  add_operations<Floor>(all);
-  add_lives<FloorService>(all, Floor::kInfo.name);
-  const std::size_t operations = all.size();
+  const auto add_own = [&]<class Backend, class Service>(Side side) {
+    add_operations<Backend>(all, subject<Backend>(side));
+    add_eager_lives<Service>(all, subject<Backend>(side));
+    add_lazy_lives<Service>(all, subject<Backend>(side));
+  };
+  add_own.operator()<Floor, FloorService>(Side::floor);
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
-    add_operations<Backend>(all);
-    add_lives<timers::TimerService<Backend, VirtualTime::Clock>>(all, Backend::kInfo.name);
+    add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
+        Side::ours);
   });
-  std::vector<Benchmark> sorted;
-  for (std::size_t operation = 0; operation < operations; ++operation) {
-    for (std::size_t i = operation; i < all.size(); i += operations) {
-      sorted.push_back(std::move(all[i]));
+  add_peers(all);
+  std::vector<std::string> operations; // in the floor's order
+  for (const Benchmark& benchmark : all) {
+    if (benchmark.subject.side == Side::floor) {
+      operations.push_back(benchmark.operation);
     }
   }
-  return sorted;
+  const auto place = [&](const Benchmark& benchmark) {
+    return std::find(operations.begin(), operations.end(), benchmark.operation);
+  };
+  std::stable_sort(all.begin(), all.end(), [&](const Benchmark& a, const Benchmark& b) {
+    return place(a) < place(b);
+  });
+  return all;
 }
 
 void print_help() {
@@ -200,7 +212,7 @@ Cost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
 std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
                        const std::vector<std::size_t>& wanted, const Options& options,
                        Results& results) {
-  results.table.mention(benchmark.operation, benchmark.backend);
+  results.table.mention(benchmark.operation, benchmark.subject.name);
   const Cost small = try_out(benchmark, sizes[0], results);
   const Cost large = try_out(benchmark, sizes[1], results);
   std::vector<Size> planned;
@@ -210,7 +222,7 @@ std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t
       planned.push_back({n, most_passes(cost, options.min_time_s)});
       continue;
     }
-    results.table.skip(benchmark.operation, benchmark.backend, n);
+    results.table.skip(benchmark.operation, benchmark.subject.name, n);
     options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
                   << std::llround(cost.whole_s) << " s\n";
   }
@@ -236,7 +248,7 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   const double ns = seconds * 1e9 / static_cast<double>(operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(operations));
   state.counters["ns_per_op"] = ns;
-  results.table.add(benchmark.operation, benchmark.backend, n,
+  results.table.add(benchmark.operation, benchmark.subject.name, n,
                     static_cast<std::uint64_t>(state.iterations()), ns);
 }
 

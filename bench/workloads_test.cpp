@@ -90,8 +90,10 @@ private:
 std::vector<std::string> noticed(Fault fault, std::size_t n = 400) {
   Model::fault = fault;
   std::vector<Benchmark> all;
-  add_operations<Model>(all);
-  add_lives<timers::TimerService<Model, VirtualTime::Clock>>(all, "model");
+  using Service = timers::TimerService<Model, VirtualTime::Clock>;
+  add_operations<Model>(all, subject<Model>(Side::ours));
+  add_eager_lives<Service>(all, subject<Model>(Side::ours));
+  add_lazy_lives<Service>(all, subject<Model>(Side::ours));
   std::vector<std::string> names;
   for (const Benchmark& benchmark : all) {
     const auto workload = benchmark.make(n);
