@@ -40,8 +40,7 @@ template <class W, class... Arguments> auto maker(Arguments... arguments) {
   };
 }
 
-template <class Backend>
-void add_operations(std::vector<Benchmark>& all, const Subject& subject) {
+template <class Backend> void add_operations(std::vector<Benchmark>& all, const Subject& subject) {
   const auto add = [&](const char* operation, auto make) {
     all.push_back({subject, operation, make});
   };
@@ -61,8 +60,7 @@ void add_operations(std::vector<Benchmark>& all, const Subject& subject) {
 inline constexpr LifeConfig kLongLife{timers::Rearm::eager, kIdleTimeout, kRequestTimeout};
 inline constexpr LifeConfig kShortLife{timers::Rearm::eager, 2'000, 1'000};
 
-template <class Service>
-void add_eager_lives(std::vector<Benchmark>& all, const Subject& subject) {
+template <class Service> void add_eager_lives(std::vector<Benchmark>& all, const Subject& subject) {
   const auto add = [&](const char* operation, auto make) {
     all.push_back({subject, operation, make});
   };

@@ -13,6 +13,7 @@ using bench::LoopTime;
 extern "C" {
 
 int __real_clock_gettime(clockid_t clock, timespec* time);
+int __real_epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event);
 int __real_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms);
 int __real_epoll_pwait(int epoll, epoll_event* events, int most, int timeout_ms, const sigset_t*);
 int __real_timerfd_create(int clock, int flags);
@@ -26,6 +27,10 @@ int __wrap_clock_gettime(clockid_t clock, timespec* time) {
   time->tv_sec = LoopTime::now_ns() / 1'000'000'000;
   time->tv_nsec = LoopTime::now_ns() % 1'000'000'000;
   return 0;
+}
+
+int __wrap_epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event) {
+  return LoopTime::is_real() ? __real_epoll_ctl(epoll, operation, descriptor, event) : 0;
 }
 
 int __wrap_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms) {

@@ -6,9 +6,9 @@
 // the stop-watch reads the clock from within libstdc++.so, which is not redirected, and clocks of
 // processor time stay what they are.
 //
-// The same goes for a loop's wait: while a LoopTime lives, epoll_wait() finds nothing and is no
-// system call. Peers are measured by what their timers cost, and are spared what the kernel costs;
-// their own code of a turn of the loop is charged.
+// The same goes for a loop's wait: while a LoopTime lives, epoll_wait() finds nothing and
+// epoll_ctl() does nothing, neither is a system call. Peers are measured by what their timers cost,
+// and are spared what the kernel costs; their own code of a turn of the loop is charged.
 #pragma once
 
 #include "timers/backend.hpp"

@@ -7,9 +7,7 @@
 //   pass(now)                      one turn of the loop at that tick
 //
 // Callbacks go straight to the workload. Each peer has a file of its own, because the headers of
-// libev and libevent do not go together. They are linked statically: what libev.a has of
-// libevent's functions (it can stand in for it) lies in a member that nothing asks for, whereas the
-// shared libraries both export event_add() and 23 others.
+// libev and libevent do not go together.
 #pragma once
 
 #include "bench/catalogue.hpp"
@@ -107,8 +105,7 @@ private:
 };
 
 // Peers do not all say what comes next, so tick by tick, as far as any timeout reaches.
-template <Peer P>
-bool run_dry(PeerService<P>& service, VirtualTime& time, std::size_t /*timers*/) {
+template <Peer P> bool run_dry(PeerService<P>& service, VirtualTime& time, std::size_t /*timers*/) {
   for (Ticks i = 0; i <= kIdleTimeout; ++i) {
     time.set(time.tick() + 1);
     service.run_due(0);
@@ -133,10 +130,13 @@ template <Peer P> std::size_t bytes_per_timer() {
   return sizeof(typename P::Node) + (allocated() - before) / kTimers;
 }
 
+template <Peer P> Subject peer() {
+  return {std::string(P::kInfo.name), Side::peer, bytes_per_timer<P>};
+}
+
 template <Peer P> void add_peer(std::vector<Benchmark>& all) {
-  const Subject subject{std::string(P::kInfo.name), Side::peer, bytes_per_timer<P>};
-  add_operations<P>(all, subject);
-  add_eager_lives<PeerService<P>>(all, subject);
+  add_operations<P>(all, peer<P>());
+  add_eager_lives<PeerService<P>>(all, peer<P>());
 }
 
 } // namespace bench

@@ -72,9 +72,8 @@ std::vector<Benchmark> all_benchmarks() {
   const auto place = [&](const Benchmark& benchmark) {
     return std::find(operations.begin(), operations.end(), benchmark.operation);
   };
-  std::stable_sort(all.begin(), all.end(), [&](const Benchmark& a, const Benchmark& b) {
-    return place(a) < place(b);
-  });
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const Benchmark& a, const Benchmark& b) { return place(a) < place(b); });
   return all;
 }
 
