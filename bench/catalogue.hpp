@@ -3,6 +3,7 @@
 
 #include "bench/operations.hpp"
 #include "bench/server_life.hpp"
+#include "bench/subject.hpp"
 
 #include <functional>
 #include <memory>
@@ -10,15 +11,6 @@
 #include <vector>
 
 namespace bench {
-
-enum class Side { floor, ours, peer };
-
-// Whose timers are measured.
-struct Subject {
-  std::string name;
-  Side side;
-  std::size_t (*bytes_per_timer)(); // the node and what grows with their number
-};
 
 template <class Backend> Subject subject(Side side) {
   return {std::string(Backend::kInfo.name), side, [] { return Backend::kInfo.bytes_per_timer; }};

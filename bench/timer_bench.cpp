@@ -17,6 +17,7 @@
 #include <iostream>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace bench {
 namespace {
@@ -58,6 +59,7 @@ std::vector<Benchmark> all_benchmarks() {
     add_lazy_lives<Service>(all, subject<Backend>(side));
   };
   add_own.operator()<Floor, FloorService>(Side::floor);
+  all.push_back({{"streaming", Side::floor, nullptr}, "expire-all-at-once", maker<Streaming>()});
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
     add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
         Side::ours);
@@ -207,23 +209,30 @@ Cost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
   return best;
 }
 
-// Tries the two smallest of `sizes` and reckons from them which of the wanted ones to measure.
+// Which of the wanted sizes to measure. Tries the two smallest of `sizes` and reckons from them. A
+// large one on the way to a larger is tried too, as caches and rounds of a wheel begin to tell.
 std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
                        const std::vector<std::size_t>& wanted, const Options& options,
                        Results& results) {
-  results.table.mention(benchmark.operation, benchmark.subject.name);
-  const Cost small = try_out(benchmark, sizes[0], results);
-  const Cost large = try_out(benchmark, sizes[1], results);
+  constexpr std::size_t kLarge = 100'000;
+  results.table.mention(benchmark.operation, benchmark.subject);
+  Cost small = try_out(benchmark, sizes[0], results);
+  Cost large = try_out(benchmark, sizes[1], results);
   std::vector<Size> planned;
-  for (const std::size_t n : wanted) {
+  for (const std::size_t n : sizes) {
     const Cost cost = n == small.n ? small : n == large.n ? large : extrapolate(small, large, n);
-    if (cost.whole_s <= options.skip_above_s) {
+    const bool affordable = cost.whole_s <= options.skip_above_s;
+    const bool is_wanted = std::find(wanted.begin(), wanted.end(), n) != wanted.end();
+    if (is_wanted && affordable) {
       planned.push_back({n, most_passes(cost, options.min_time_s)});
-      continue;
+    } else if (is_wanted) {
+      results.table.skip(benchmark.operation, benchmark.subject, n);
+      options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
+                    << std::llround(cost.whole_s) << " s\n";
     }
-    results.table.skip(benchmark.operation, benchmark.subject.name, n);
-    options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
-                  << std::llround(cost.whole_s) << " s\n";
+    if (affordable && n >= kLarge && n < wanted.back()) {
+      small = std::exchange(large, try_once(benchmark, n, results));
+    }
   }
   return planned;
 }
@@ -247,7 +256,7 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   const double ns = seconds * 1e9 / static_cast<double>(operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(operations));
   state.counters["ns_per_op"] = ns;
-  results.table.add(benchmark.operation, benchmark.subject.name, n,
+  results.table.add(benchmark.operation, benchmark.subject, n,
                     static_cast<std::uint64_t>(state.iterations()), ns);
 }
 
@@ -274,7 +283,7 @@ std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Ben
 void measure(const Options& options, Results& results) {
   const std::vector<std::size_t> sizes =
       options.smoke ? std::vector<std::size_t>{64, 400}
-                    : std::vector<std::size_t>{400, 5'000, 10'000, 100'000, 1'000'000};
+                    : std::vector<std::size_t>{400, 5'000, 10'000, 100'000, 1'000'000, 10'000'000};
   const Filter filter(benchmark::GetBenchmarkFilter());
   benchmark::SetBenchmarkFilter("all"); // what is registered has passed ours
   const std::vector<Benchmark> all = all_benchmarks();
