@@ -36,14 +36,17 @@ public:
     cell(operation, subject, n);
   }
 
-  // Rows and tables come in the order in which they were first mentioned here.
+  // Rows and tables come in the order in which they were first mentioned here; floors first, peers
+  // last.
   void mention(const std::string& operation, const Subject& subject) {
     if (std::find(operations_.begin(), operations_.end(), operation) == operations_.end()) {
       operations_.push_back(operation);
     }
     const auto same = [&](const Subject& other) { return other.name == subject.name; };
     if (std::none_of(subjects_.begin(), subjects_.end(), same)) {
-      subjects_.push_back(subject);
+      const auto by_side = [](const Subject& a, const Subject& b) { return a.side < b.side; };
+      subjects_.insert(std::upper_bound(subjects_.begin(), subjects_.end(), subject, by_side),
+                       subject);
     }
   }
 

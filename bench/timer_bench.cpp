@@ -59,7 +59,8 @@ std::vector<Benchmark> all_benchmarks() {
     add_lazy_lives<Service>(all, subject<Backend>(side));
   };
   add_own.operator()<Floor, FloorService>(Side::floor);
-  all.push_back({{"streaming", Side::floor, nullptr}, "expire-all-at-once", maker<Streaming>()});
+  const Subject streaming{"streaming", Side::floor, nullptr};
+  all.push_back({streaming, "expire-all-at-once", maker<Streaming>()});
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
     add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
         Side::ours);
@@ -221,16 +222,16 @@ std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t
   std::vector<Size> planned;
   for (const std::size_t n : sizes) {
     const Cost cost = n == small.n ? small : n == large.n ? large : extrapolate(small, large, n);
-    const bool affordable = cost.whole_s <= options.skip_above_s;
+    const bool fits = affordable(cost, options.skip_above_s);
     const bool is_wanted = std::find(wanted.begin(), wanted.end(), n) != wanted.end();
-    if (is_wanted && affordable) {
+    if (is_wanted && fits) {
       planned.push_back({n, most_passes(cost, options.min_time_s)});
     } else if (is_wanted) {
       results.table.skip(benchmark.operation, benchmark.subject, n);
       options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
                     << std::llround(cost.whole_s) << " s\n";
     }
-    if (affordable && n >= kLarge && n < wanted.back()) {
+    if (fits && n >= kLarge && n < wanted.back()) {
       small = std::exchange(large, try_once(benchmark, n, results));
     }
   }
