@@ -3,6 +3,7 @@
 
 #include "bench/operations.hpp"
 #include "bench/server_life.hpp"
+#include "bench/subject.hpp"
 
 #include <functional>
 #include <memory>
@@ -11,13 +12,17 @@
 
 namespace bench {
 
+template <class Backend> Subject subject(Side side) {
+  return {std::string(Backend::kInfo.name), side, [] { return Backend::kInfo.bytes_per_timer; }};
+}
+
 struct Benchmark {
-  std::string backend;
+  Subject subject;
   std::string operation;
   std::function<std::unique_ptr<Workload>(std::size_t n)> make;
 
   std::string name(std::size_t n) const {
-    return backend + "/" + operation + "/" + std::to_string(n);
+    return subject.name + "/" + operation + "/" + std::to_string(n);
   }
 };
 
@@ -27,10 +32,9 @@ template <class W, class... Arguments> auto maker(Arguments... arguments) {
   };
 }
 
-template <class Backend> void add_operations(std::vector<Benchmark>& all) {
-  const std::string name(Backend::kInfo.name);
+template <class Backend> void add_operations(std::vector<Benchmark>& all, const Subject& subject) {
   const auto add = [&](const char* operation, auto make) {
-    all.push_back({name, operation, make});
+    all.push_back({subject, operation, make});
   };
   add("arm", maker<Arm<Backend>>(Timeouts::fixed));
   add("arm-random", maker<Arm<Backend>>(Timeouts::random));
@@ -45,22 +49,28 @@ template <class Backend> void add_operations(std::vector<Benchmark>& all) {
   add("expire-all-at-once", maker<Expire<Backend>>(Expiry::all_at_once));
 }
 
-template <class Service> void add_lives(std::vector<Benchmark>& all, std::string_view name) {
-  using timers::Rearm;
+inline constexpr LifeConfig kLongLife{timers::Rearm::eager, kIdleTimeout, kRequestTimeout};
+inline constexpr LifeConfig kShortLife{timers::Rearm::eager, 2'000, 1'000};
+
+template <class Service> void add_eager_lives(std::vector<Benchmark>& all, const Subject& subject) {
   const auto add = [&](const char* operation, auto make) {
-    all.push_back({std::string(name), operation, make});
+    all.push_back({subject, operation, make});
   };
-  constexpr LifeConfig kLong{Rearm::lazy, kIdleTimeout, kRequestTimeout};
-  constexpr LifeConfig kShort{Rearm::lazy, 2'000, 1'000};
-  const auto eager = [](LifeConfig config) {
-    config.rearm = Rearm::eager;
+  add("server-life-eager", maker<ServerLife<Service>>(kLongLife));
+  add("server-life-short-eager", maker<ServerLife<Service>>(kShortLife));
+}
+
+template <class Service> void add_lazy_lives(std::vector<Benchmark>& all, const Subject& subject) {
+  const auto add = [&](const char* operation, auto make) {
+    all.push_back({subject, operation, make});
+  };
+  const auto lazy = [](LifeConfig config) {
+    config.rearm = timers::Rearm::lazy;
     return config;
   };
-  add("rearm-lazy", maker<RearmThroughService<Service>>(Rearm::lazy));
-  add("server-life-eager", maker<ServerLife<Service>>(eager(kLong)));
-  add("server-life-lazy", maker<ServerLife<Service>>(kLong));
-  add("server-life-short-eager", maker<ServerLife<Service>>(eager(kShort)));
-  add("server-life-short-lazy", maker<ServerLife<Service>>(kShort));
+  add("rearm-lazy", maker<RearmThroughService<Service>>(timers::Rearm::lazy));
+  add("server-life-lazy", maker<ServerLife<Service>>(lazy(kLongLife)));
+  add("server-life-short-lazy", maker<ServerLife<Service>>(lazy(kShortLife)));
 }
 
 } // namespace bench

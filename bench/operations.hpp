@@ -58,12 +58,14 @@ private:
     for (std::size_t id = 0; full_ && id < table_.size(); ++id) {
       backend_.disarm(table_[id]);
     }
+    settle(backend_);
   }
 
   TimerTable<Backend> table_;
   std::vector<Ticks> timeouts_;
   std::vector<Tick> deadlines_;
   Backend backend_;
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
   bool full_ = false;
 };
 
@@ -83,6 +85,7 @@ public:
       for (const std::uint32_t id : leaving_) {
         backend_.disarm(table_[id]);
       }
+      settle(backend_);
     });
     return {elapsed, leaving_.size()};
   }
@@ -106,6 +109,7 @@ private:
   std::vector<std::uint32_t> staying_;
   std::vector<std::uint32_t> leaving_;
   Backend backend_;
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
 };
 
 // The hot operation of a server: an idle timer moves to its timeout from now. Every pass moves
@@ -162,6 +166,7 @@ private:
   Tick sweep_start_ = 0;
   Tick now_ = 0;
   Backend backend_;
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
 };
 
 // Time moves on, tick by tick, and nothing is due for years, or for as long as the structure
@@ -215,6 +220,7 @@ private:
   Tick armed_at_ = 0;
   bool early_ = false;
   Backend backend_ = make_backend<Backend>(kReach);
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
 };
 
 enum class Order { arm_first, disarm_first };
@@ -271,6 +277,7 @@ private:
   bool flipped_ = false; // the armed ones are the second half
   Tick now_ = 0;
   Backend backend_;
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
 };
 
 enum class Expiry {
@@ -315,10 +322,8 @@ private:
 
   void fire(Tick last) {
     while (now_ < last) {
-      backend_.advance(++now_);
-      while (auto* node = backend_.pop_expired()) {
-        log_.add(now_, static_cast<typename TimerTable<Backend>::Owner&>(*node).id);
-      }
+      ++now_;
+      let_run(backend_, now_, [this](auto& owner) { log_.add(now_, owner.id); });
     }
   }
 
@@ -339,6 +344,7 @@ private:
   bool wrong_ = false;
   RunLog log_;
   Backend backend_;
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
 };
 
 } // namespace bench

@@ -33,6 +33,12 @@ inline Cost extrapolate(const Cost& small, const Cost& large, std::size_t n) {
   return {n, at(small.whole_s, large.whole_s), at(small.timed_s, large.timed_s)};
 }
 
+// Whether a repetition stays below the limit. What any structure needs for setting up that many
+// timers and checking the answer, 2 us each, does not count: of ten million it is most of it.
+inline bool affordable(const Cost& cost, double limit_s) {
+  return cost.whole_s <= limit_s + 2e-6 * static_cast<double>(cost.n);
+}
+
 // A limit of passes for a benchmark that spends nearly all its time unmeasured, so that reaching
 // min_time would take far too long; 0 when it needs none.
 inline std::int64_t most_passes(const Cost& cost, double min_time_s) {

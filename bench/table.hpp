@@ -1,12 +1,16 @@
-// The results as a table for each operation: a row a backend, a column a size, each figure with how
-// many times the floor it is.
+// The results as a table for each operation: a row a backend or peer, a column a size, each figure
+// with how many times the floor it is; below, the best backend against the best peer. At the end,
+// what a timer takes of memory.
 #pragma once
+
+#include "bench/subject.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iomanip>
 #include <map>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <sstream>
@@ -20,22 +24,30 @@ class Table {
 public:
   // Of several runs the longest count, and of these the fastest: what else happens on a machine can
   // only slow a loop down.
-  void add(const std::string& operation, const std::string& backend, std::size_t n,
+  void add(const std::string& operation, const Subject& subject, std::size_t n,
            std::uint64_t passes, double ns) {
-    Cell& cell = this->cell(operation, backend, n);
+    Cell& cell = this->cell(operation, subject, n);
     if (passes > cell.passes || (passes == cell.passes && ns < cell.ns)) {
       cell = {passes, ns};
     }
   }
 
-  void skip(const std::string& operation, const std::string& backend, std::size_t n) {
-    cell(operation, backend, n);
+  void skip(const std::string& operation, const Subject& subject, std::size_t n) {
+    cell(operation, subject, n);
   }
 
-  // Rows and tables come in the order in which they were first mentioned here.
-  void mention(const std::string& operation, const std::string& backend) {
-    note(operations_, operation);
-    note(backends_, backend);
+  // Rows and tables come in the order in which they were first mentioned here; floors first, peers
+  // last.
+  void mention(const std::string& operation, const Subject& subject) {
+    if (std::find(operations_.begin(), operations_.end(), operation) == operations_.end()) {
+      operations_.push_back(operation);
+    }
+    const auto same = [&](const Subject& other) { return other.name == subject.name; };
+    if (std::none_of(subjects_.begin(), subjects_.end(), same)) {
+      const auto by_side = [](const Subject& a, const Subject& b) { return a.side < b.side; };
+      subjects_.insert(std::upper_bound(subjects_.begin(), subjects_.end(), subject, by_side),
+                       subject);
+    }
   }
 
   void print(std::ostream& out) const {
@@ -46,41 +58,91 @@ public:
     for (const std::string& operation : operations_) {
       print(out, operation);
     }
+    print_bytes(out);
   }
 
 private:
+  static constexpr int kNameWidth = 24;
+  static constexpr int kCellWidth = 20;
+
   struct Cell {
     std::uint64_t passes = 0; // 0: skipped
     double ns = 0;
   };
 
-  static void note(std::vector<std::string>& names, const std::string& name) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) {
-      names.push_back(name);
-    }
-  }
+  struct Best {
+    std::string name;
+    double ns = 0;
+  };
 
-  Cell& cell(const std::string& operation, const std::string& backend, std::size_t n) {
-    mention(operation, backend);
+  Cell& cell(const std::string& operation, const Subject& subject, std::size_t n) {
+    mention(operation, subject);
     sizes_.insert(n);
-    return cells_[{operation, backend, n}];
+    return cells_[{operation, subject.name, n}];
   }
 
   void print(std::ostream& out, const std::string& operation) const {
-    constexpr int kNameWidth = 24;
-    constexpr int kCellWidth = 18;
-    out << '\n' << std::left << std::setw(kNameWidth) << operation << std::right;
+    print_row(out, operation, [](std::size_t n) { return std::to_string(n); });
+    for (const Subject& subject : subjects_) {
+      const auto text_of = [&](std::size_t n) { return text(operation, subject.name, n); };
+      if (std::any_of(sizes_.begin(), sizes_.end(), [&](auto n) { return text_of(n) != "-"; })) {
+        print_row(out, "  " + subject.name, text_of);
+      }
+    }
+    print_comparison(out, operation);
+  }
+
+  void print_comparison(std::ostream& out, const std::string& operation) const {
+    const auto both = [&](std::size_t n) {
+      return best(operation, Side::ours, n) && best(operation, Side::peer, n);
+    };
+    if (std::none_of(sizes_.begin(), sizes_.end(), both)) {
+      return;
+    }
+    for (const Side side : {Side::ours, Side::peer}) {
+      print_row(out, side == Side::ours ? "  = best backend" : "  = best peer", [&](auto n) {
+        const auto found = best(operation, side, n);
+        return found ? found->name : "-";
+      });
+    }
+    print_row(out, "  = backend / peer", [&](std::size_t n) {
+      return both(n) ? three_digits(best(operation, Side::ours, n)->ns /
+                                    best(operation, Side::peer, n)->ns) +
+                           "x"
+                     : "-";
+    });
+  }
+
+  template <class Text>
+  void print_row(std::ostream& out, const std::string& name, Text text_of) const {
+    out << (name.starts_with(' ') ? "" : "\n") << std::left << std::setw(kNameWidth) << name
+        << std::right;
     for (const std::size_t n : sizes_) {
-      out << std::setw(kCellWidth) << n;
+      out << std::setw(kCellWidth) << text_of(n);
     }
     out << '\n';
-    for (const std::string& backend : backends_) {
-      out << "  " << std::left << std::setw(kNameWidth - 2) << backend << std::right;
-      for (const std::size_t n : sizes_) {
-        out << std::setw(kCellWidth) << text(operation, backend, n);
+  }
+
+  void print_bytes(std::ostream& out) const {
+    out << "\nbytes per timer\n";
+    for (const Subject& subject : subjects_) {
+      if (subject.side != Side::floor) {
+        out << "  " << std::left << std::setw(kNameWidth - 2) << subject.name << std::right
+            << std::setw(kCellWidth) << subject.bytes_per_timer() << '\n';
       }
-      out << '\n';
     }
+  }
+
+  std::optional<Best> best(const std::string& operation, Side side, std::size_t n) const {
+    std::optional<Best> best;
+    for (const Subject& subject : subjects_) {
+      const auto found = cells_.find({operation, subject.name, n});
+      if (subject.side == side && found != cells_.end() && found->second.passes != 0 &&
+          (!best || found->second.ns < best->ns)) {
+        best = Best{subject.name, found->second.ns};
+      }
+    }
+    return best;
   }
 
   // A row named floor gives the ratios.
@@ -105,7 +167,7 @@ private:
   }
 
   std::vector<std::string> operations_;
-  std::vector<std::string> backends_;
+  std::vector<Subject> subjects_;
   std::set<std::size_t> sizes_;
   std::map<std::tuple<std::string, std::string, std::size_t>, Cell> cells_;
 };

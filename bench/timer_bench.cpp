@@ -3,6 +3,7 @@
 // Exit codes: 0 all measured and every answer right, 1 a wrong answer, 2 bad usage.
 
 #include "bench/catalogue.hpp"
+#include "bench/peers.hpp"
 #include "bench/plan.hpp"
 #include "bench/table.hpp"
 #include "timers/backends.hpp"
@@ -16,6 +17,7 @@
 #include <iostream>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace bench {
 namespace {
@@ -47,23 +49,35 @@ struct Results {
   }
 };
 
-// Operation by operation; within one the floor first, then the backends in their list's order.
+// Operation by operation; within one the floor first, then the backends in their list's order, then
+// the peers.
 std::vector<Benchmark> all_benchmarks() {
   std::vector<Benchmark> all;
-  add_operations<Floor>(all);
-  add_lives<FloorService>(all, Floor::kInfo.name);
-  const std::size_t operations = all.size();
+  const auto add_own = [&]<class Backend, class Service>(Side side) {
+    add_operations<Backend>(all, subject<Backend>(side));
+    add_eager_lives<Service>(all, subject<Backend>(side));
+    add_lazy_lives<Service>(all, subject<Backend>(side));
+  };
+  add_own.operator()<Floor, FloorService>(Side::floor);
+  const Subject streaming{"streaming", Side::floor, nullptr};
+  all.push_back({streaming, "expire-all-at-once", maker<Streaming>()});
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
-    add_operations<Backend>(all);
-    add_lives<timers::TimerService<Backend, VirtualTime::Clock>>(all, Backend::kInfo.name);
+    add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
+        Side::ours);
   });
-  std::vector<Benchmark> sorted;
-  for (std::size_t operation = 0; operation < operations; ++operation) {
-    for (std::size_t i = operation; i < all.size(); i += operations) {
-      sorted.push_back(std::move(all[i]));
+  add_peers(all);
+  std::vector<std::string> operations; // in the floor's order
+  for (const Benchmark& benchmark : all) {
+    if (benchmark.subject.side == Side::floor) {
+      operations.push_back(benchmark.operation);
     }
   }
-  return sorted;
+  const auto place = [&](const Benchmark& benchmark) {
+    return std::find(operations.begin(), operations.end(), benchmark.operation);
+  };
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const Benchmark& a, const Benchmark& b) { return place(a) < place(b); });
+  return all;
 }
 
 void print_help() {
@@ -196,23 +210,30 @@ Cost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
   return best;
 }
 
-// Tries the two smallest of `sizes` and reckons from them which of the wanted ones to measure.
+// Which of the wanted sizes to measure. Tries the two smallest of `sizes` and reckons from them. A
+// large one on the way to a larger is tried too, as caches and rounds of a wheel begin to tell.
 std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
                        const std::vector<std::size_t>& wanted, const Options& options,
                        Results& results) {
-  results.table.mention(benchmark.operation, benchmark.backend);
-  const Cost small = try_out(benchmark, sizes[0], results);
-  const Cost large = try_out(benchmark, sizes[1], results);
+  constexpr std::size_t kLarge = 100'000;
+  results.table.mention(benchmark.operation, benchmark.subject);
+  Cost small = try_out(benchmark, sizes[0], results);
+  Cost large = try_out(benchmark, sizes[1], results);
   std::vector<Size> planned;
-  for (const std::size_t n : wanted) {
+  for (const std::size_t n : sizes) {
     const Cost cost = n == small.n ? small : n == large.n ? large : extrapolate(small, large, n);
-    if (cost.whole_s <= options.skip_above_s) {
+    const bool fits = affordable(cost, options.skip_above_s);
+    const bool is_wanted = std::find(wanted.begin(), wanted.end(), n) != wanted.end();
+    if (is_wanted && fits) {
       planned.push_back({n, most_passes(cost, options.min_time_s)});
-      continue;
+    } else if (is_wanted) {
+      results.table.skip(benchmark.operation, benchmark.subject, n);
+      options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
+                    << std::llround(cost.whole_s) << " s\n";
     }
-    results.table.skip(benchmark.operation, benchmark.backend, n);
-    options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
-                  << std::llround(cost.whole_s) << " s\n";
+    if (fits && n >= kLarge && n < wanted.back()) {
+      small = std::exchange(large, try_once(benchmark, n, results));
+    }
   }
   return planned;
 }
@@ -236,7 +257,7 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   const double ns = seconds * 1e9 / static_cast<double>(operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(operations));
   state.counters["ns_per_op"] = ns;
-  results.table.add(benchmark.operation, benchmark.backend, n,
+  results.table.add(benchmark.operation, benchmark.subject, n,
                     static_cast<std::uint64_t>(state.iterations()), ns);
 }
 
@@ -263,7 +284,7 @@ std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Ben
 void measure(const Options& options, Results& results) {
   const std::vector<std::size_t> sizes =
       options.smoke ? std::vector<std::size_t>{64, 400}
-                    : std::vector<std::size_t>{400, 5'000, 10'000, 100'000, 1'000'000};
+                    : std::vector<std::size_t>{400, 5'000, 10'000, 100'000, 1'000'000, 10'000'000};
   const Filter filter(benchmark::GetBenchmarkFilter());
   benchmark::SetBenchmarkFilter("all"); // what is registered has passed ours
   const std::vector<Benchmark> all = all_benchmarks();

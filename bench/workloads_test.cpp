@@ -1,11 +1,13 @@
 // That a benchmark notices a wrong structure, and what the plan makes of measured times.
 
 #include "bench/catalogue.hpp"
+#include "bench/peer.hpp"
 #include "bench/plan.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 
 namespace bench {
@@ -86,14 +88,42 @@ private:
   std::uint64_t calls_ = 0;
 };
 
-// Names of the operations that find something wrong after three passes over `n` timers.
-std::vector<std::string> noticed(Fault fault, std::size_t n = 400) {
-  Model::fault = fault;
+// The same as a peer, which calls back.
+class ModelPeer : public Model {
+public:
+  void introduce(Node& /*node*/) {}
+  void retire(Node& /*node*/) {}
+  template <class Run> void run_until(Tick now, Run&& run) {
+    advance(now);
+    while (Node* node = pop_expired()) {
+      run(*node);
+    }
+  }
+};
+
+std::vector<Benchmark> of_backend() {
   std::vector<Benchmark> all;
-  add_operations<Model>(all);
-  add_lives<timers::TimerService<Model, VirtualTime::Clock>>(all, "model");
+  using Service = timers::TimerService<Model, VirtualTime::Clock>;
+  add_operations<Model>(all, subject<Model>(Side::ours));
+  add_eager_lives<Service>(all, subject<Model>(Side::ours));
+  add_lazy_lives<Service>(all, subject<Model>(Side::ours));
+  return all;
+}
+
+std::vector<Benchmark> of_peer() {
+  std::vector<Benchmark> all;
+  add_peer<ModelPeer>(all);
+  return all;
+}
+
+// What is measured of the model, as a backend and as a peer.
+constexpr std::array kKinds{of_backend, of_peer};
+
+// Names of the operations that find something wrong after three passes over `n` timers.
+std::vector<std::string> noticed(Fault fault, std::vector<Benchmark> (*of)(), std::size_t n = 400) {
+  Model::fault = fault;
   std::vector<std::string> names;
-  for (const Benchmark& benchmark : all) {
+  for (const Benchmark& benchmark : of()) {
     const auto workload = benchmark.make(n);
     for (int pass = 0; pass < 3; ++pass) {
       workload->pass();
@@ -106,36 +136,53 @@ std::vector<std::string> noticed(Fault fault, std::size_t n = 400) {
 }
 
 TEST(Workloads, find_nothing_wrong_with_a_right_structure) {
-  EXPECT_THAT(noticed(Fault::none, 400), IsEmpty());
-  EXPECT_THAT(noticed(Fault::none, 64), IsEmpty());
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::none, of, 400), IsEmpty());
+    EXPECT_THAT(noticed(Fault::none, of, 64), IsEmpty());
+  }
 }
 
 TEST(Workloads, notice_what_is_lost_by_arm) {
-  EXPECT_THAT(noticed(Fault::loses_armed),
-              IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm",
-                            "slide-arm-first", "slide-disarm-first"}));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::loses_armed, of),
+                IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm",
+                              "slide-arm-first", "slide-disarm-first"}));
+  }
 }
 
 TEST(Workloads, notice_what_is_lost_by_rearm) {
-  EXPECT_THAT(noticed(Fault::loses_rearmed), IsSupersetOf({"rearm", "rearm-mixed"}));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::loses_rearmed, of), IsSupersetOf({"rearm", "rearm-mixed"}));
+  }
 }
 
 TEST(Workloads, notice_what_is_not_taken_out) {
-  EXPECT_THAT(noticed(Fault::keeps_disarmed), Contains("disarm"));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::keeps_disarmed, of), Contains("disarm"));
+  }
 }
 
 TEST(Workloads, notice_what_runs_early) {
-  EXPECT_THAT(noticed(Fault::early), IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1"}));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::early, of),
+                IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1"}));
+  }
 }
 
 TEST(Workloads, notice_what_runs_late) {
-  EXPECT_THAT(noticed(Fault::late),
-              IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "expire-all-at-once",
-                            "rearm-lazy", "server-life-eager", "server-life-short-lazy"}));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::late, of),
+                IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "expire-all-at-once",
+                              "server-life-eager", "server-life-short-eager"}));
+  }
+  EXPECT_THAT(noticed(Fault::late, of_backend),
+              IsSupersetOf({"rearm-lazy", "server-life-short-lazy"}));
 }
 
 TEST(Workloads, notice_what_is_left_behind) {
-  EXPECT_THAT(noticed(Fault::pops_less), IsSupersetOf({"expire-all-at-once", "m1"}));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::pops_less, of), IsSupersetOf({"expire-all-at-once", "m1"}));
+  }
 }
 
 TEST(Plan, reckons_by_the_power_law_it_saw) {
@@ -147,6 +194,13 @@ TEST(Plan, reckons_by_the_power_law_it_saw) {
 
 TEST(Plan, never_expects_less_than_linear_growth) {
   EXPECT_NEAR(extrapolate({100, 0.1, 0.1}, {1000, 0.1, 0.1}, 10'000).whole_s, 1, 1e-6);
+}
+
+TEST(Plan, allows_for_what_every_structure_needs) {
+  EXPECT_TRUE(affordable({400, 10, 1}, 10));
+  EXPECT_FALSE(affordable({400, 10.1, 1}, 10));
+  EXPECT_TRUE(affordable({10'000'000, 29, 1}, 10));
+  EXPECT_FALSE(affordable({10'000'000, 31, 1}, 10));
 }
 
 TEST(Plan, limits_passes_only_where_setting_up_dominates) {

@@ -1,0 +1,81 @@
+// Boost.Asio's timer: a binary heap of (deadline, timer) pairs. Re-arming is expires_after() and a
+// new async_wait(), as for anyone who uses Beast: the handler of the wait that is cancelled runs in
+// the loop's next turn. timers/asio.hpp is the same as a backend of the server; here its handle is
+// what costs least, and the clock is ours (of steady_timer's type but for that).
+#include "bench/peer.hpp"
+#include "bench/peers.hpp"
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <chrono>
+#include <optional>
+
+namespace bench {
+namespace {
+
+namespace asio = boost::asio;
+
+struct LoopClock : std::chrono::steady_clock {
+  static time_point now() noexcept {
+    return time_point(std::chrono::nanoseconds(LoopTime::now_ns()));
+  }
+};
+using AsioTimer = asio::basic_waitable_timer<LoopClock, asio::wait_traits<LoopClock>,
+                                             asio::io_context::executor_type>;
+
+struct AsioNode {
+  std::optional<AsioTimer> timer;
+};
+
+class AsioLoop final : public CallsBack<AsioNode> {
+public:
+  static constexpr timers::BackendInfo kInfo{
+      .name = "asio",
+      .scheme = "3",
+      .summary = "a binary heap, deadlines beside the pointers",
+      .fifo = false,
+      .exact_next_deadline = true,
+      .costs = {.arm = timers::Cost::logarithmic,
+                .rearm = timers::Cost::logarithmic,
+                .disarm = timers::Cost::logarithmic,
+                .expire = timers::Cost::logarithmic},
+      .bytes_per_timer = sizeof(AsioNode),
+  };
+
+  void introduce(Node& node) { node.timer.emplace(context_.get_executor()); }
+  void retire(Node& node) { node.timer.reset(); }
+
+  void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+    node.timer->expires_after(std::chrono::milliseconds(deadline - now_));
+    node.timer->async_wait([this, &node](boost::system::error_code error) {
+      if (!error) {
+        run(node);
+      }
+    });
+  }
+  void rearm(Node& node, Tick deadline, Ticks timeout) { arm(node, deadline, timeout); }
+  void disarm(Node& node) { node.timer->cancel(); }
+
+  // Runs the handlers of the waits that were cancelled.
+  void settle() { context_.poll(); }
+
+private:
+  void pass(Tick now) override {
+    now_ = now;
+    time_.set(now);
+    context_.poll();
+  }
+
+  LoopTime time_;
+  Tick now_ = 0;
+  asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE}; // one thread, no locks
+  asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
+};
+
+} // namespace
+
+void add_asio(std::vector<Benchmark>& all) { add_peer<AsioLoop>(all); }
+
+} // namespace bench

@@ -1,0 +1,66 @@
+// libuv: a binary heap of linked nodes. uv_timer_start() of a running timer takes it out and puts
+// it in again, as uv_timer_again() does, and lets the timeout change.
+#include "bench/peer.hpp"
+#include "bench/peers.hpp"
+
+#include <uv.h>
+
+namespace bench {
+namespace {
+
+struct LibuvNode : uv_timer_t {};
+
+class Libuv final : public CallsBack<LibuvNode> {
+public:
+  static constexpr timers::BackendInfo kInfo{
+      .name = "libuv",
+      .scheme = "3",
+      .summary = "a binary heap of linked nodes",
+      .fifo = true,
+      .exact_next_deadline = true,
+      .costs = {.arm = timers::Cost::logarithmic,
+                .rearm = timers::Cost::logarithmic,
+                .disarm = timers::Cost::logarithmic,
+                .expire = timers::Cost::logarithmic},
+      .bytes_per_timer = sizeof(LibuvNode),
+  };
+
+  Libuv() {
+    uv_loop_init(&loop_);
+    loop_.data = this;
+  }
+  ~Libuv() override { uv_loop_close(&loop_); }
+
+  void introduce(Node& node) { uv_timer_init(&loop_, &node); }
+  void retire(Node& node) {
+    uv_close(reinterpret_cast<uv_handle_t*>(static_cast<uv_timer_t*>(&node)), nullptr);
+    uv_run(&loop_, UV_RUN_NOWAIT); // only now the loop lets go of it
+  }
+
+  void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+    uv_timer_start(&node, on_due, deadline - now_, 0);
+  }
+  void rearm(Node& node, Tick deadline, Ticks timeout) { arm(node, deadline, timeout); }
+  void disarm(Node& node) { uv_timer_stop(&node); }
+
+private:
+  static void on_due(uv_timer_t* handle) {
+    static_cast<Libuv*>(handle->loop->data)->run(static_cast<Node&>(*handle));
+  }
+
+  void pass(Tick now) override {
+    now_ = now;
+    time_.set(now);
+    uv_run(&loop_, UV_RUN_NOWAIT);
+  }
+
+  LoopTime time_;
+  Tick now_ = 0;
+  uv_loop_t loop_{};
+};
+
+} // namespace
+
+void add_libuv(std::vector<Benchmark>& all) { add_peer<Libuv>(all); }
+
+} // namespace bench
