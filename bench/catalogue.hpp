@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bench/operations.hpp"
+#include "bench/replay.hpp"
 #include "bench/server_life.hpp"
 #include "bench/subject.hpp"
 
@@ -71,6 +72,19 @@ template <class Service> void add_lazy_lives(std::vector<Benchmark>& all, const 
   add("rearm-lazy", maker<RearmThroughService<Service>>(timers::Rearm::lazy));
   add("server-life-lazy", maker<ServerLife<Service>>(lazy(kLongLife)));
   add("server-life-short-lazy", maker<ServerLife<Service>>(lazy(kShortLife)));
+}
+
+// What is played in place of all that, when somebody brings a trace.
+struct Replayed {
+  Script script;
+  double limit_s; // for one time through
+};
+
+template <class Service>
+void add_replay(std::vector<Benchmark>& all, const Subject& subject, timers::Rearm rearm,
+                const Replayed& replayed) {
+  all.push_back({subject, rearm == timers::Rearm::lazy ? "replay-lazy" : "replay-eager",
+                 maker<Replay<Service>>(std::cref(replayed.script), rearm, replayed.limit_s)});
 }
 
 } // namespace bench

@@ -134,7 +134,10 @@ template <Peer P> Subject peer() {
   return {std::string(P::kInfo.name), Side::peer, bytes_per_timer<P>};
 }
 
-template <Peer P> void add_peer(std::vector<Benchmark>& all) {
+template <Peer P> void add_peer(std::vector<Benchmark>& all, const Replayed* replayed) {
+  if (replayed != nullptr) {
+    return add_replay<PeerService<P>>(all, peer<P>(), timers::Rearm::eager, *replayed);
+  }
   add_operations<P>(all, peer<P>());
   add_eager_lives<PeerService<P>>(all, peer<P>());
 }

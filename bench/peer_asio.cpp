@@ -76,6 +76,8 @@ private:
 
 } // namespace
 
-void add_asio(std::vector<Benchmark>& all) { add_peer<AsioLoop>(all); }
+void add_asio(std::vector<Benchmark>& all, const Replayed* replayed) {
+  add_peer<AsioLoop>(all, replayed);
+}
 
 } // namespace bench

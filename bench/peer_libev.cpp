@@ -69,6 +69,8 @@ private:
 
 } // namespace
 
-void add_libev(std::vector<Benchmark>& all) { add_peer<Libev>(all); }
+void add_libev(std::vector<Benchmark>& all, const Replayed* replayed) {
+  add_peer<Libev>(all, replayed);
+}
 
 } // namespace bench

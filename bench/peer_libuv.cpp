@@ -61,6 +61,8 @@ private:
 
 } // namespace
 
-void add_libuv(std::vector<Benchmark>& all) { add_peer<Libuv>(all); }
+void add_libuv(std::vector<Benchmark>& all, const Replayed* replayed) {
+  add_peer<Libuv>(all, replayed);
+}
 
 } // namespace bench

@@ -24,6 +24,7 @@ namespace {
 
 struct Options {
   bool smoke = false;
+  std::string replay; // a trace; empty: none
   double skip_above_s = 10;
   double min_time_s = 0.1;
   bool list_only = false;
@@ -51,21 +52,28 @@ struct Results {
 
 // Operation by operation; within one the floor first, then the backends in their list's order, then
 // the peers.
-std::vector<Benchmark> all_benchmarks() {
+std::vector<Benchmark> all_benchmarks(const Replayed* replayed) {
   std::vector<Benchmark> all;
   const auto add_own = [&]<class Backend, class Service>(Side side) {
+    if (replayed != nullptr) {
+      add_replay<Service>(all, subject<Backend>(side), timers::Rearm::eager, *replayed);
+      add_replay<Service>(all, subject<Backend>(side), timers::Rearm::lazy, *replayed);
+      return;
+    }
     add_operations<Backend>(all, subject<Backend>(side));
     add_eager_lives<Service>(all, subject<Backend>(side));
     add_lazy_lives<Service>(all, subject<Backend>(side));
   };
   add_own.operator()<Floor, FloorService>(Side::floor);
-  const Subject streaming{"streaming", Side::floor, nullptr};
-  all.push_back({streaming, "expire-all-at-once", maker<Streaming>()});
+  if (replayed == nullptr) {
+    const Subject streaming{"streaming", Side::floor, nullptr};
+    all.push_back({streaming, "expire-all-at-once", maker<Streaming>()});
+  }
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
     add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
         Side::ours);
   });
-  add_peers(all);
+  add_peers(all, replayed);
   std::vector<std::string> operations; // in the floor's order
   for (const Benchmark& benchmark : all) {
     if (benchmark.subject.side == Side::floor) {
@@ -88,6 +96,8 @@ void print_help() {
       "          [--smoke]                  two small sizes, a moment each: are the answers "
       "right?\n"
       "          [--skip-above=<seconds>]   skip what needs longer for one repetition (10)\n"
+      "          [--replay=<file>]          instead play back what idlewheel-server --timer-trace\n"
+      "                                     recorded, on every backend and peer\n"
       "and measures for --benchmark_min_time=0.1 unless told otherwise. Names to filter by are\n"
       "<backend>/<operation>/<timers>, e.g. --benchmark_filter='/rearm/10000$'.\n",
       stdout);
@@ -119,6 +129,7 @@ double positive_number(const std::string& name, const std::string& text) {
 Options read_options(const std::vector<std::string>& arguments) {
   Options options;
   options.smoke = flag(arguments, "--smoke").has_value();
+  options.replay = flag(arguments, "--replay").value_or("");
   options.min_time_s = options.smoke ? 0.001 : options.min_time_s;
   if (const auto text = flag(arguments, "--skip-above")) {
     options.skip_above_s = positive_number("--skip-above", *text);
@@ -132,12 +143,25 @@ Options read_options(const std::vector<std::string>& arguments) {
   return options;
 }
 
+// What --replay names, if it does. Throws std::invalid_argument when that is no trace.
+std::optional<Replayed> read_replayed(const Options& options) {
+  if (options.replay.empty()) {
+    return std::nullopt;
+  }
+  try {
+    return Replayed{read_script(options.replay), options.skip_above_s};
+  } catch (const std::runtime_error& error) {
+    throw std::invalid_argument(std::string("--replay: ") + error.what());
+  }
+}
+
 // Gives Google Benchmark its share of the command line. Throws for what nobody knows.
 void initialize_library(const std::vector<std::string>& arguments, const Options& options) {
   static std::vector<std::string> theirs; // the library keeps a pointer to the program's name
   theirs = {arguments.front(), "--benchmark_min_time=" + std::to_string(options.min_time_s)};
   for (std::size_t i = 1; i < arguments.size(); ++i) {
-    if (arguments[i] != "--smoke" && !arguments[i].starts_with("--skip-above=")) {
+    if (arguments[i] != "--smoke" && !arguments[i].starts_with("--skip-above=") &&
+        !arguments[i].starts_with("--replay=")) {
       theirs.push_back(arguments[i]);
     }
   }
@@ -257,6 +281,9 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   const double ns = seconds * 1e9 / static_cast<double>(operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(operations));
   state.counters["ns_per_op"] = ns;
+  for (const Figure& figure : workload->figures()) {
+    state.counters[figure.name] = figure.value;
+  }
   results.table.add(benchmark.operation, benchmark.subject, n,
                     static_cast<std::uint64_t>(state.iterations()), ns);
 }
@@ -281,18 +308,41 @@ std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Ben
   return selected;
 }
 
+// A trace has one size; one time through shows whether it is affordable.
+std::vector<Size> plan_replay(const Benchmark& benchmark, std::size_t n, const Options& options,
+                              Results& results) {
+  results.table.mention(benchmark.operation, benchmark.subject);
+  const auto workload = benchmark.make(n);
+  workload->pass();
+  if (workload->gave_up()) {
+    results.table.skip(benchmark.operation, benchmark.subject, n);
+    options.out() << "skipped: " << benchmark.name(n) << ": once through needs more than "
+                  << options.skip_above_s << " s\n";
+    return {};
+  }
+  return {{n, 0}};
+}
+
 void measure(const Options& options, Results& results) {
-  const std::vector<std::size_t> sizes =
-      options.smoke ? std::vector<std::size_t>{64, 400}
-                    : std::vector<std::size_t>{400, 5'000, 10'000, 100'000, 1'000'000, 10'000'000};
+  const auto replayed = read_replayed(options);
+  std::vector<std::size_t> sizes{400, 5'000, 10'000, 100'000, 1'000'000, 10'000'000};
+  if (replayed) {
+    sizes = {replayed->script.timers};
+  } else if (options.smoke) {
+    sizes = {64, 400};
+  }
   const Filter filter(benchmark::GetBenchmarkFilter());
   benchmark::SetBenchmarkFilter("all"); // what is registered has passed ours
-  const std::vector<Benchmark> all = all_benchmarks();
+  const std::vector<Benchmark> all = all_benchmarks(replayed ? &*replayed : nullptr);
   for (const Benchmark& benchmark : all) {
     const auto wanted = select(sizes, benchmark, filter);
     if (options.list_only) {
       for (const std::size_t n : wanted) {
         enlist(benchmark, {n, 0}, results);
+      }
+    } else if (!wanted.empty() && replayed) {
+      for (const Size size : plan_replay(benchmark, sizes.front(), options, results)) {
+        enlist(benchmark, size, results);
       }
     } else if (!wanted.empty()) {
       for (const Size size : plan(benchmark, sizes, wanted, options, results)) {

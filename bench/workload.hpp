@@ -29,12 +29,21 @@ struct Timed {
   std::uint64_t operations; // timer operations done in that time
 };
 
+struct Figure {
+  const char* name;
+  double value;
+};
+
 class Workload {
 public:
   virtual ~Workload() = default;
   virtual Timed pass() = 0;
   // Names what went wrong in any pass so far; empty when all is right. Uses the workload up.
   virtual std::string_view check() = 0;
+  // Whether the last pass was broken off, because it took too long.
+  virtual bool gave_up() const { return false; }
+  // What else there is to tell of the last pass.
+  virtual std::vector<Figure> figures() const { return {}; }
 };
 
 template <class Section> std::chrono::nanoseconds stopwatch(Section&& section) {
