@@ -112,7 +112,7 @@ std::vector<Benchmark> of_backend() {
 
 std::vector<Benchmark> of_peer() {
   std::vector<Benchmark> all;
-  add_peer<ModelPeer>(all);
+  add_peer<ModelPeer>(all, nullptr);
   return all;
 }
 

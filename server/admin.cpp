@@ -173,10 +173,18 @@ Admin::Admin(boost::asio::io_context& io, const tcp::endpoint& endpoint, AdminSo
 
 void Admin::accept() {
   acceptor_.async_wait(tcp::acceptor::wait_read, [this](beast::error_code error) {
+    waiting_ = false;
     if (!error) {
       accept_one();
     }
   });
+  waiting_ = true;
+}
+
+void Admin::resume() {
+  if (!waiting_) {
+    accept();
+  }
 }
 
 void Admin::accept_one() {
@@ -200,10 +208,12 @@ void Admin::accept_one() {
 void Admin::wait_and_accept() {
   pause_.expires_after(std::chrono::seconds(1));
   pause_.async_wait([this](beast::error_code cancelled) {
+    waiting_ = false;
     if (!cancelled) {
       accept();
     }
   });
+  waiting_ = true;
 }
 
 } // namespace server

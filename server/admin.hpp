@@ -34,6 +34,9 @@ public:
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
+  // As Listener's.
+  void resume();
+
 private:
   void accept();
   void accept_one();
@@ -42,6 +45,7 @@ private:
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer pause_; // of accepting
   std::shared_ptr<AdminShared> shared_;
+  bool waiting_ = false; // for a client, or for the end of a pause
 };
 
 } // namespace server

@@ -64,9 +64,9 @@ Transfer Channel::write(const std::array<boost::asio::const_buffer, 2>& buffers,
   return outcome(error);
 }
 
-bool Channel::has_unread_input() {
+std::size_t Channel::unread_input() {
   Error error;
-  return socket_.available(error) > 0;
+  return socket_.available(error);
 }
 
 bool Channel::shut_down_send() {

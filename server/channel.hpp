@@ -53,8 +53,8 @@ protected:
   // One system call each.
   Transfer read(boost::asio::mutable_buffer buffer, std::size_t& size);
   Transfer write(const std::array<boost::asio::const_buffer, 2>& buffers, std::size_t& size);
-  bool has_unread_input();
-  bool shut_down_send(); // false when the peer is gone already
+  std::size_t unread_input(); // bytes
+  bool shut_down_send();      // false when the peer is gone already
   void close_socket();
   void reset_socket(); // drops what was not delivered yet
 

@@ -110,7 +110,7 @@ public:
     if (held()) {
       return on_window_closed();
     }
-    if (state_ == State::open && !request_begun() && !has_unread_input()) {
+    if (state_ == State::open && !request_begun() && unread_input() == 0) {
       turn([this] { end(CloseReason::drain, context_.timers.now()); });
     }
   }
@@ -323,7 +323,8 @@ private:
       return;
     }
     const Answer reply = answer(request);
-    const bool last = !request.keep_alive || context_.draining;
+    // A drain answers what was received with this request, too.
+    const bool last = !request.keep_alive || (context_.draining && workspace_->input.size() == 0);
     respond(reply, last               ? Persistence::close
                    : request.http_1_0 ? Persistence::keep_1_0
                                       : Persistence::keep);
@@ -364,14 +365,13 @@ private:
     }
     if (state_ == State::withheld) {
       request_.rearm(context_.timers.timeout(withheld_timeout_), now);
+    } else if (context_.draining && !request_begun() && unread_input() == 0) {
+      return end(CloseReason::drain, now);
     } else if (!between_requests()) {
       begin_half_request(now);
     } else {
       answered_ = false;
       request_.disarm();
-      if (context_.draining && !has_unread_input()) {
-        return end(CloseReason::drain, now);
-      }
     }
     rest();
   }
@@ -461,7 +461,7 @@ private:
       });
     }
     // A request that came while the loop was busy is not silence.
-    if (state_ == State::open && waits_readable() && has_unread_input()) {
+    if (state_ == State::open && waits_readable() && unread_input() != 0) {
       return touch_idle(now);
     }
     turn([&] { end(state_ == State::finishing ? end_reason_ : CloseReason::idle, now); });
@@ -481,15 +481,24 @@ private:
     });
   }
 
-  // Bytes that came while the loop was busy are not late: reads them once. Returns whether the
-  // request that timed out is answered by that, or the connection has ended otherwise.
+  // Bytes that came while the loop was busy are not late: reads them, but none that come now.
+  // Returns whether the request that timed out is answered by that, or the connection has ended
+  // otherwise.
   bool last_look() {
-    if (state_ != State::open || !waits_readable() || !has_unread_input()) {
+    if (state_ != State::open) {
       return false;
     }
     const auto requests = context_.counters.requests;
-    read_turn();
-    return state_ != State::open || context_.counters.requests != requests;
+    const auto over = [&] {
+      return state_ != State::open || context_.counters.requests != requests;
+    };
+    for (std::size_t reads = unread_input() / kReadSize + 1; reads > 0 && !over(); --reads) {
+      if (!waits_readable() || unread_input() == 0) {
+        return false;
+      }
+      read_turn();
+    }
+    return over();
   }
 
   void time_out(Instant now) {
@@ -506,13 +515,14 @@ private:
 
   // ---- Ending.
 
-  // Sends what is owed, then ends. A peer that does not read it has the linger timeout to do so.
+  // Sends what is owed, then ends. A peer that does not read it has as long as its request, or the
+  // linger timeout when that is over.
   void finish(CloseReason reason, Instant now) {
     state_ = State::finishing;
     end_reason_ = reason;
     if (flush(now)) {
       linger(now);
-    } else if (state_ == State::finishing) {
+    } else if (state_ == State::finishing && !request_.armed()) {
       idle_.rearm(context_.linger_timeout, now);
     }
   }

@@ -172,6 +172,15 @@ class Memory(unittest.TestCase):
             self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
 
 
+    def test_idle_connections_hold_no_buffers(self):
+        with Server() as server, contextlib.ExitStack() as all_:
+            before = resident_kib(server)
+            for number in range(2000):
+                client = all_.enter_context(connect_from(server, number))
+                client.sendall(GET)
+                client.recv(4096)
+            self.assertLess(resident_kib(server) - before, 2000 * 2)
+
     def test_out_of_memory_ends_the_connections_that_need_it_and_no_other(self):
         body = 1 << 20
         with Server(f"--max-body-bytes={body}", "--log-level=info") as server:
@@ -193,6 +202,46 @@ class Memory(unittest.TestCase):
             server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
             self.assertEqual(server.stop(), 0)
             self.assertIn(server.errors.count("a connection failed"), (1, 2, 3), server.errors)
+
+
+    def test_it_accepts_again_after_memory_ran_out(self):
+        with Server() as server:
+            status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+            size = int(re.search(r"VmSize:\s+(\d+)", status)[1]) * 1024
+            resource.prlimit(server.process.pid, resource.RLIMIT_AS,
+                             (size + (256 << 10), resource.RLIM_INFINITY))
+            with contextlib.ExitStack() as all_:
+                for _ in range(3000):
+                    client = all_.enter_context(socket.socket())
+                    client.settimeout(0.2)
+                    with contextlib.suppress(OSError):
+                        client.connect(("127.0.0.1", server.port))
+                        client.send(GET[:20])
+            resource.prlimit(server.process.pid, resource.RLIMIT_AS,
+                             (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            with server.connect() as client:
+                client.sendall(GET)
+                self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
+
+    def test_what_a_closed_peer_never_reads_leaves_the_kernel(self):
+        def unread(server):  # sockets in FIN_WAIT1
+            rows = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+            return sum(row.split()[1].endswith(f":{server.port:04X}") and row.split()[3] == "04"
+                       for row in rows)
+
+        with Server("--request-timeout=5s", "--linger-timeout=200ms") as server, \
+                contextlib.ExitStack() as all_:
+            for _ in range(20):
+                client = all_.enter_context(socket.socket())
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", server.port))
+                client.sendall(GET.replace(b"/ ", b"/bytes/100000 ")[:-2] + b"Connection: close\r\n\r\n")
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+            self.assertEqual(unread(server), 20)
+            limit = time.monotonic() + 60
+            while unread(server):
+                self.assertLess(time.monotonic(), limit)
+                time.sleep(0.5)
 
 
 class SlowOnPurpose(unittest.TestCase):

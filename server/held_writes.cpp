@@ -21,7 +21,6 @@ void HeldWrites::wait() {
   if (waiting_ || held_.empty()) {
     return;
   }
-  waiting_ = true;
   timer_.expires_at(held_.front().closes_);
   timer_.async_wait([this](Error cancelled) {
     if (!cancelled) {
@@ -29,6 +28,7 @@ void HeldWrites::wait() {
       close_windows();
     }
   });
+  waiting_ = true;
 }
 
 void HeldWrites::close_windows() {

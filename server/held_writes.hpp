@@ -43,8 +43,10 @@ public:
   void hold(Holder& holder);
   void forget(Holder& holder) noexcept;
 
-private:
+  // Waits for the next window to close unless it does already: after a failure to do so.
   void wait();
+
+private:
   void close_windows();
 
   // All windows are equally long, so they close in the order in which they were opened.

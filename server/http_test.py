@@ -1,12 +1,13 @@
 """What the server says on the wire: routes, framing, pipelining, the write window."""
 
+import email.utils
 import random
 import socket
 import struct
 import time
 import unittest
 
-from testing import Server, WireTest, exchange, read_to_end, split_responses
+from testing import PATIENCE_S, Server, WireTest, exchange, read_to_end, split_responses
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -23,6 +24,22 @@ class Routes(WireTest):
         self.assertEqual(response.fields["server"], "idlewheel")
         self.assertRegex(response.fields["date"], r"^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
         self.assertNotIn("connection", response.fields)
+
+    def test_every_response_says_when_and_by_whom(self):
+        dates = set()
+        for asked in (GET, request("POST /echo HTTP/1.1", "Content-Length: 1", body=b"x"),
+                      request("GET /nothing HTTP/1.1"), b"nonsense\r\n\r\n", GET):
+            with self.subTest(asked=asked):
+                earliest = int(time.time()) - 1  # the kernel's coarse clock may be a tick behind
+                (response,) = self.responses(asked)
+                seconds = range(earliest, int(time.time()) + 1)
+                self.assertIn(response.fields["date"],
+                              [email.utils.formatdate(second, usegmt=True) for second in seconds])
+                self.assertEqual(response.fields["server"], "idlewheel")
+                self.assertIn("content-length", response.fields)
+                dates.add(response.fields["date"])
+                time.sleep(0.3)
+        self.assertGreater(len(dates), 1)
 
     def test_bytes_gives_as_many_bytes(self):
         for size in (0, 1, 8191, 8192, 65536, 65537, 3_000_000):
@@ -172,6 +189,7 @@ class Framing(Strict):
     def test_chunk_lines_end_with_cr_lf(self):
         for body in (b"1\na\r\n0\r\n\r\n", b"1\ra\r\n0\r\n\r\n", b"1\r\na\n0\r\n\r\n",
                      b"1\r\na\r0\r\n\r\n", b"1\r\na0\r\n\r\n", b"1\r\nab\r\n0\r\n\r\n",
+                     b"1\r\nabc0\r\n\r\n",
                      b"1\r\na\r\n0\n\n", b"1\r\na\r\n0\r\n\n", b"1;x\ny\r\na\r\n0\r\n\r\n"):
             self.assert_refused(chunked(body))
 
@@ -184,11 +202,12 @@ class Framing(Strict):
     def test_chunk_extensions_count_towards_the_header_limit(self):
         self.assert_refused(chunked(b"1;" + b"x" * 2000), 431)
         self.assert_refused(chunked(b"1;%s\r\na\r\n" % (b"x" * 300) * 4), 431)
+        self.assert_refused(chunked(b"1;" + b"x" * 950), 431)  # with the header before it
         self.assert_served(chunked(b"1;%s\r\na\r\n" % (b"x" * 300) * 2 + b"0\r\n\r\n"))
 
     def test_trailers_count_towards_the_header_limits(self):
         self.assert_refused(chunked(b"0\r\nA: " + b"x" * 2000), 431)
-        self.assert_refused(chunked(b"0\r\n" + b"A: xxxxxxx\r\n" * 11), 431)
+        self.assert_refused(chunked(b"0\r\n" + b"A: xxxxxxx\r\n" * 9), 431)
         self.assert_refused(chunked(b"0\r\n" + b"A: %s\r\n" % (b"x" * 300) * 4), 431)
         self.assert_served(chunked(b"0\r\n" + b"A: xxxxxxx\r\n" * 8 + b"\r\n"))
 
@@ -347,6 +366,15 @@ class Limits(Strict):
                 client.sendall(b"x" * 10_000)
             self.assertEqual([r.status for r in split_responses(read_to_end(client))], [413])
 
+    def test_a_peer_that_sends_on_after_the_end_is_closed_all_the_same(self):
+        with Server("--linger-timeout=200ms") as server, server.connect() as client:
+            client.sendall(b"nonsense\r\n\r\n")
+            limit = time.monotonic() + PATIENCE_S
+            with self.assertRaises(ConnectionError):
+                while time.monotonic() < limit:
+                    client.sendall(b"x")
+                    time.sleep(0.02)
+
 
 class Fragments(WireTest):
     PIPELINE = (b"\r\n" + GET + request("POST /echo HTTP/1.1", "Content-Length: 3", body=b"abc") +
@@ -458,6 +486,17 @@ class WriteWindow(unittest.TestCase):
                 client.sendall(GET * self.COUNT)
                 self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
 
+    def test_what_is_held_reaches_a_slow_reader_that_has_sent_its_end(self):
+        with Server("--write-window-time=100ms", "--write-window-bytes=64MiB",
+                    "--linger-timeout=200ms") as server, socket.socket() as client:
+            client.settimeout(PATIENCE_S)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(GET * 5000)
+            client.shutdown(socket.SHUT_WR)
+            time.sleep(0.6)
+            self.assertEqual(len(split_responses(read_to_end(client))), 5000)
+
     def test_what_is_held_leaves_before_a_drain_ends(self):
         with Server("--write-window-time=1h") as server, server.connect() as client:
             client.sendall(GET)
@@ -493,6 +532,16 @@ class BackPressure(unittest.TestCase):
             time.sleep(0.3)
             sizes = [len(r.body) for r in split_responses(read_to_end(client))]
             self.assertEqual(sizes, [20_000_000, 20_000_000, 0])
+
+    def test_a_peer_that_does_not_read_is_not_read_from(self):
+        """What it may send fits the kernel's buffers."""
+        with Server() as server, server.connect() as client:
+            client.sendall(request("GET /bytes/1000000000 HTTP/1.1"))
+            client.settimeout(1)
+            sent = 0
+            with self.assertRaises(TimeoutError):
+                while sent < 64 << 20:
+                    sent += client.send(GET * 1000)
 
 
 if __name__ == "__main__":

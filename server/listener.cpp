@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -15,6 +16,7 @@ namespace {
 using boost::asio::ip::tcp;
 using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
 using UnsentLimit = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
+using UnreadLimit = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
 
 // Of a connection's bytes that the kernel holds and cannot send yet. Without a limit it takes
 // megabytes for each peer that does not read.
@@ -35,6 +37,7 @@ Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
   acceptor_.set_option(boost::asio::socket_base::reuse_address(true));
   acceptor_.set_option(tcp::no_delay(true));
   acceptor_.set_option(UnsentLimit(kMostUnsentBytes));
+  acceptor_.set_option(UnreadLimit(static_cast<int>(config.unread_limit.count())));
   if (config.share_port) {
     acceptor_.set_option(ReusePort(true));
   }
@@ -48,14 +51,24 @@ Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
 // one connection a round would keep the next ones waiting for minutes.
 void Listener::wait() {
   acceptor_.async_wait(Acceptor::wait_read, [this](Error error) {
+    waiting_ = false;
     if (!error && acceptor_.is_open()) {
       accept_some();
     }
   });
+  waiting_ = true;
 }
 
 void Listener::accept_some() {
-  for (int accepted = 0; accepted < kAcceptsPerTurn; ++accepted) {
+  if (const Error error = accept_all(kAcceptsPerTurn)) {
+    return pause(error);
+  }
+  wait();
+}
+
+// At most `limit` of those that wait; the error that ended it.
+Error Listener::accept_all(int limit) {
+  for (int accepted = 0; accepted < limit; ++accepted) {
     Socket socket(io_);
     Error error;
     acceptor_.accept(socket, error);
@@ -66,10 +79,10 @@ void Listener::accept_some() {
       error = hand_over(std::move(socket));
     }
     if (error && error != boost::asio::error::connection_aborted) {
-      return pause(error);
+      return error;
     }
   }
-  wait();
+  return {};
 }
 
 Error Listener::hand_over(Socket socket) {
@@ -88,13 +101,26 @@ void Listener::pause(Error error) {
                kPause.count());
   pause_.expires_after(kPause);
   pause_.async_wait([this](Error cancelled) {
+    waiting_ = false;
     if (!cancelled && acceptor_.is_open()) {
       accept_some();
     }
   });
+  waiting_ = true;
 }
 
+void Listener::resume() {
+  if (!waiting_ && acceptor_.is_open()) {
+    wait();
+  }
+}
+
+// Closing it resets those that have connected and were not accepted yet.
 void Listener::stop() {
+  if (!acceptor_.is_open()) {
+    return;
+  }
+  accept_all(std::numeric_limits<int>::max());
   Error error;
   acceptor_.close(error);
   pause_.cancel();

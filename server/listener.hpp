@@ -21,6 +21,9 @@ struct ListenerConfig {
   boost::asio::ip::tcp::endpoint endpoint;
   bool share_port = false; // SO_REUSEPORT
   int backlog = 0;
+  // Of a connection whose peer takes nothing of what was sent, also after it was closed here: the
+  // kernel keeps that no longer. 0: for minutes.
+  std::chrono::milliseconds unread_limit{0};
 };
 
 class Listener {
@@ -33,8 +36,11 @@ public:
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
-  // Accepts no more; on_accept is not called again.
+  // Accepts what has come so far, then no more; afterwards on_accept is not called again.
   void stop();
+
+  // After a handler of the io_context has thrown, for lack of memory: goes on if it was this one's.
+  void resume();
 
   std::uint64_t errors() const noexcept { return errors_; }
 
@@ -44,6 +50,7 @@ private:
 
   void wait();
   void accept_some();
+  Error accept_all(int limit);
   Error hand_over(Socket socket);
   void pause(Error error);
 
@@ -52,6 +59,7 @@ private:
   OsTimer pause_;
   std::function<void(Socket)> on_accept_;
   std::uint64_t errors_ = 0;
+  bool waiting_ = false; // for a connection, or for the end of a pause
 };
 
 } // namespace server

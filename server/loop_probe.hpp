@@ -36,7 +36,6 @@ public:
   void note_activity() {
     active_ = true;
     if (idle_) {
-      idle_ = false;
       probe();
     }
   }
@@ -58,16 +57,16 @@ private:
         on_due();
       }
     });
+    idle_ = false;
   }
 
   void on_due() {
     std::uint64_t expiries = 0; // reading them makes the descriptor wait for the next
     [[maybe_unused]] const auto size = read(timer_.native_handle(), &expiries, sizeof expiries);
     stalls_.record(Clock::now() - due_);
+    idle_ = true; // also when waiting again fails for lack of memory
     if (active_) {
       probe();
-    } else {
-      idle_ = true;
     }
   }
 

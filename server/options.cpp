@@ -8,8 +8,10 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <fstream>
 #include <iostream>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -350,6 +352,8 @@ public:
             "--config", config_,
             "a file of the flags below, one 'name = value' a line without the dashes; a flag "
             "that is given here, too, counts")
+        ->check(CLI::Validator(
+            [](std::string& file) { return file.empty() ? "it needs a file's name" : ""; }, "", ""))
         ->type_name("FILE");
     app_.allow_extras(); // to name the first of them, instead of all in reverse
     app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -387,10 +391,6 @@ public:
   std::vector<std::string> read_config() const {
     std::vector<std::string> flags;
     for (const CLI::ConfigItem& item : items()) {
-      if (item.name == "++") { // CLI11's mark for the beginning of one
-        throw std::runtime_error(config_ + ": there are no sections, and it has [" +
-                                 item.parents.back() + "]");
-      }
       const std::string flag = "--" + item.fullname();
       const bool is_one = item.inputs.size() == 1 && app_.get_option_no_throw(flag) != nullptr &&
                           flag != "--config" && flag != "--help" && flag != "--version" &&
@@ -409,11 +409,44 @@ public:
 
 private:
   std::vector<CLI::ConfigItem> items() const {
+    std::istringstream text(checked_text());
     try {
-      return CLI::ConfigTOML().from_file(config_);
+      return CLI::ConfigTOML().from_config(text);
     } catch (const CLI::Error& error) {
       throw std::runtime_error(config_ + ": " + error.what());
     }
+  }
+
+  // The file, once each of its lines is one that CLI11 takes for what it looks like: it skips very
+  // short ones, and does without the end of a list.
+  std::string checked_text() const {
+    std::ifstream file(config_);
+    std::string text;
+    std::size_t number = 0;
+    for (std::string line; std::getline(file, line); text += line + '\n') {
+      ++number;
+      const std::string bare = CLI::detail::trim_copy(line);
+      if (bare.empty() || bare.front() == '#' || bare.front() == ';') {
+        continue;
+      }
+      const std::string where = config_ + ", line " + std::to_string(number) + ": ";
+      if (bare.front() == '[') {
+        throw std::runtime_error(where + "there are no sections, and it has " + bare);
+      }
+      const std::size_t equals = bare.find('=');
+      if (equals == std::string::npos || equals == 0 || equals + 1 == bare.size()) {
+        throw std::runtime_error(where + "'" + bare + "' is not of the form key = value");
+      }
+      const std::string value = CLI::detail::trim_copy(bare.substr(equals + 1));
+      if (value.front() == '[' || value.starts_with("\"\"\"") || value.starts_with("'''")) {
+        throw std::runtime_error(where + "'" + bare.substr(0, equals) +
+                                 "' takes one value, on the same line");
+      }
+    }
+    if (!file.eof()) {
+      throw std::runtime_error(config_ + ": cannot be read");
+    }
+    return text;
   }
 
   CLI::App app_{"An HTTP/1.1 server whose idle and request timeouts go through the timer structure "

@@ -91,7 +91,10 @@ class Config(unittest.TestCase):
         for text, key in (("threads = 0\n", "threads"), ("idle-timeout = 5\n", "idle-timeout"),
                           ("frobnicate = 1\n", "frobnicate"), ("[a]\nport = 1\n", "[a]"), ("[b]\n", "[b]"),
                           ("help = true\n", "help"), ("config = x\n", "config"),
-                          ("timer-backend = sundial\n", "sundial"), ("port = [1, 2]\n", "port")):
+                          ("timer-backend = sundial\n", "sundial"), ("port = [1, 2]\n", "port"),
+                          ("port=[99999\n", "port"), ("++ = 1\n", "++"), ("=1\n", "=1"),
+                          ("# fine\n\n]\n", "line 3"), ("[default]\nport = 1\n", "[default]"),
+                          ("port\n", "port"), ("port =\n", "port"), ("....=1\n", "...")):
             with self.subTest(text=text):
                 file = self.file(text)
                 ended = run("--config", file)
@@ -101,15 +104,18 @@ class Config(unittest.TestCase):
                 self.assertIn(key, ended.stderr)
 
     def test_a_file_that_cannot_be_read(self):
-        ended = run("--config", "/nothing/here")
-        self.assertEqual((ended.returncode, ended.stderr.count("\n")), (2, 1))
-        self.assertIn("/nothing/here", ended.stderr)
+        for file in ("/nothing/here", "/tmp", "/proc/self/mem", ""):
+            with self.subTest(file=file):
+                ended = run("--config", file)
+                self.assertEqual((ended.returncode, ended.stderr.count("\n")), (2, 1), ended.stderr)
+                self.assertIn(file, ended.stderr)
 
 
 class Start(unittest.TestCase):
     def test_the_ready_line(self):
         with Server("--timer-backend=binary-heap", "--rearm=eager", "--threads=2") as server:
             self.assertEqual(server.ready["host"], "127.0.0.1")
+            self.assertEqual(server.ready["admin_host"], "127.0.0.1")
             self.assertEqual(server.ready["backend"], "binary-heap")
             self.assertEqual(server.ready["rearm"], "eager")
             self.assertEqual(server.ready["threads"], "2")
@@ -272,6 +278,17 @@ class AccessLog(unittest.TestCase):
             finally:
                 os.close(reader)
 
+    def test_one_that_may_not_grow_holds_up_nothing_and_is_counted(self):
+        with tempfile.NamedTemporaryFile() as file, Server("--access-log", file.name) as server:
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+            self.assertEqual(len(split_responses(exchange(server, GET * 1000))), 1000)
+            limit = time.monotonic() + PATIENCE_S
+            dropped = None
+            while not dropped and time.monotonic() < limit:
+                _, metrics = server.admin("/metrics")
+                dropped = re.search(r"(?m)^idlewheel_access_log_lines_dropped_total\S* [1-9]", metrics)
+            self.assertTrue(dropped)
+
     def test_one_that_cannot_be_opened_is_a_failure(self):
         ended = run("--access-log", "/nothing/here", "--port=0")
         self.assertEqual((ended.returncode, ended.stderr.count("\n")), (1, 1), ended.stderr)
@@ -287,7 +304,7 @@ class Limits(unittest.TestCase):
                     self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
                 with server.connect() as third:
                     (response,) = split_responses(read_to_end(third))
-                    self.assertEqual(response.status, 503)
+                    self.assertEqual((response.status, response.fields["connection"]), (503, "close"))
             server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
             self.assertEqual(server.stats()["connections"]["closed"]["limit"], 1)
             self.assertEqual(len(split_responses(exchange(server, GET))), 1)
@@ -332,12 +349,63 @@ class Drain(unittest.TestCase):
                     late.sendall(GET[:10])
                     idle.sendall(GET)
                     idle.recv(65536)
+                    server.wait_for_stats(lambda s: s["connections"]["open"] == 2)
                     server.process.send_signal(sent)
                     self.assertEqual(read_to_end(idle), b"")
                     late.sendall(GET[10:])
                     (response,) = split_responses(read_to_end(late))
                     self.assertEqual(response.fields["connection"], "close")
                 self.assertEqual(server.process.wait(PATIENCE_S), 0)
+
+    def test_it_accepts_no_more(self):
+        with Server("--drain-timeout=1h") as server, server.connect() as client:
+            client.sendall(GET[:10])
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            limit = time.monotonic() + PATIENCE_S
+            with self.assertRaises(ConnectionRefusedError):
+                while time.monotonic() < limit:
+                    server.connect().close()
+                    time.sleep(0.01)
+            client.sendall(GET[10:])
+            self.assertEqual(len(split_responses(read_to_end(client))), 1)
+
+    def test_connections_that_wait_to_be_accepted_are_served(self):
+        for threads in (1, 2):
+            with self.subTest(threads=threads), Server(f"--threads={threads}") as server, \
+                    contextlib.ExitStack() as all_:
+                server.process.send_signal(signal.SIGSTOP)
+                clients = [all_.enter_context(server.connect()) for _ in range(20)]
+                for client in clients:
+                    client.sendall(GET)
+                server.process.send_signal(signal.SIGTERM)
+                server.process.send_signal(signal.SIGCONT)
+                for client in clients:
+                    self.assertEqual([r.status for r in split_responses(read_to_end(client))], [200])
+
+    def test_every_request_of_a_batch_is_answered(self):
+        with Server() as server, server.connect() as client:
+            client.sendall(GET.replace(b"/ ", b"/bytes/3000000 ") + GET + GET + b"\r\n")
+            server.wait_for_stats(lambda s: s["requests"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            responses = split_responses(read_to_end(client))
+            self.assertEqual([len(r.body) for r in responses], [3_000_000, 0, 0])
+
+    def test_requests_that_came_before_the_signal_are_answered(self):
+        """Though the loops see both at once."""
+        for _ in range(10):
+            with Server("--threads=4") as server, contextlib.ExitStack() as all_:
+                clients = [all_.enter_context(server.connect()) for _ in range(50)]
+                for client in clients:
+                    client.sendall(GET)
+                    client.recv(65536)
+                server.process.send_signal(signal.SIGSTOP)
+                for client in clients:
+                    client.sendall(GET)
+                server.process.send_signal(signal.SIGTERM)
+                server.process.send_signal(signal.SIGCONT)
+                for client in clients:
+                    self.assertEqual(len(split_responses(read_to_end(client))), 1)
 
     def test_a_slow_reader_has_its_response_and_then_is_closed(self):
         with Server("--drain-timeout=1h", "--idle-timeout=1h") as server, server.connect() as client:

@@ -75,22 +75,32 @@ public:
 
   void run() {
     await_signal();
-    const Threads threads(others_);
+    const Threads threads(others_, workers_);
     announce();
-    run_until_finished(*main_);
+    run_until_finished(*main_, [this] {
+      workers_.front()->resume();
+      if (admin_ != nullptr) {
+        admin_->resume();
+      }
+      await_signal();
+    });
     hold_signals();
   }
 
 private:
   using Loops = std::vector<std::unique_ptr<asio::io_context>>;
 
-  // Runs each loop in a thread of its own until destroyed. Throws std::system_error.
+  // Runs each loop in a thread of its own until destroyed. Its worker is the one after the loop's
+  // own number; the first one's is the main thread's. Throws std::system_error.
   class Threads {
   public:
-    explicit Threads(const Loops& loops) : loops_(loops) {
+    Threads(const Loops& loops, const std::vector<std::unique_ptr<Worker>>& workers)
+        : loops_(loops) {
       try {
-        for (const auto& io : loops_) {
-          threads_.emplace_back([&io] { run_until_finished(*io); });
+        for (std::size_t i = 0; i < loops_.size(); ++i) {
+          threads_.emplace_back([&io = *loops_[i], &worker = *workers[i + 1]] {
+            run_until_finished(io, [&worker] { worker.resume(); });
+          });
         }
       } catch (...) {
         end();
@@ -178,14 +188,21 @@ private:
   }
 
   // Until stopped: a worker that has finished can still be asked for its counters. Connections deal
-  // with what they throw; this is for the admin listener and the signals.
-  static void run_until_finished(asio::io_context& io) {
+  // with what they throw; listeners and the like, which then wait for nothing any more, are
+  // resumed.
+  template <class Resume> static void run_until_finished(asio::io_context& io, Resume resume) {
     const auto work = asio::make_work_guard(io);
-    while (!io.stopped()) {
+    for (bool failed = false; !io.stopped();) {
       try {
+        if (failed) {
+          io.run_one_for(std::chrono::milliseconds(10)); // what lacks may be given back by that
+          resume();
+          failed = false;
+        }
         io.run();
       } catch (const std::exception& error) {
         spdlog::error("a handler failed: {}", error.what());
+        failed = true;
       }
     }
   }
@@ -199,13 +216,19 @@ private:
     });
   }
 
+  // Unless it does already.
   void await_signal() {
+    if (awaits_signal_) {
+      return;
+    }
     signals_.async_wait([this](boost::system::error_code error, int signal) {
+      awaits_signal_ = false;
       if (!error) {
         on_signal(signal);
         await_signal();
       }
     });
+    awaits_signal_ = true;
   }
 
   void on_signal(int signal) {
@@ -238,6 +261,7 @@ private:
   asio::signal_set signals_{*main_, SIGTERM, SIGINT};
   std::size_t running_ = 0;
   bool draining_ = false;
+  bool awaits_signal_ = false;
 };
 
 } // namespace
@@ -246,6 +270,7 @@ ExitCode serve(const Options& options) {
   raise_descriptor_limit();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN); // of a log that may not grow further; its write fails
   if (options.timer_backend == "none") {
     spdlog::warn("--timer-backend none: THERE ARE NO TIMEOUTS; slow and dead clients are kept for "
                  "ever. For measuring only.");

@@ -13,7 +13,7 @@ import unittest
 BINARY = os.environ["IDLEWHEEL_SERVER"]
 READY = re.compile(
     r"listening on http://(?P<host>\S+):(?P<port>\d+) backend=(?P<backend>\S+) rearm=(?P<rearm>\S+)"
-    r" threads=(?P<threads>\d+)(?: admin=http://\S+:(?P<admin>\d+))?$"
+    r" threads=(?P<threads>\d+)(?: admin=http://(?P<admin_host>\S+):(?P<admin>\d+))?$"
 )
 # No answer at all within this many seconds is a hang, on however slow a machine.
 PATIENCE_S = 20

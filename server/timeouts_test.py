@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import random
+import select
 import signal
 import socket
 import time
@@ -154,6 +155,29 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, "--request-timeout=6s", "--idle-timeout=6s")
 
 
+class StalledLoop(unittest.TestCase):
+    def test_a_body_of_many_reads_that_came_meanwhile_is_not_timed_out(self):
+        body = b"x" * 200_000
+        with Server("--request-timeout=1s") as server, server.connect() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(body))
+            client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n")
+            server.wait_for_stats(lambda s: s["timers"]["armed"] == 2)
+            os.kill(server.process.pid, signal.SIGSTOP)
+            client.sendall(body[:60_000])
+            time.sleep(1.1)
+            client.sendall(body[60_000:120_000])
+            os.kill(server.process.pid, signal.SIGCONT)
+            self.assertEqual([r.status for r in split_responses(read_to_end(client))], [408])
+        with Server("--request-timeout=1s") as server, server.connect() as client:
+            client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n")
+            server.wait_for_stats(lambda s: s["timers"]["armed"] == 2)
+            os.kill(server.process.pid, signal.SIGSTOP)
+            client.sendall(body[:60_000])
+            time.sleep(1.1)
+            os.kill(server.process.pid, signal.SIGCONT)
+            self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200"))
+
+
 class RaceAtTheTimeout(unittest.TestCase):
     """One backend after the other: the client's clock is what is tested."""
 
@@ -196,7 +220,27 @@ class RequestTimeout(WireTest):
     def test_a_body_that_stalls_is_answered_408(self):
         with self.server.connect() as client:
             client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab")
-            self.assertEqual([r.status for r in split_responses(read_to_end(client))], [408])
+            (response,) = split_responses(read_to_end(client))
+            self.assertEqual((response.status, response.fields["connection"]), (408, "close"))
+
+    def test_nothing_that_drips_puts_it_off(self):
+        post = b"POST /echo HTTP/1.1\r\nHost: h\r\n"
+        chunked = post + b"Transfer-Encoding: chunked\r\n\r\n"
+        for start, drip, statuses in (
+            (b"", b"\r\n", []),
+            (b"\r\n" + post, b"A: b\r\n", [408]),
+            (post + b"Content-Length: 9999\r\n\r\n", b"x", [408]),
+            (chunked, b"1\r\nx\r\n", [408]),
+            (chunked + b"1;", b"x", [408]),
+            (chunked + b"0\r\n", b"A: b\r\n", [408]),
+        ):
+            with self.subTest(start=start, drip=drip), self.server.connect() as client:
+                client.sendall(start)
+                began = time.monotonic()
+                while not select.select([client], [], [], REQUEST_S / 20)[0]:
+                    self.assertLess(time.monotonic() - began, REQUEST_S + LATE_S)
+                    client.sendall(drip)
+                self.assertEqual([r.status for r in split_responses(read_to_end(client))], statuses)
 
     def test_blank_lines_alone_are_not_answered(self):
         with self.server.connect() as client:
@@ -206,12 +250,14 @@ class RequestTimeout(WireTest):
             self.assertGreaterEqual(time.monotonic() - began, REQUEST_S)
 
     def test_half_a_request_behind_whole_ones_has_its_own_time(self):
-        with self.server.connect() as client:
+        with Server("--request-timeout=1s") as server, server.connect() as client:
+            client.sendall(GET[:5])
+            time.sleep(0.3)
             began = time.monotonic()
-            client.sendall(GET + GET[:5])
+            client.sendall(GET[5:] + GET[:5])
             responses = split_responses(read_to_end(client))
             self.assertEqual([r.status for r in responses], [200, 408])
-            self.assertGreaterEqual(time.monotonic() - began, REQUEST_S)
+            self.assertGreaterEqual(time.monotonic() - began, 1)
 
     def test_a_client_that_does_not_read_is_closed(self):
         """And nothing of it stays in the kernel, which holds little of it meanwhile."""
@@ -225,6 +271,28 @@ class RequestTimeout(WireTest):
             self.assertEqual(server.stats()["connections"]["closed"]["request"], 1)
             with self.assertRaises(ConnectionResetError):
                 read_to_end(client)
+
+
+class IdleTimeout(WireTest):
+    FLAGS = ("--idle-timeout=600ms", "--request-timeout=1h")
+
+    def test_bytes_of_a_request_put_it_off(self):
+        with self.server.connect() as client:
+            for byte in GET[:8]:
+                client.sendall(bytes([byte]))
+                time.sleep(0.1)
+            client.sendall(GET[8:])
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+
+    def test_bytes_of_a_response_put_it_off(self):
+        with self.server.connect() as client:
+            client.sendall(b"GET /bytes/30000000 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            data = b""
+            while piece := client.recv(1 << 20):
+                data += piece
+                time.sleep(0.05)
+            (response,) = split_responses(data)
+            self.assertEqual(len(response.body), 30_000_000)
 
 
 class TimeoutsOff(WireTest):

@@ -27,6 +27,10 @@ public:
   // Accepts no more and ends every connection at once.
   virtual void cut() = 0;
 
+  // After a handler of its io_context has thrown, in the same thread: waits again for what that
+  // handler, or one that was to follow it, did not get round to. May throw in turn.
+  virtual void resume() = 0;
+
   // Calls `done` in the worker's thread with a copy of its counters.
   virtual void snapshot(std::function<void(Snapshot)> done) = 0;
 };

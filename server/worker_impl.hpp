@@ -25,7 +25,8 @@ public:
         listener_(io_,
                   {.endpoint = {boost::asio::ip::make_address(config.options.address), config.port},
                    .share_port = config.share_port,
-                   .backlog = config.options.backlog},
+                   .backlog = config.options.backlog,
+                   .unread_limit = unread_limit(config.options)},
                   [this](Socket socket) { admit(std::move(socket)); }),
         drain_limit_(io_) {
     context_.free_workspaces.reserve(kPooledWorkspaces); // giving one back never throws
@@ -39,6 +40,11 @@ public:
 
   void cut() override {
     boost::asio::post(io_, [this] { end_all(); });
+  }
+
+  void resume() override {
+    listener_.resume();
+    context_.held_writes.wait();
   }
 
   void snapshot(std::function<void(Snapshot)> done) override {
@@ -68,6 +74,16 @@ private:
     } else {
       return Timers(io_.get_executor(), config);
     }
+  }
+
+  // What the request timeout allows, but time enough for a few packets lost on the way.
+  static std::chrono::milliseconds unread_limit(const Options& options) {
+    using std::chrono::milliseconds;
+    if (options.request_timeout.count() == 0) {
+      return milliseconds(0);
+    }
+    const auto timeout = std::chrono::duration_cast<milliseconds>(options.request_timeout);
+    return std::clamp<milliseconds>(timeout, std::chrono::seconds(10), std::chrono::hours(24));
   }
 
   WorkerContext<Timers> make_context(const Options& options) {

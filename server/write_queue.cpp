@@ -5,19 +5,18 @@
 namespace server {
 namespace {
 
-constexpr std::size_t kFillerSize = 64 * 1024;
-
-const std::string& filler() {
-  static const std::string bytes(kFillerSize, 'x');
+constexpr auto kFiller = [] {
+  std::array<char, std::size_t{64} * 1024> bytes{};
+  bytes.fill('x');
   return bytes;
-}
+}();
 
 } // namespace
 
 std::array<boost::asio::const_buffer, 2> WriteQueue::front() const noexcept {
-  const auto next = static_cast<std::size_t>(std::min<std::uint64_t>(filler_, kFillerSize));
+  const auto next = static_cast<std::size_t>(std::min<std::uint64_t>(filler_, kFiller.size()));
   return {boost::asio::const_buffer(bytes_.data() + sent_, size()),
-          boost::asio::const_buffer(filler().data(), next)};
+          boost::asio::const_buffer(kFiller.data(), next)};
 }
 
 void WriteQueue::consume(std::size_t written) noexcept {

@@ -23,6 +23,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string_view>
 
@@ -73,8 +74,11 @@ private:
 
   // Handlers that Asio has queued cannot be recalled, so each looks first whether the driver still
   // lives, and whether it was stopped or programmed anew since.
+  // When Asio throws (for lack of memory), no wake-up is expected, and the next timer that is filed
+  // asks for one.
   void program(Tick tick) {
-    service_.expect_wake(tick);
+    service_.expect_wake(kNever);
+    programmed_ = kNever;
     if (tick == kNever || stopped_) {
       return;
     }
@@ -86,6 +90,7 @@ private:
           }
         });
     programmed_ = tick;
+    service_.expect_wake(tick);
   }
 
   void run_slice() {
@@ -107,13 +112,18 @@ private:
     }
   }
 
-  void post_slice() {
-    service_.expect_wake(0); // the slice is on its way: nothing needs an earlier wake-up
-    boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
-      if (!alive.expired() && !stopped_) {
-        run_slice();
-      }
-    });
+  // As program(), but for the exception: there may be one on its way already.
+  void post_slice() noexcept {
+    service_.expect_wake(kNever);
+    try {
+      boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
+        if (!alive.expired() && !stopped_) {
+          run_slice();
+        }
+      });
+      service_.expect_wake(0); // it is on its way: nothing needs an earlier one
+    } catch (const std::bad_alloc&) {
+    }
   }
 
   Service service_;

@@ -4,6 +4,8 @@
 #include "timers/backend.hpp"
 #include "timers/facility.hpp"
 
+#include <boost/asio/io_context.hpp>
+
 namespace timers {
 
 class None {
