@@ -1,0 +1,175 @@
+// What instruction_counts_test.py has callgrind count: timer operations on every backend, and
+// requests on their way through the server. See README.md.
+//
+// The workloads are those of timer-bench, except that a timed section is counted in place of being
+// timed: callgrind writes down how many instructions it took, under the workload's name. Standard
+// output says how many operations that were. Exit codes: 0 done, 1 a wrong answer.
+#define BENCH_COUNT_INSTRUCTIONS
+#include "bench/operations.hpp"
+#include "bench/server_life.hpp"
+#include "server/request.hpp"
+#include "server/response.hpp"
+#include "server/scenario.hpp"
+#include "server/write_queue.hpp"
+#include "timers/backends.hpp"
+
+#include <valgrind/callgrind.h>
+
+#include <iostream>
+#include <optional>
+#include <string>
+
+namespace bench {
+namespace {
+
+// Under which name the next section is counted; null: not at all.
+const char* counted_as = nullptr;
+
+// A function of its own, so that nothing moves in or out.
+template <class Section> [[gnu::noinline]] void run(Section& section) { section(); }
+
+// Instrumenting only what is counted keeps setting up and checking fast.
+template <class Section> void count(Section& section) {
+  CALLGRIND_START_INSTRUMENTATION;
+  CALLGRIND_ZERO_STATS;
+  run(section);
+  CALLGRIND_DUMP_STATS_AT(counted_as);
+  CALLGRIND_STOP_INSTRUMENTATION;
+}
+
+} // namespace
+
+template <class Section> std::chrono::nanoseconds stopwatch(Section&& section) {
+  counted_as != nullptr ? count(section) : run(section);
+  return {};
+}
+
+namespace {
+
+// A client that sends `pipelined` requests at a time, each as wrk writes it, and what a connection
+// does with them (server/connection.hpp), but for its socket and its timers.
+class Requests : public Workload {
+public:
+  explicit Requests(std::size_t pipelined) {
+    for (std::size_t i = 0; i < pipelined; ++i) {
+      input_ += "GET / HTTP/1.1\r\nHost: 127.0.0.1:4242\r\n\r\n";
+    }
+  }
+
+  Timed pass() override {
+    const std::uint64_t before = requests_;
+    const auto elapsed = stopwatch([this] {
+      for (int turn = 0; turn < kTurns; ++turn) {
+        serve([this](const auto& buffers) { bytes_ += boost::asio::buffer_size(buffers); });
+      }
+    });
+    turns_ += kTurns;
+    return {elapsed, requests_ - before};
+  }
+
+  std::string_view check() override {
+    std::string output;
+    serve([&output](const auto& buffers) {
+      for (const auto& buffer : buffers) {
+        output.append(static_cast<const char*>(buffer.data()), buffer.size());
+      }
+    });
+    if (bytes_ != turns_ * output.size()) {
+      return "not every turn wrote as much";
+    }
+    std::uint64_t responses = 0;
+    for (std::string_view rest = output; !rest.empty(); ++responses) {
+      const std::size_t end = rest.find("\r\n\r\n");
+      if (!rest.starts_with("HTTP/1.1 200 OK\r\nServer: idlewheel\r\nDate: ") ||
+          !rest.substr(0, end).ends_with("\r\nContent-Length: 0")) {
+        return "a response is not what it should be";
+      }
+      rest.remove_prefix(end + 4);
+    }
+    return requests_ == (turns_ + 1) * responses ? "" : "not every request was answered";
+  }
+
+private:
+  static constexpr int kTurns = 500;
+
+  template <class Write> void serve(Write write) {
+    std::string_view unread = input_;
+    parser_.emplace(kLimits);
+    for (std::size_t used = 0;
+         parser_->put(unread, used) == server::RequestParser::State::complete;) {
+      unread.remove_prefix(used);
+      respond(parser_->request());
+      parser_.emplace(kLimits);
+    }
+    while (!output_.empty()) {
+      const auto buffers = output_.front();
+      write(buffers);
+      output_.consume(boost::asio::buffer_size(buffers));
+    }
+    parser_.reset();
+  }
+
+  void respond(const server::Request& request) {
+    ++requests_;
+    const server::Answer reply = server::answer(request);
+    formatter_.append(output_.bytes(), reply.status, reply.content_length,
+                      request.keep_alive ? server::Persistence::keep : server::Persistence::close,
+                      reply.allow);
+    output_.bytes().append(reply.body);
+    output_.start_filler(reply.filler_bytes);
+    output_.end_response();
+  }
+
+  static constexpr server::RequestLimits kLimits{
+      .max_header_bytes = 8192, .max_headers = 100, .max_body_bytes = 1024 * 1024};
+
+  std::string input_;
+  std::optional<server::RequestParser> parser_;
+  server::ResponseFormatter formatter_;
+  server::WriteQueue output_;
+  std::uint64_t requests_ = 0;
+  std::uint64_t turns_ = 0;
+  std::uint64_t bytes_ = 0;
+};
+
+bool all_right = true;
+
+// The first pass fills caches, tables and buffers; the second is counted.
+template <class W, class... Arguments>
+void measure(const std::string& name, const Arguments&... arguments) {
+  W workload(arguments...);
+  workload.pass();
+  counted_as = name.c_str();
+  const Timed counted = workload.pass();
+  counted_as = nullptr;
+  std::cout << name << ' ' << counted.operations << '\n';
+  if (const auto wrong = workload.check(); !wrong.empty()) {
+    std::cerr << "wrong answer: " << name << ": " << wrong << '\n';
+    all_right = false;
+  }
+}
+
+template <class Backend, class Service> void measure_timers() {
+  constexpr std::size_t kTimers = 1000;
+  const std::string name(Backend::kInfo.name);
+  measure<Rearm<Backend>>(name + "/rearm", kTimers, Timeouts::fixed);
+  measure<RearmThroughService<Service>>(name + "/rearm-lazy", kTimers, timers::Rearm::lazy);
+  measure<Arm<Backend>>(name + "/arm", kTimers, Timeouts::fixed);
+  measure<Disarm<Backend>>(name + "/disarm", kTimers);
+  measure<AdvanceNothingDue<Backend>>(name + "/advance-nothing-due", kTimers);
+}
+
+int run_main() {
+  measure_timers<Floor, FloorService>();
+  timers::for_each_backend(timers::AllBackends{}, []<class Backend>() {
+    measure_timers<Backend, timers::TimerService<Backend, VirtualTime::Clock>>();
+  });
+  measure<Requests>("server/request", std::size_t{1});
+  measure<Requests>("server/request-pipelined", std::size_t{16});
+  return all_right ? 0 : 1;
+}
+
+} // namespace
+} // namespace bench
+
+int main() { return bench::run_main(); }

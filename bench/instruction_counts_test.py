@@ -1,0 +1,129 @@
+"""Instructions that timer operations and requests take in the release build, counted by callgrind.
+
+A count, unlike a time, is the same on a busy machine. When one is meant to change:
+
+    python3 bench/instruction_counts_test.py --print
+
+prints the table below as it is now.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+RELEASE = pathlib.Path(__file__).resolve().parents[1] / "build/release"
+PROGRAM = os.environ.get("INSTRUCTION_COUNTS", str(RELEASE / "bench/instruction_counts"))
+
+# Per operation, the loop around it included: the floor is that loop and a call that does one store.
+# g++ 12 at -O3 for x86-64.
+EXPECTED = """
+                         rearm  rearm-lazy       arm    disarm  advance-nothing-due
+floor                     10.4        11.3      10.0       9.0                  9.0
+unordered-list            27.5        31.4      23.0      12.0                 14.0
+ordered-list            5020.5        31.4    2518.5      12.0                 12.0
+ordered-list-rear         26.5        31.4      22.0      12.0                 12.0
+binary-heap              107.6        31.3      56.0      66.0                 12.0
+quad-heap                108.5        31.3      64.0      66.6                 12.0
+rb-tree                  350.9        31.4     213.5      97.2                 12.0
+simple-wheel             111.6        30.4      50.0      53.1               6059.9
+hashed-wheel-sorted      114.7        31.4      57.0      47.6                 92.2
+hashed-wheel             108.7        31.4      50.0      47.6                 93.4
+hierarchical-wheel        81.2        31.4      47.0      40.1                 58.0
+duration-lists            64.6        31.3      80.2     288.3                 18.0
+min-array                 31.5        31.3      61.1      16.0                 12.0
+                       request  request-pipelined
+server                  2489.1             2281.4
+"""
+
+# How much a count may grow: an instruction or a few. Of a request's thousands, 15 % would be two
+# allocations.
+MOST_ABOVE = 0.15
+MOST_ABOVE_OF_SERVER = 0.05
+# What got so much better could get as much worse again, unseen.
+MOST_BELOW = 0.25
+
+# The C library's memchr() and the like in the one version that every processor can run.
+SAME_EVERYWHERE = "glibc.cpu.hwcaps=-AVX2,-AVX_Fast_Unaligned_Load,-ERMS,-SSSE3"
+
+
+def parse(table: str) -> dict[str, float]:
+    """By "subject/operation". A line that names no subject names the operations of the next."""
+    expected: dict[str, float] = {}
+    operations: list[str] = []
+    for line in table.strip("\n").splitlines():
+        if line.startswith(" "):
+            operations = line.split()
+        else:
+            subject, *cells = line.split()
+            expected |= {f"{subject}/{operation}": float(cell)
+                         for operation, cell in zip(operations, cells, strict=True)}
+    return expected
+
+
+def width(operation: str) -> int:
+    return max(len(operation), 8) + 2
+
+
+def show(counts: dict[str, float]) -> str:
+    rows: dict[str, dict[str, float]] = {}
+    for name, counted in counts.items():
+        subject, operation = name.split("/")
+        rows.setdefault(subject, {})[operation] = counted
+    lines, operations = [], []
+    for subject, row in rows.items():
+        if operations != list(row):
+            operations = list(row)
+            lines.append(f"{'':20}" + "".join(f"{name:>{width(name)}}" for name in operations))
+        lines.append(f"{subject:20}" + "".join(f"{counted:{width(name)}.1f}"
+                                               for name, counted in row.items()))
+    return "\n".join(lines)
+
+
+def count() -> dict[str, float]:
+    """Instructions per operation, by the names the program gives them."""
+    with tempfile.TemporaryDirectory() as folder:
+        profile = pathlib.Path(folder, "profile")
+        ended = subprocess.run(
+            ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--combine-dumps=yes",
+             f"--callgrind-out-file={profile}", PROGRAM],
+            env={**os.environ, "GLIBC_TUNABLES": SAME_EVERYWHERE},
+            capture_output=True, text=True, timeout=240)
+        if ended.returncode != 0:
+            raise RuntimeError(f"{PROGRAM} exited with {ended.returncode}:\n{ended.stderr}")
+        parts = re.findall(r"^desc: Trigger: Client Request: (\S+)$.*?^totals: (\d+)$",
+                           profile.read_text(), re.MULTILINE | re.DOTALL)
+    operations = dict(line.split() for line in ended.stdout.splitlines())
+    return {name: int(total) / int(operations[name]) for name, total in parts}
+
+
+class InstructionCounts(unittest.TestCase):
+    def test_stay_what_they_are(self):
+        self.assertTrue(os.path.exists(PROGRAM), "to build it: cmake --preset release && "
+                        "cmake --build --preset release --target instruction_counts")
+        counts = count()
+        expected = parse(EXPECTED)
+        self.assertLessEqual(set(expected), set(counts))
+        for name, counted in counts.items():
+            with self.subTest(name):
+                if name not in expected:
+                    self.skipTest(f"{counted:.1f} instructions; not in the table")
+                self.compare(name, counted, expected[name])
+
+    def compare(self, name: str, counted: float, expected: float):
+        change = counted / expected - 1
+        told = f"{name}: {counted:.1f} instructions, {expected:.1f} expected ({change:+.0%})"
+        if change > (MOST_ABOVE_OF_SERVER if name.startswith("server/") else MOST_ABOVE):
+            self.fail(told)
+        if change < -MOST_BELOW:
+            self.fail(f"{told}: update the table, with --print")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--print"]:
+        print(show(count()))
+    else:
+        unittest.main()
