@@ -29,14 +29,14 @@ ordered-list-rear         26.5        31.4      22.0      12.0                 1
 binary-heap              107.6        31.3      56.0      66.0                 12.0
 quad-heap                108.5        31.3      64.0      66.6                 12.0
 rb-tree                  350.9        31.4     213.5      97.2                 12.0
-simple-wheel             111.6        30.4      50.0      53.1               6059.9
-hashed-wheel-sorted      114.7        31.4      57.0      47.6                 92.2
-hashed-wheel             108.7        31.4      50.0      47.6                 93.4
-hierarchical-wheel        81.2        31.4      47.0      40.1                 58.0
+simple-wheel             108.7        30.4      50.0      53.1                 95.0
+hashed-wheel-sorted      114.6        31.4      57.0      47.6                102.3
+hashed-wheel             108.6        31.4      50.0      47.6                104.6
+hierarchical-wheel        80.9        31.4      47.0      40.1                 41.0
 duration-lists            64.6        31.3      80.2     288.3                 18.0
 min-array                 31.5        31.3      61.1      16.0                 12.0
                        request  request-pipelined
-server                  2489.1             2281.4
+server                  2474.1             2280.5
 """
 
 # How much a count may grow: an instruction or a few. Of a request's thousands, 15 % would be two

@@ -13,6 +13,7 @@
 
 #include "timers/backend.hpp"
 
+#include <cassert>
 #include <cstdint>
 
 namespace bench {
@@ -20,7 +21,11 @@ namespace bench {
 class LoopTime {
 public:
   // `offset_ns` after the edge of a tick: where within the tick the clock is read.
-  explicit LoopTime(std::int64_t offset_ns = 0) noexcept : offset_ns_(offset_ns) { set(0); }
+  // One at a time.
+  explicit LoopTime(std::int64_t offset_ns = 0) noexcept : offset_ns_(offset_ns) {
+    assert(is_real());
+    set(0);
+  }
   ~LoopTime() { now_ns_ = kReal; }
   LoopTime(const LoopTime&) = delete;
   LoopTime& operator=(const LoopTime&) = delete;

@@ -268,6 +268,11 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   std::uint64_t operations = 0;
   for ([[maybe_unused]] auto _ : state) {
     const Timed timed = workload->pass();
+    if (workload->gave_up()) {
+      results.table.skip(benchmark.operation, benchmark.subject, n);
+      state.SkipWithError("took too long");
+      return;
+    }
     const double elapsed = std::chrono::duration<double>(timed.elapsed).count();
     state.SetIterationTime(elapsed);
     seconds += elapsed;
@@ -314,6 +319,9 @@ std::vector<Size> plan_replay(const Benchmark& benchmark, std::size_t n, const O
   results.table.mention(benchmark.operation, benchmark.subject);
   const auto workload = benchmark.make(n);
   workload->pass();
+  if (const auto wrong = workload->check(); !wrong.empty()) {
+    results.fail(benchmark.name(n), wrong);
+  }
   if (workload->gave_up()) {
     results.table.skip(benchmark.operation, benchmark.subject, n);
     options.out() << "skipped: " << benchmark.name(n) << ": once through needs more than "

@@ -7,8 +7,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <array>
+#include <deque>
+#include <filesystem>
 #include <map>
+#include <random>
 
 namespace bench {
 namespace {
@@ -133,6 +138,79 @@ std::vector<std::string> noticed(Fault fault, std::vector<Benchmark> (*of)(), st
     }
   }
   return names;
+}
+
+// What a server's timers are asked to do, recorded: some run, some are put off, some disarmed.
+class Recorded {
+public:
+  Recorded() {
+    VirtualTime time;
+    timers::TraceFile file(path_, std::chrono::milliseconds(1));
+    using Service = timers::TimerService<Model, VirtualTime::Clock, timers::ToFile>;
+    Model::fault = Fault::none;
+    Service service({.rearm = timers::Rearm::eager}, time.clock(), timers::ToFile(file));
+    std::deque<Service::Timer> timers;
+    for (int i = 0; i < 50; ++i) {
+      timers.emplace_back(service, [] {});
+    }
+    std::mt19937_64 random(7);
+    for (Tick tick = 1; tick < 2000; ++tick) {
+      time.set(tick);
+      service.run_due();
+      auto& timer = timers[random() % timers.size()];
+      random() % 8 == 0 ? void(timer.disarm()) : timer.rearm(1 + random() % 60, service.now());
+    }
+  }
+  ~Recorded() { std::filesystem::remove(path_); }
+  Recorded(const Recorded&) = delete;
+  Recorded& operator=(const Recorded&) = delete;
+
+  Replayed replayed() const { return {read_script(path_), 60.0}; }
+
+private:
+  const std::filesystem::path path_ =
+      std::filesystem::temp_directory_path() / ("idlewheel-replay-" + std::to_string(::getpid()));
+};
+
+TEST(Replay, plays_what_was_recorded) {
+  const Script script = Recorded().replayed().script;
+  EXPECT_EQ(script.timers, 50U);
+  EXPECT_GT(script.steps.size(), 1500U);
+  EXPECT_EQ(script.longest_timeout, 61U);
+  EXPECT_FALSE(script.expiries == RunLog());
+}
+
+TEST(Replay, notices_a_wrong_structure) {
+  const Replayed replayed = Recorded().replayed();
+  using Service = timers::TimerService<Model, VirtualTime::Clock>;
+  std::vector<Benchmark> all;
+  add_replay<Service>(all, subject<Model>(Side::ours), timers::Rearm::eager, replayed);
+  add_replay<Service>(all, subject<Model>(Side::ours), timers::Rearm::lazy, replayed);
+  add_peer<ModelPeer>(all, &replayed);
+  // Not one that keeps what was disarmed: it would touch timers that are gone.
+  for (const Fault fault :
+       {Fault::none, Fault::loses_armed, Fault::loses_rearmed, Fault::early, Fault::late}) {
+    Model::fault = fault;
+    const auto workload = all.front().make(replayed.script.timers); // eager, where each fault shows
+    workload->pass();
+    EXPECT_EQ(workload->check().empty(), fault == Fault::none);
+  }
+  Model::fault = Fault::none;
+  for (const Benchmark& benchmark : all) {
+    const auto workload = benchmark.make(replayed.script.timers);
+    workload->pass();
+    EXPECT_EQ(workload->check(), "") << benchmark.operation;
+  }
+}
+
+TEST(Replay, gives_up_when_it_takes_too_long) {
+  const Replayed recorded = Recorded().replayed();
+  const Replayed replayed{recorded.script, 0.0};
+  std::vector<Benchmark> all;
+  add_replay<FloorService>(all, subject<Floor>(Side::floor), timers::Rearm::eager, replayed);
+  const auto workload = all.front().make(replayed.script.timers);
+  workload->pass();
+  EXPECT_TRUE(workload->gave_up());
 }
 
 TEST(Workloads, find_nothing_wrong_with_a_right_structure) {

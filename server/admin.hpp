@@ -34,7 +34,7 @@ public:
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
-  // As Listener's.
+  // As Listener::resume().
   void resume();
 
 private:

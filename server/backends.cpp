@@ -1,7 +1,6 @@
 // The whole server is compiled once per backend, here, and picked by name once, at start-up.
 #include "server/backends.hpp"
 
-#include "server/traced_timers.hpp"
 #include "server/worker_impl.hpp"
 #include "timers/asio.hpp"
 #include "timers/asio_driver.hpp"

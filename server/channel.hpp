@@ -56,7 +56,7 @@ protected:
   std::size_t unread_input(); // bytes
   bool shut_down_send();      // false when the peer is gone already
   void close_socket();
-  void reset_socket(); // drops what was not delivered yet
+  void reset_socket(); // with RST: what was not delivered is dropped
 
 private:
   Socket socket_;

@@ -119,6 +119,7 @@ public:
   void cut() {
     turn([this] {
       count_end(CloseReason::drain);
+      cut_short_ = owes();
       close();
     });
   }
@@ -324,7 +325,8 @@ private:
     }
     const Answer reply = answer(request);
     // A drain answers what was received with this request, too.
-    const bool last = !request.keep_alive || (context_.draining && workspace_->input.size() == 0);
+    const bool last = !request.keep_alive ||
+                      (context_.draining && workspace_->input.size() == 0 && unread_input() == 0);
     respond(reply, last               ? Persistence::close
                    : request.http_1_0 ? Persistence::keep_1_0
                                       : Persistence::keep);
@@ -502,6 +504,7 @@ private:
   }
 
   void time_out(Instant now) {
+    request_.disarm(); // the last look may have armed it
     const bool may_answer = state_ == State::open && workspace_ != nullptr &&
                             workspace_->output.empty() && workspace_->parser &&
                             workspace_->parser->begun();
@@ -514,6 +517,8 @@ private:
   }
 
   // ---- Ending.
+
+  bool owes() const noexcept { return workspace_ != nullptr && !workspace_->output.empty(); }
 
   // Sends what is owed, then ends. A peer that does not read it has as long as its request, or the
   // linger timeout when that is over.
@@ -530,7 +535,7 @@ private:
   // Ends without sending what may still be owed.
   void end(CloseReason reason, Instant now) {
     end_reason_ = reason;
-    cut_short_ = workspace_ != nullptr && !workspace_->output.empty();
+    cut_short_ = owes();
     linger(now);
   }
 
@@ -566,8 +571,8 @@ private:
     idle_.disarm();
     request_.disarm();
     release_workspace();
-    // The peer of a response cut short does not read: without a reset the kernel would keep what is
-    // on its way for minutes.
+    // Of a response that was cut short nothing more is lost by a reset, and the kernel keeps
+    // nothing.
     cut_short_ ? reset_socket() : close_socket();
   }
 

@@ -17,8 +17,6 @@ import unittest
 
 from testing import PATIENCE_S, Server
 
-_, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (HARD, HARD))  # ten thousand clients live in here
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 SOAK_S = int(os.environ.get("IDLEWHEEL_SOAK_S", "600"))
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -31,6 +29,13 @@ def resident_kib(server: Server) -> int:
 
 def descriptors(server: Server) -> int:
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
+def limit_memory(server: Server, spare: int):
+    """So many bytes more than it has now."""
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    limit = int(re.search(r"VmSize:\s+(\d+)", status)[1]) * 1024 + spare
+    resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def connect_from(server: Server, number: int) -> socket.socket:
@@ -184,10 +189,7 @@ class Memory(unittest.TestCase):
     def test_out_of_memory_ends_the_connections_that_need_it_and_no_other(self):
         body = 1 << 20
         with Server(f"--max-body-bytes={body}", "--log-level=info") as server:
-            status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-            size = int(re.search(r"VmSize:\s+(\d+)", status)[1]) * 1024
-            limit = size + (32 << 20)
-            resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit, limit))
+            limit_memory(server, 32 << 20)
             with contextlib.ExitStack() as all_:
                 patient = all_.enter_context(server.connect())
                 greedy = [all_.enter_context(server.connect()) for _ in range(200)]
@@ -206,10 +208,7 @@ class Memory(unittest.TestCase):
 
     def test_it_accepts_again_after_memory_ran_out(self):
         with Server() as server:
-            status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-            size = int(re.search(r"VmSize:\s+(\d+)", status)[1]) * 1024
-            resource.prlimit(server.process.pid, resource.RLIMIT_AS,
-                             (size + (256 << 10), resource.RLIM_INFINITY))
+            limit_memory(server, 256 << 10)
             with contextlib.ExitStack() as all_:
                 for _ in range(3000):
                     client = all_.enter_context(socket.socket())
@@ -222,6 +221,7 @@ class Memory(unittest.TestCase):
             with server.connect() as client:
                 client.sendall(GET)
                 self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 200"))
+        self.assertRegex(server.errors, "cannot accept|a handler failed|a connection failed")
 
     def test_what_a_closed_peer_never_reads_leaves_the_kernel(self):
         def unread(server):  # sockets in FIN_WAIT1

@@ -43,7 +43,8 @@ public:
   void hold(Holder& holder);
   void forget(Holder& holder) noexcept;
 
-  // Waits for the next window to close unless it does already: after a failure to do so.
+  // Sees to it that the next window closes. Needed only after a wait has failed for lack of memory;
+  // throws std::bad_alloc.
   void wait();
 
 private:

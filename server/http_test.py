@@ -135,7 +135,7 @@ def chunked(body: bytes, *fields: str) -> bytes:
 
 
 class Framing(Strict):
-    """http.md, 6 to 12: where a body ends is never a matter of opinion."""
+    """Where a body ends is never a matter of opinion."""
 
     def test_content_length_with_transfer_encoding_in_either_order(self):
         both = ("Content-Length: 4", "Transfer-Encoding: chunked")
@@ -241,7 +241,7 @@ class Framing(Strict):
 
 
 class Syntax(Strict):
-    """http.md, 13 to 18."""
+    """Lines, fields, targets, methods: what is no HTTP, and what is though it looks odd."""
 
     def test_host(self):
         self.assert_refused(b"GET / HTTP/1.1\r\n\r\n")
@@ -331,7 +331,7 @@ class Syntax(Strict):
 
 
 class Limits(Strict):
-    """http.md, 19."""
+    """What is too long or too much, and what just is not."""
 
     def test_over_them(self):
         self.assert_refused(request("GET / HTTP/1.1", "A: " + "x" * 1000), 431)
@@ -401,7 +401,7 @@ class Fragments(WireTest):
 
 
 class Faults(WireTest):
-    """http.md, 24."""
+    """Peers that reset or go away at any moment."""
 
     def sent_and_reset(self, data: bytes, read: int = 0):
         with self.server.connect() as client:

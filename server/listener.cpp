@@ -6,7 +6,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <limits>
 #include <new>
 #include <utility>
 
@@ -16,9 +15,9 @@ namespace {
 using boost::asio::ip::tcp;
 using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
 using UnsentLimit = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
-using UnreadLimit = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
+using UserTimeout = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
 
-// Of a connection's bytes that the kernel holds and cannot send yet. Without a limit it takes
+// Bytes of a connection that the kernel holds and has not sent yet. Without a limit it takes
 // megabytes for each peer that does not read.
 constexpr int kMostUnsentBytes = 128 * 1024;
 
@@ -32,12 +31,13 @@ constexpr int kAcceptsPerTurn = 1024;
 
 Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
                    std::function<void(Socket)> on_accept)
-    : io_(io), acceptor_(io), pause_(io), on_accept_(std::move(on_accept)) {
+    : io_(io), backlog_(config.backlog), acceptor_(io), pause_(io),
+      on_accept_(std::move(on_accept)) {
   acceptor_.open(config.endpoint.protocol());
   acceptor_.set_option(boost::asio::socket_base::reuse_address(true));
   acceptor_.set_option(tcp::no_delay(true));
   acceptor_.set_option(UnsentLimit(kMostUnsentBytes));
-  acceptor_.set_option(UnreadLimit(static_cast<int>(config.unread_limit.count())));
+  acceptor_.set_option(UserTimeout(static_cast<int>(config.user_timeout.count())));
   if (config.share_port) {
     acceptor_.set_option(ReusePort(true));
   }
@@ -120,7 +120,10 @@ void Listener::stop() {
   if (!acceptor_.is_open()) {
     return;
   }
-  accept_all(std::numeric_limits<int>::max());
+  if (const Error error = accept_all(backlog_)) {
+    ++errors_;
+    spdlog::warn("connections that waited to be accepted are reset: {}", error.message());
+  }
   Error error;
   acceptor_.close(error);
   pause_.cancel();

@@ -21,9 +21,9 @@ struct ListenerConfig {
   boost::asio::ip::tcp::endpoint endpoint;
   bool share_port = false; // SO_REUSEPORT
   int backlog = 0;
-  // Of a connection whose peer takes nothing of what was sent, also after it was closed here: the
-  // kernel keeps that no longer. 0: for minutes.
-  std::chrono::milliseconds unread_limit{0};
+  // TCP_USER_TIMEOUT of each connection: how long what was sent may go unacknowledged, also after
+  // the connection was closed here. 0: as long as the kernel likes, which is minutes.
+  std::chrono::milliseconds user_timeout{0};
 };
 
 class Listener {
@@ -36,10 +36,12 @@ public:
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
-  // Accepts what has come so far, then no more; afterwards on_accept is not called again.
+  // Accepts what waits, at most a backlog of it, then no more; what cannot be accepted is reset,
+  // and counted as an error. Afterwards on_accept is not called again.
   void stop();
 
   // After a handler of the io_context has thrown, for lack of memory: goes on if it was this one's.
+  // May throw in turn.
   void resume();
 
   std::uint64_t errors() const noexcept { return errors_; }
@@ -55,6 +57,7 @@ private:
   void pause(Error error);
 
   boost::asio::io_context& io_;
+  const int backlog_;
   Acceptor acceptor_;
   OsTimer pause_;
   std::function<void(Socket)> on_accept_;

@@ -36,8 +36,8 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
-// What fails for one connection fails for the next: the same line again comes at most every ten
-// seconds, with how many were left out.
+// What fails for one connection fails for the next: the same line again and again is printed every
+// ten seconds, and how many were left out before the next line that is.
 std::shared_ptr<spdlog::logger> make_logger() {
   const auto filter = std::make_shared<spdlog::sinks::dup_filter_sink_mt>(std::chrono::seconds(10));
   filter->add_sink(std::make_shared<StderrSink>());

@@ -90,8 +90,8 @@ public:
 private:
   using Loops = std::vector<std::unique_ptr<asio::io_context>>;
 
-  // Runs each loop in a thread of its own until destroyed. Its worker is the one after the loop's
-  // own number; the first one's is the main thread's. Throws std::system_error.
+  // Runs each loop in a thread of its own until destroyed. Loop i is run for worker
+  // i + 1; worker 0 runs in the main thread. Throws std::system_error.
   class Threads {
   public:
     Threads(const Loops& loops, const std::vector<std::unique_ptr<Worker>>& workers)
@@ -195,7 +195,7 @@ private:
     for (bool failed = false; !io.stopped();) {
       try {
         if (failed) {
-          io.run_one_for(std::chrono::milliseconds(10)); // what lacks may be given back by that
+          io.run_one_for(std::chrono::milliseconds(10)); // may free what was lacking
           resume();
           failed = false;
         }

@@ -4,11 +4,16 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import time
 import unittest
+
+# Hundreds of clients live in one process.
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 BINARY = os.environ["IDLEWHEEL_SERVER"]
 READY = re.compile(

@@ -3,6 +3,7 @@
 
 #include "server/connection.hpp"
 #include "server/listener.hpp"
+#include "server/traced_timers.hpp"
 #include "server/worker.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -11,7 +12,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
-#include <string>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -26,7 +27,7 @@ public:
                   {.endpoint = {boost::asio::ip::make_address(config.options.address), config.port},
                    .share_port = config.share_port,
                    .backlog = config.options.backlog,
-                   .unread_limit = unread_limit(config.options)},
+                   .user_timeout = user_timeout(config.options)},
                   [this](Socket socket) { admit(std::move(socket)); }),
         drain_limit_(io_) {
     context_.free_workspaces.reserve(kPooledWorkspaces); // giving one back never throws
@@ -45,6 +46,11 @@ public:
   void resume() override {
     listener_.resume();
     context_.held_writes.wait();
+    if (context_.draining && !drain_begun_) {
+      start_draining();
+    } else if (drain_begun_ && context_.counters.open == 0) {
+      finish();
+    }
   }
 
   void snapshot(std::function<void(Snapshot)> done) override {
@@ -68,8 +74,7 @@ private:
                     .rearm = options.rearm,
                     .longest_timeout = std::max(
                         {options.idle_timeout, options.request_timeout, options.linger_timeout})}};
-    if constexpr (std::is_constructible_v<Timers, boost::asio::io_context::executor_type,
-                                          timers::DriverConfig, const std::string&>) {
+    if constexpr (std::is_same_v<Timers, TracedTimers>) {
       return Timers(io_.get_executor(), config, options.timer_trace);
     } else {
       return Timers(io_.get_executor(), config);
@@ -77,7 +82,7 @@ private:
   }
 
   // What the request timeout allows, but time enough for a few packets lost on the way.
-  static std::chrono::milliseconds unread_limit(const Options& options) {
+  static std::chrono::milliseconds user_timeout(const Options& options) {
     using std::chrono::milliseconds;
     if (options.request_timeout.count() == 0) {
       return milliseconds(0);
@@ -116,20 +121,22 @@ private:
   }
 
   void start_draining() {
-    if (std::exchange(context_.draining, true)) {
+    if (drain_begun_) {
       return;
     }
+    context_.draining = true;
     listener_.stop();
     for_each_connection([](Connection<Timers>& connection) { connection.drain(); });
-    if (context_.counters.open == 0) {
-      return finish();
-    }
     drain_limit_.expires_after(context_.options.drain_timeout);
     drain_limit_.async_wait([this](Error cancelled) {
       if (!cancelled) {
         end_all();
       }
     });
+    drain_begun_ = true;
+    if (context_.counters.open == 0) {
+      finish();
+    }
   }
 
   void end_all() {
@@ -141,12 +148,18 @@ private:
     }
   }
 
-  // After this nothing of the worker's keeps the io_context busy.
-  void finish() {
-    if (!std::exchange(finished_, true)) {
+  // After this nothing of the worker's keeps the io_context busy. Without memory to say so it says
+  // so later: resume().
+  void finish() noexcept {
+    if (finished_) {
+      return;
+    }
+    try {
       drain_limit_.cancel();
       timers_.stop();
       on_finished_();
+      finished_ = true;
+    } catch (const std::bad_alloc&) {
     }
   }
 
@@ -164,6 +177,7 @@ private:
   Listener listener_;
   OsTimer drain_limit_;
   Connections connections_;
+  bool drain_begun_ = false;
   bool finished_ = false;
 };
 

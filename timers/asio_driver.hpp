@@ -106,10 +106,10 @@ private:
       }
     } continuation{*this, alive_};
     const Pass pass = service_.run_due(budget_);
-    continuation.wanted = pass == Pass::backlog;
     if (pass == Pass::done) {
-      program(service_.next_deadline());
+      program(service_.next_deadline()); // when it throws, another slice tries again
     }
+    continuation.wanted = pass == Pass::backlog;
   }
 
   // As program(), but for the exception: there may be one on its way already.

@@ -66,17 +66,8 @@ public:
   TIMERS_STRUCTURAL void disarm(Node& node) noexcept { take_out(node); }
 
   TIMERS_STRUCTURAL void advance(Tick now) noexcept {
-    // Slots of a lower level always start before those of a higher one, so this visits them in
-    // order of time, and due_ ends up sorted.
-    while (occupied_levels_ != 0) {
-      const Place first = first_place();
-      const Tick start = start_of(first);
-      if (start > now) {
-        break;
-      }
-      now_ = start;
-      visit();
-      empty_slot(first);
+    if (next_start() <= now) [[unlikely]] {
+      visit_slots(now);
     }
     now_ = now > now_ ? now : now_;
   }
@@ -88,7 +79,7 @@ public:
     if (!due_.empty()) {
       return due_.front().deadline;
     }
-    return occupied_levels_ == 0 ? kNever : start_of(first_place());
+    return next_start();
   }
 
   std::string_view check() const {
@@ -132,6 +123,23 @@ private:
   Place first_place() const noexcept {
     const auto level = static_cast<std::size_t>(std::countr_zero(occupied_levels_));
     return {level, static_cast<std::size_t>(std::countr_zero(occupied_[level]))};
+  }
+
+  // Of the slot that is reached next; kNever when none is occupied.
+  Tick next_start() const noexcept {
+    return occupied_levels_ == 0 ? kNever : start_of(first_place());
+  }
+
+  // Slots of a lower level always start before those of a higher one, so this visits them in order
+  // of time, and due_ ends up sorted. A function of its own, so that advance() with nothing to do
+  // saves no registers.
+  [[gnu::noinline]] void visit_slots(Tick now) noexcept {
+    do {
+      const Place first = first_place();
+      now_ = start_of(first);
+      visit();
+      empty_slot(first);
+    } while (next_start() <= now);
   }
 
   // The first tick of a slot that lies ahead: now's digits above it, its own, zeros below.

@@ -38,9 +38,9 @@ public:
 
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
-  // The first occupied slot at or after `slot`; kNone when there is none. O(slots / 4096),
-  // mostly 1.
-  std::size_t first_from(std::size_t slot) const noexcept {
+  // The first occupied slot from `slot` to `last`; kNone when there is none, or it may be one
+  // behind `last`. O((last - slot) / 4096), mostly 1.
+  std::size_t first_from(std::size_t slot, std::size_t last) const noexcept {
     std::size_t word = slot / kBits;
     if (word >= words_.size()) {
       return kNone;
@@ -49,7 +49,7 @@ public:
     if (rest != 0) {
       return word * kBits + lowest(rest);
     }
-    word = first_word_from(word + 1);
+    word = first_word_from(word + 1, last / kBits);
     return word == kNone ? kNone : word * kBits + lowest(words_[word]);
   }
 
@@ -66,14 +66,14 @@ private:
     return static_cast<std::size_t>(std::countr_zero(bits));
   }
 
-  std::size_t first_word_from(std::size_t word) const noexcept {
-    std::size_t group = word / kBits;
-    if (group >= summary_.size()) {
+  std::size_t first_word_from(std::size_t word, std::size_t last) const noexcept {
+    if (word > last) {
       return kNone;
     }
+    std::size_t group = word / kBits;
     std::uint64_t rest = summary_[group] & from(word);
     while (rest == 0) {
-      if (++group == summary_.size()) {
+      if (++group > last / kBits) {
         return kNone;
       }
       rest = summary_[group];
@@ -125,7 +125,8 @@ public:
     }
     const Ticks passed = now - now_;
     const Ticks turn = std::min<Ticks>(passed, size());
-    for (Ticks ahead = visit_after(1); ahead <= turn; ahead = visit_after(ahead + 1)) {
+    for (Ticks ahead = visit_within(1, turn); ahead <= turn;
+         ahead = visit_within(ahead + 1, turn)) {
       collect(lists_[slot_of(now_ + ahead)], now, due_);
       update(now_ + ahead);
     }
@@ -140,10 +141,7 @@ public:
 
   // How many ticks after now, `ahead` or more, the hand first comes to an occupied slot; kNever
   // when none is occupied. O(1), or O(slots / 4096) for wheels of more than that.
-  Ticks visit_after(Ticks ahead) const noexcept {
-    const Ticks more = distance_to_occupied(now_ + ahead);
-    return more == kNever ? kNever : ahead + more;
-  }
+  Ticks visit_after(Ticks ahead) const noexcept { return visit_within(ahead, ahead + size() - 1); }
 
   // When the hand next has something to do: at once if timers are due, or when it comes to an
   // occupied slot.
@@ -189,14 +187,19 @@ private:
     }
   }
 
-  // 0 when the slot of `tick` is occupied; kNever when none is.
-  Ticks distance_to_occupied(Tick tick) const noexcept {
-    const std::size_t here = slot_of(tick);
-    std::size_t slot = occupied_.first_from(here);
-    if (slot == SlotMap::kNone) {
-      slot = occupied_.first_from(0);
+  // The same, looking no further than `last` ticks after now, less than a turn behind `ahead`; what
+  // is further is kNever or any distance of more than `last`.
+  Ticks visit_within(Ticks ahead, Ticks last) const noexcept {
+    if (ahead > last) {
+      return kNever;
     }
-    return slot == SlotMap::kNone ? kNever : (slot - here) % size();
+    const std::size_t here = slot_of(now_ + ahead);
+    const std::size_t end = here + static_cast<std::size_t>(last - ahead);
+    std::size_t slot = occupied_.first_from(here, std::min(end, size() - 1));
+    if (slot == SlotMap::kNone && end >= size()) {
+      slot = occupied_.first_from(0, end - size());
+    }
+    return slot == SlotMap::kNone ? kNever : ahead + (slot - here) % size();
   }
 
   std::vector<NodeList> lists_;

@@ -43,7 +43,7 @@ struct TraceRecord {
 
 namespace detail {
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
-inline constexpr std::array<char, 8> kTraceMagic = {'t', 'i', 'm', 'e', 'r', 's', '1', '\n'};
+inline constexpr std::array<char, 8> kTraceMagic = {'t', 'i', 'm', 'e', 'r', 's', '2', '\n'};
 using TraceWords = std::array<std::uint64_t, 2>;
 static_assert(std::endian::native == std::endian::little, "the file's byte order is the machine's");
 
@@ -135,13 +135,17 @@ public:
 
   std::chrono::nanoseconds tick() const noexcept { return tick_; }
 
-  // None at the end; a last record that was cut short counts as the end.
+  // None at the end; a last record that was cut short counts as the end. Throws std::runtime_error
+  // for a record of no known operation.
   std::optional<TraceRecord> next() {
     detail::TraceWords words{};
     if (!get(words)) {
       return std::nullopt;
     }
     const Tick tick = words[0] >> 4;
+    if ((words[0] & 7) > static_cast<std::uint64_t>(TraceOperation::expire)) {
+      throw std::runtime_error("the trace has an unknown operation in it");
+    }
     return TraceRecord{.operation = static_cast<TraceOperation>(words[0] & 7),
                        .timer = static_cast<std::uint32_t>(words[1]),
                        .tick = tick,

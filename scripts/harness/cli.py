@@ -152,6 +152,16 @@ def parser() -> Parser:
                          "which is a write per response, to 65536)",
                          default=[0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536])
 
+    traces = commands.add_parser("traces", help="record what the server asks of its timers under "
+                                 "each scenario, for timer-bench --replay")
+    traces.add_argument("-o", "--output", type=folder, default=Path("traces"), metavar="DIR",
+                        help="where to (default: traces)")
+    traces.add_argument("--connections", type=between(1, MAX_CONNECTIONS), default=400, metavar="N")
+    traces.add_argument("--duration", type=seconds, default=3.0, metavar="S",
+                        help="seconds of load on each (default: 3)")
+    traces.add_argument("--no-build", action="store_true",
+                        help="neither set up nor build, take what is there")
+
     doctor = commands.add_parser("doctor", help="check whether this machine can carry the study")
     doctor.add_argument("--connections", type=between(1, MAX_CONNECTIONS), metavar="N",
                         default=max(plan.PRESETS["quick"].connections),
@@ -185,11 +195,7 @@ def _load(args: argparse.Namespace) -> int:
     url = manual.check_url(args.url, "URL")
     admin = manual.check_admin(args.admin) if args.admin else None
     pid = manual.check_pid(args.pid) if args.pid else None
-    files = environment.check_files(environment.raise_file_limit(), args.connections)
-    wrk = environment.check_tool("wrk")
-    for check in (files, wrk):
-        if not check.ok:
-            raise cannot(check.line())
+    _require_load(args.connections)
     _, client = environment.cores(environment.usable_cores())
     try:
         figures = manual.drive(url, args.connections, args.duration, admin, pid, {client},
@@ -202,14 +208,32 @@ def _load(args: argparse.Namespace) -> int:
     return 0
 
 
-def _side_by_side(args: argparse.Namespace) -> int:
-    idle = getattr(args, "idle_connections", 0)
-    files = environment.check_files(environment.raise_file_limit(), max(idle, *args.connections))
+def _require_load(connections: int) -> None:
+    files = environment.check_files(environment.raise_file_limit(), connections)
     for check in (files, environment.check_tool("wrk")):
         if not check.ok:
             raise cannot(check.line())
+
+
+def _traces(args: argparse.Namespace) -> int:
+    _require_load(args.connections)
+    if not args.no_build:
+        study.make_ready(["idlewheel-server", "timer-bench"])
+    cpus = list(environment.cores(environment.usable_cores()))
+    try:
+        made = servers.record(args.output, args.connections, args.duration, cpus)
+    except (Failed, OSError) as error:
+        raise invalid(str(error)) from None
+    for path in made:
+        print(path)
+    return 0
+
+
+def _side_by_side(args: argparse.Namespace) -> int:
+    idle = getattr(args, "idle_connections", 0)
+    _require_load(max(idle, *args.connections))
     entries = (servers.with_windows(args.windows) if args.command == "windows"
-               else servers.contenders())
+               else servers.contenders(args.pipeline))
     if not args.no_build:
         study.make_ready(sorted({target for entry in entries for target in entry.targets}))
     cpus = list(environment.cores(environment.usable_cores()))
@@ -270,7 +294,7 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
         if args.command in ("run", "profile"):
             return _measuring(args, argv)
-        return {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "doctor": _doctor, "report": _report,
+        return {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces, "doctor": _doctor, "report": _report,
                 "compare": _compare}[args.command](args)
     except Stop as stop:
         print(f"study: {stop}", file=sys.stderr)

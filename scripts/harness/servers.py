@@ -1,10 +1,11 @@
-"""study servers and study windows: whole servers side by side in one run, under the same load."""
+"""study servers, windows and traces: whole servers loaded alike, side by side or recorded."""
 
 from __future__ import annotations
 
 import random
 import re
 import shutil
+import signal
 import socket
 import statistics
 import sys
@@ -18,7 +19,8 @@ from pathlib import Path
 
 from harness import cannot, manual
 from harness.process import Child, rss_kib
-from harness.server import READY_LIMIT_S, Failed, get
+from harness.plan import SHORT_FLAGS
+from harness.server import READY_LIMIT_S, STOP_LIMIT_S, Failed, get
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build/release"
@@ -58,10 +60,11 @@ def _nginx(folder: Path) -> list[str]:
     return ["sh", "-c", shell, "sh", str(port), found, str(folder)]
 
 
-def contenders() -> list[Contender]:
-    """The floor first, then ours, then what people use."""
+def contenders(pipeline: int = 1) -> list[Contender]:
+    """The floor first, which answers one request a read, then ours, then what people use."""
+    floor = Contender(FLOOR, lambda _: [str(BUILT / "bench/bare_epoll")], ("bare_epoll",))
     return [
-        Contender(FLOOR, lambda _: [str(BUILT / "bench/bare_epoll")], ("bare_epoll",)),
+        *([floor] if pipeline == 1 else []),
         own(OWN),
         own(f"{OWN} eager", "--rearm=eager"),
         own(f"{OWN} --threads 2", "--threads=2", cores=2),
@@ -78,20 +81,23 @@ def with_windows(sizes: list[int]) -> list[Contender]:
 
 
 @contextmanager
-def started(contender: Contender, cpus: list[int]) -> Iterator[tuple[Child, str]]:
-    """The running server and its address, once it has answered a GET."""
+def started(contender: Contender, cpus: list[int],
+            answers: bool = True) -> Iterator[tuple[Child, str]]:
+    """The running server and its address, once it has answered a GET, if it does."""
     with tempfile.TemporaryDirectory(prefix="idlewheel-servers-") as folder:
         command = contender.command(Path(folder))
         with Child(command, set(cpus[:contender.cores])) as child:
-            url = _wait_ready(contender.name, child)
+            url = _wait_ready(contender.name, child, answers)
             yield child, url
 
 
-def _wait_ready(name: str, child: Child) -> str:
+def _wait_ready(name: str, child: Child, answers: bool) -> str:
     limit = time.monotonic() + READY_LIMIT_S
     while time.monotonic() < limit and child.running:
         if found := ADDRESS.search(child.output()):
             url = f"http://127.0.0.1:{found[1]}"
+            if not answers:
+                return url
             try:
                 status, _ = get(url + "/")
                 if status == 200:
@@ -101,6 +107,24 @@ def _wait_ready(name: str, child: Child) -> str:
                 pass  # nginx listens a moment after it is named
         time.sleep(0.02)
     raise Failed(f"{name} was not ready: {child.last_words()}")
+
+
+def record(folder: Path, connections: int, seconds: float, cpus: list[int]) -> list[Path]:
+    """A trace of each scenario's timers, and of short timeouts, for timer-bench --replay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = {"respond": [], "respond-short": SHORT_FLAGS, "mixed": ["--scenario=mixed"],
+             "increasing-timeout": ["--scenario=increasing-timeout"]}
+    made = []
+    for name, flags in kinds.items():
+        path = folder / f"{name}-{connections}.trace"
+        recorder = own(name, f"--timer-trace={path}", *flags)
+        with started(recorder, cpus, answers=name.startswith("respond")) as (child, url):
+            manual.drive(url, connections, seconds, None, None, {cpus[-1]})
+            child.signal(signal.SIGTERM)
+            if child.wait(STOP_LIMIT_S) != 0:
+                raise Failed(f"the server did not end well: {child.last_words()}")
+        made.append(path)
+    return made
 
 
 @dataclass(frozen=True)
