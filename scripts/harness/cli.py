@@ -279,6 +279,10 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
+COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces,
+            "doctor": _doctor, "report": _report, "compare": _compare}
+
+
 def _interrupt(number: int, _frame: object) -> None:
     """One signal ends the study; those that follow must not disturb the cleaning up."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -294,8 +298,7 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
         if args.command in ("run", "profile"):
             return _measuring(args, argv)
-        return {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces, "doctor": _doctor, "report": _report,
-                "compare": _compare}[args.command](args)
+        return COMMANDS[args.command](args)
     except Stop as stop:
         print(f"study: {stop}", file=sys.stderr)
         return stop.code

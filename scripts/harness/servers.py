@@ -18,7 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import cannot, manual
-from harness.process import Child, rss_kib
+from harness.process import Child, cpu_s, rss_kib
 from harness.plan import SHORT_FLAGS
 from harness.server import READY_LIMIT_S, STOP_LIMIT_S, Failed, get
 
@@ -33,7 +33,8 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @dataclass(frozen=True)
 class Contender:
-    """A server; command(folder) gives its command line, and may leave files in the folder."""
+    """A server; command(folder) gives its command line, and may leave files in the folder. With two
+    cores it shares the second with the load."""
 
     name: str
     command: Callable[[Path], list[str]]
@@ -142,8 +143,8 @@ def measure(contender: Contender, load: Load, cpus: list[int]) -> dict:
     if why := manual.problem(figures):
         raise Failed(f"{contender.name}: {why}")
     return {"name": contender.name, "connections": load.connections,
-            "us": figures["cpu"]["us_per_request"], "user_us": figures["cpu"]["user_us_per_request"],
-            "rps": figures["rps"]}
+            "us": figures["cpu"]["us_per_request"],
+            "user_us": figures["cpu"]["user_us_per_request"]}
 
 
 def idle_bytes(contender: Contender, connections: int, cpus: list[int]) -> dict:
@@ -166,9 +167,9 @@ def idle_bytes(contender: Contender, connections: int, cpus: list[int]) -> dict:
 
 def _cpu_while_idle(pid: int, seconds: float = 3.0) -> float:
     time.sleep(1)
-    before = manual.cpu_s(pid)
+    before = cpu_s(pid)
     time.sleep(seconds)
-    return (manual.cpu_s(pid) - before) / seconds
+    return (cpu_s(pid) - before) / seconds
 
 
 def run(entries: list[Contender], loads: list[Load], rounds: int, seed: int,
@@ -191,8 +192,8 @@ def medians(samples: list[dict]) -> dict[tuple[str, int], dict]:
     groups: dict[tuple[str, int], list[dict]] = {}
     for sample in samples:
         groups.setdefault((sample["name"], sample["connections"]), []).append(sample)
-    return {key: {what: statistics.median(s[what] for s in group)
-                  for what in ("us", "user_us", "rps")} for key, group in groups.items()}
+    return {key: {what: statistics.median(s[what] for s in group) for what in ("us", "user_us")}
+            for key, group in groups.items()}
 
 
 def table(names: list[str], samples: list[dict], memory: list[dict]) -> str:

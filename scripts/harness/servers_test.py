@@ -6,7 +6,7 @@ CPUS = [0, 1]
 
 
 def sample(name: str, connections: int, us: float) -> dict:
-    return {"name": name, "connections": connections, "us": us, "user_us": us / 4, "rps": 1.0}
+    return {"name": name, "connections": connections, "us": us, "user_us": us / 4}
 
 
 class Table(unittest.TestCase):
