@@ -1,5 +1,6 @@
 // What a peer is: timers of someone else's event loop, in the shape that the workloads drive.
 //
+//   kName                          as in the tables
 //   struct Node                    the handle of one timer, embedded as its documentation says
 //   introduce(node), retire(node)  before its first use and after its last; not timed
 //   arm, rearm, disarm             as of a backend, each by the fastest way that the public
@@ -130,9 +131,7 @@ template <Peer P> std::size_t bytes_per_timer() {
   return sizeof(typename P::Node) + (allocated() - before) / kTimers;
 }
 
-template <Peer P> Subject peer() {
-  return {std::string(P::kInfo.name), Side::peer, bytes_per_timer<P>};
-}
+template <Peer P> Subject peer() { return {P::kName, Side::peer, bytes_per_timer<P>}; }
 
 template <Peer P> void add_peer(std::vector<Benchmark>& all, const Replayed* replayed) {
   if (replayed != nullptr) {

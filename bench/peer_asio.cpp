@@ -31,18 +31,7 @@ struct AsioNode {
 
 class AsioLoop final : public CallsBack<AsioNode> {
 public:
-  static constexpr timers::BackendInfo kInfo{
-      .name = "asio",
-      .scheme = "3",
-      .summary = "a binary heap, deadlines beside the pointers",
-      .fifo = false,
-      .exact_next_deadline = true,
-      .costs = {.arm = timers::Cost::logarithmic,
-                .rearm = timers::Cost::logarithmic,
-                .disarm = timers::Cost::logarithmic,
-                .expire = timers::Cost::logarithmic},
-      .bytes_per_timer = sizeof(AsioNode),
-  };
+  static constexpr const char* kName = "asio";
 
   void introduce(Node& node) { node.timer.emplace(context_.get_executor()); }
   void retire(Node& node) { node.timer.reset(); }

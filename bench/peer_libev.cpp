@@ -12,18 +12,7 @@ struct LibevNode : ev_timer {};
 
 class Libev final : public CallsBack<LibevNode> {
 public:
-  static constexpr timers::BackendInfo kInfo{
-      .name = "libev",
-      .scheme = "3",
-      .summary = "a 4-ary heap, deadlines beside the pointers",
-      .fifo = false,
-      .exact_next_deadline = true,
-      .costs = {.arm = timers::Cost::logarithmic,
-                .rearm = timers::Cost::logarithmic,
-                .disarm = timers::Cost::logarithmic,
-                .expire = timers::Cost::logarithmic},
-      .bytes_per_timer = sizeof(LibevNode),
-  };
+  static constexpr const char* kName = "libev";
 
   Libev() : loop_(ev_loop_new(EVFLAG_AUTO)) { ev_set_userdata(loop_, this); }
   ~Libev() override { ev_loop_destroy(loop_); }

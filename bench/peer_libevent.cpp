@@ -23,18 +23,7 @@ timeval to_timeval(Ticks timeout) {
 
 class Libevent : public CallsBack<LibeventNode> {
 public:
-  static constexpr timers::BackendInfo kInfo{
-      .name = "libevent",
-      .scheme = "3",
-      .summary = "a binary heap of pointers",
-      .fifo = false,
-      .exact_next_deadline = true,
-      .costs = {.arm = timers::Cost::logarithmic,
-                .rearm = timers::Cost::logarithmic,
-                .disarm = timers::Cost::logarithmic,
-                .expire = timers::Cost::logarithmic},
-      .bytes_per_timer = sizeof(LibeventNode),
-  };
+  static constexpr const char* kName = "libevent";
 
   Libevent() : base_(event_base_new()) {}
   ~Libevent() override { event_base_free(base_); }
@@ -76,18 +65,7 @@ private:
 
 class LibeventCommon final : public Libevent {
 public:
-  static constexpr timers::BackendInfo kInfo{
-      .name = "libevent-common",
-      .scheme = "-",
-      .summary = "a list for each timeout, in a binary heap",
-      .fifo = false,
-      .exact_next_deadline = true,
-      .costs = {.arm = timers::Cost::constant,
-                .rearm = timers::Cost::constant,
-                .disarm = timers::Cost::constant,
-                .expire = timers::Cost::constant},
-      .bytes_per_timer = sizeof(LibeventNode),
-  };
+  static constexpr const char* kName = "libevent-common";
 
   void arm(Node& node, Tick deadline, Ticks timeout) {
     add(node, deadline - timeout, common(timeout));

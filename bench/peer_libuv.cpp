@@ -12,18 +12,7 @@ struct LibuvNode : uv_timer_t {};
 
 class Libuv final : public CallsBack<LibuvNode> {
 public:
-  static constexpr timers::BackendInfo kInfo{
-      .name = "libuv",
-      .scheme = "3",
-      .summary = "a binary heap of linked nodes",
-      .fifo = true,
-      .exact_next_deadline = true,
-      .costs = {.arm = timers::Cost::logarithmic,
-                .rearm = timers::Cost::logarithmic,
-                .disarm = timers::Cost::logarithmic,
-                .expire = timers::Cost::logarithmic},
-      .bytes_per_timer = sizeof(LibuvNode),
-  };
+  static constexpr const char* kName = "libuv";
 
   Libuv() {
     uv_loop_init(&loop_);

@@ -96,6 +96,7 @@ private:
 // The same as a peer, which calls back.
 class ModelPeer : public Model {
 public:
+  static constexpr const char* kName = "model";
   void introduce(Node& /*node*/) {}
   void retire(Node& /*node*/) {}
   template <class Run> void run_until(Tick now, Run&& run) {

@@ -439,7 +439,7 @@ private:
       }
       const std::string value = CLI::detail::trim_copy(bare.substr(equals + 1));
       if (value.front() == '[' || value.starts_with("\"\"\"") || value.starts_with("'''")) {
-        throw std::runtime_error(where + "'" + bare.substr(0, equals) +
+        throw std::runtime_error(where + "'" + CLI::detail::trim_copy(bare.substr(0, equals)) +
                                  "' takes one value, on the same line");
       }
     }
