@@ -69,6 +69,16 @@ class Smoke(unittest.TestCase):
         self.assertTrue(json.loads((self.results / "results.json").read_text())["rows"])
         self.assertIn("|", (self.results / "summary.md").read_text())
 
+    def test_traces_of_each_scenario(self):
+        folder = pathlib.Path(self.folder.name, "traces")
+        ended = run("traces", "--no-build", "--connections", "20", "--duration", "0.3", "-o", str(folder))
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        made = [pathlib.Path(line) for line in ended.stdout.splitlines()]
+        self.assertEqual(sorted(made), sorted(folder.iterdir()))
+        self.assertEqual(len(made), 4)
+        for trace in made:
+            self.assertGreater(trace.stat().st_size, 16 * 100, trace)
+
     def test_the_same_command_has_nothing_left_to_do(self):
         before = (self.results / "samples.jsonl").read_bytes()
         again = run("run", "--preset", "smoke", "-o", str(self.results))

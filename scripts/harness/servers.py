@@ -18,6 +18,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import cannot, manual
+from harness.cell import hold
+from harness.load import Shape, Wrk
 from harness.process import Child, cpu_s, rss_kib
 from harness.plan import SHORT_FLAGS
 from harness.server import READY_LIMIT_S, STOP_LIMIT_S, Failed, get
@@ -119,8 +121,10 @@ def record(folder: Path, connections: int, seconds: float, cpus: list[int]) -> l
     for name, flags in kinds.items():
         path = folder / f"{name}-{connections}.trace"
         recorder = own(name, f"--timer-trace={path}", *flags)
+        shape = Shape(connections, 1, int(seconds) + 60)
         with started(recorder, cpus, answers=name.startswith("respond")) as (child, url):
-            manual.drive(url, connections, seconds, None, None, {cpus[-1]})
+            with Wrk(shape, url, {cpus[-1]}) as wrk:
+                hold(seconds, child, wrk)
             child.signal(signal.SIGTERM)
             if child.wait(STOP_LIMIT_S) != 0:
                 raise Failed(f"the server did not end well: {child.last_words()}")
