@@ -23,18 +23,18 @@ PROGRAM = os.environ.get("INSTRUCTION_COUNTS", str(RELEASE / "bench/instruction_
 EXPECTED = """
                          rearm  rearm-lazy       arm    disarm  advance-nothing-due
 floor                     10.4        11.3      10.0       9.0                  9.0
-unordered-list            27.5        31.4      23.0      12.0                 14.0
-ordered-list            5020.5        31.4    2518.5      12.0                 12.0
-ordered-list-rear         26.5        31.4      22.0      12.0                 12.0
-binary-heap              107.6        31.3      56.0      66.0                 12.0
-quad-heap                108.5        31.3      64.0      66.6                 12.0
-rb-tree                  350.9        31.4     213.5      97.2                 12.0
-simple-wheel             108.7        30.4      50.0      53.1                 95.0
-hashed-wheel-sorted      114.6        31.4      57.0      47.6                102.3
-hashed-wheel             108.6        31.4      50.0      47.6                104.6
-hierarchical-wheel        80.9        31.4      47.0      40.1                 41.0
-duration-lists            64.6        31.3      80.2     288.3                 18.0
-min-array                 31.5        31.3      61.1      16.0                 12.0
+unordered-list            27.5        20.3      23.0      12.0                 14.0
+ordered-list            5020.5        20.3    2518.5      12.0                 12.0
+ordered-list-rear         26.5        20.3      22.0      12.0                 12.0
+binary-heap              107.6        20.3      56.0      66.0                 12.0
+quad-heap                108.5        20.3      64.0      66.6                 12.0
+rb-tree                  350.9        20.3     213.5      97.2                 12.0
+simple-wheel             108.7        20.3      50.0      53.1                 95.0
+hashed-wheel-sorted      114.6        20.3      57.0      47.6                102.3
+hashed-wheel             108.6        20.3      50.0      47.6                104.6
+hierarchical-wheel        80.9        20.3      47.0      40.1                 41.0
+duration-lists            64.6        20.3      80.2     288.3                 18.0
+min-array                 25.5        20.3      52.2      16.0                 12.0
                        request  request-pipelined
 server                  2474.1             2280.5
 """

@@ -173,14 +173,35 @@ private:
     return ahead < static_cast<Ticks>(kFar) ? static_cast<Due>(ahead) : kFar;
   }
 
+  // Both of the rare cases are calls at the end, out of line, so that the common one saves no
+  // registers for them.
   void place(Node& node, Tick deadline) noexcept {
+    const Ticks ahead = deadline - base_; // before the base: wraps to more than any
+    if (ahead >= static_cast<Ticks>(kFar)) [[unlikely]] {
+      place_out_of_range(node, deadline);
+      return;
+    }
+    store(node.index, static_cast<Due>(ahead));
+  }
+
+  [[gnu::noinline]] void place_out_of_range(Node& node, Tick deadline) noexcept {
     const Due due = due_of(deadline);
     if (due == kFar) {
       node.far_deadline = deadline;
       earliest_far_ = std::min(earliest_far_, deadline);
     }
-    rows_[0][node.index] = due;
-    std::uint32_t i = node.index;
+    store(node.index, due);
+  }
+
+  void store(std::uint32_t index, Due due) noexcept {
+    rows_[0][index] = due;
+    if (rows_[1][index / kGroup] > due) [[unlikely]] {
+      lower_bounds(index, due);
+    }
+  }
+
+  // Of those above a place.
+  [[gnu::noinline]] void lower_bounds(std::uint32_t i, Due due) noexcept {
     for (std::size_t row = 1; row < height_; ++row) {
       i /= kGroup;
       if (rows_[row][i] <= due) {

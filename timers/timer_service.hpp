@@ -85,7 +85,9 @@ public:
   // constructor throws.
   explicit TimerService(ServiceConfig config = {}, Clock clock = {}, Trace trace = {})
       : clock_(clock), trace_(trace), epoch_ns_(clock_ns()), tick_ns_(checked_tick(config.tick)),
-        lazy_(config.rearm == Rearm::lazy), backend_(make_backend(config)) {}
+        lazy_(config.rearm == Rearm::lazy), backend_(make_backend(config)) {
+    allow_from(0);
+  }
 
   // Timers that are still armed are disarmed; afterwards they may only be destroyed. As much work
   // as to expire all that are filed.
@@ -177,12 +179,12 @@ private:
   struct PassScope {
     PassScope(TimerService& passing, Tick tick) noexcept : service(passing) {
       service.destroyed_ = &destroyed;
-      service.earliest_allowed_ = tick + 1;
+      service.allow_from(tick + 1);
     }
     ~PassScope() {
       if (!destroyed) {
         service.destroyed_ = nullptr;
-        service.earliest_allowed_ = 0;
+        service.allow_from(0);
       }
     }
     PassScope(const PassScope&) = delete;
@@ -225,6 +227,11 @@ private:
 
   static Tick saturating_sum(Tick from, Ticks more) noexcept {
     return more > kLatest - from ? kLatest : from + more;
+  }
+
+  void allow_from(Tick tick) noexcept {
+    earliest_allowed_ = tick;
+    earliest_stored_ = lazy_ ? tick : kNever;
   }
 
   void advance(Tick tick) noexcept {
@@ -304,6 +311,7 @@ private:
   const bool lazy_;
   std::uint64_t latest_ns_ = 0; // the latest reading, since epoch_ns_
   Tick earliest_allowed_ = 0;   // for deadlines; the tick after the pass, within one
+  Tick earliest_stored_ = 0;    // the same for those that need no filing: lazy only, else kNever
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
   bool* destroyed_ = nullptr; // within a pass: tells it that the service is gone
@@ -338,13 +346,18 @@ public:
   // then has changed nothing.
   void arm(Timeout timeout, Instant now, Ticks slack = 0) {
     assert(!armed());
-    rearm(timeout, now, slack);
+    if (slack != 0 || !store(timeout, now.ceil, filed_, TraceOperation::arm)) {
+      move_to(service_->deadline_after(timeout, now.ceil, slack), timeout);
+    }
   }
 
   // Moves the timer to `timeout` after `now`; arms it when it is not armed. Lazy: one or two stores
   // unless it must run earlier than it is filed. Eager: one backend operation. Throws as arm().
   void rearm(Timeout timeout, Instant now, Ticks slack = 0) {
-    move_to(service_->deadline_after(timeout, now.ceil, slack), timeout);
+    // A disarmed timer has deadline_ == kNever, later than any.
+    if (slack != 0 || !store(timeout, now.ceil, deadline_, TraceOperation::rearm)) {
+      move_to(service_->deadline_after(timeout, now.ceil, slack), timeout);
+    }
   }
 
   // Gives an armed timer another timeout, counted from its deadline less the timeout it had: from
@@ -379,7 +392,25 @@ public:
 private:
   friend TimerService;
 
-  void move_to(Tick due, Timeout timeout) {
+  // What nearly every arm() and rearm() comes to when lazy: only stores the deadline, unless that
+  // saturates, or lies before `bound`, which is the tick that the timer is filed at or a later one.
+  // Says whether it did.
+  bool store(Timeout timeout, Tick from, Tick bound, TraceOperation operation) noexcept {
+    assert(service_->on_own_thread());
+    const Tick due = from + timeout;
+    if (due < service_->earliest_stored_ || due < bound || timeout > kLatest - from) [[unlikely]] {
+      return false;
+    }
+    TimerCounters& counters = service_->counters_;
+    ++(operation == TraceOperation::arm ? counters.armed : counters.rearmed);
+    service_->trace_.record(operation, trace_id_, due);
+    deadline_ = due;
+    timeout_ = timeout;
+    return true;
+  }
+
+  // Out of line, so that whoever inlines the above spares no registers for it.
+  [[gnu::noinline]] void move_to(Tick due, Timeout timeout) {
     assert(service_->on_own_thread());
     // An unfiled timer has filed_ == kNever, later than any deadline.
     const bool filing = due < filed_ || !service_->lazy_;
