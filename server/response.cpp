@@ -22,27 +22,33 @@ void append_status_line(std::string& out, Status status) {
 }
 
 // IMF-fixdate (RFC 9110, 5.6.7), whatever the locale.
-std::string format_date(std::time_t now) {
+void append_date(std::string& out, std::time_t now) {
   std::tm utc{};
   gmtime_r(&now, &utc);
   constexpr std::array kDays{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   constexpr std::array kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  std::array<char, 32> rest{};
-  const std::size_t size = std::strftime(rest.data(), rest.size(), "%Y %H:%M:%S GMT", &utc);
-  std::string day = std::to_string(utc.tm_mday);
-  day.insert(0, 2 - day.size(), '0');
-  return std::string("Date: ") + kDays[static_cast<std::size_t>(utc.tm_wday)] + ", " + day + ' ' +
-         kMonths[static_cast<std::size_t>(utc.tm_mon)] + ' ' + std::string(rest.data(), size) +
-         "\r\n";
+  const auto append = [&](const char* format) {
+    std::array<char, 32> text{};
+    out.append(text.data(), std::strftime(text.data(), text.size(), format, &utc));
+  };
+  out += "Date: ";
+  out += kDays[static_cast<std::size_t>(utc.tm_wday)];
+  append(", %d ");
+  out += kMonths[static_cast<std::size_t>(utc.tm_mon)];
+  append(" %Y %H:%M:%S GMT\r\n");
 }
 
 } // namespace
 
+// In place, so that nothing is allocated but the first time.
 void ResponseFormatter::refresh(std::time_t now) {
   formatted_at_ = now;
-  common_ = "Server: idlewheel\r\n" + format_date(now);
-  empty_ok_ = "HTTP/1.1 200 OK\r\n" + common_ + "Content-Length: 0\r\n\r\n";
+  common_ = "Server: idlewheel\r\n";
+  append_date(common_, now);
+  empty_ok_ = "HTTP/1.1 200 OK\r\n";
+  empty_ok_ += common_;
+  empty_ok_ += "Content-Length: 0\r\n\r\n";
 }
 
 void ResponseFormatter::append(std::string& out, Status status, std::uint64_t content_length,
