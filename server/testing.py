@@ -36,10 +36,11 @@ def backends() -> list[str]:
 class Server:
     """A server process on free ports, as a context manager that leaves nothing running."""
 
-    def __init__(self, *flags: str, exit_code: int = 0):
+    def __init__(self, *flags: str, exit_code: int = 0, environment: dict[str, str] | None = None):
         self.exit_code = exit_code
         self.process = subprocess.Popen(
             [BINARY, "--port", "0", "--admin-port", "0", *flags],
+            env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
