@@ -447,7 +447,8 @@ private:
 
   void arm_request(Instant now) {
     if (context_.options.request_timeout.count() != 0) {
-      request_.rearm(context_.request_timeout, now);
+      request_.armed() ? request_.rearm(context_.request_timeout, now)
+                       : request_.arm(context_.request_timeout, now);
     }
   }
 
