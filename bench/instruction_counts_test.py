@@ -29,10 +29,10 @@ ordered-list-rear         26.5        20.3      22.0      12.0                 1
 binary-heap              107.6        20.3      56.0      66.0                 12.0
 quad-heap                108.5        20.3      64.0      66.6                 12.0
 rb-tree                  350.9        20.3     213.5      97.2                 12.0
-simple-wheel             108.7        20.3      50.0      53.1                 95.0
-hashed-wheel-sorted      114.6        20.3      57.0      47.6                102.3
-hashed-wheel             108.6        20.3      50.0      47.6                104.6
-hierarchical-wheel        80.9        20.3      47.0      40.1                 41.0
+simple-wheel             111.7        20.3      60.0      51.2                 95.0
+hashed-wheel-sorted      116.6        20.3      65.0      45.7                102.3
+hashed-wheel             111.6        20.3      60.0      45.7                105.1
+hierarchical-wheel        93.9        20.3      56.0      43.2                 41.0
 duration-lists            64.6        20.3      80.2     288.3                 18.0
 min-array                 25.5        20.3      52.2      16.0                 12.0
                        request  request-pipelined

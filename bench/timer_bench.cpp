@@ -67,7 +67,9 @@ std::vector<Benchmark> all_benchmarks(const Replayed* replayed) {
   add_own.operator()<Floor, FloorService>(Side::floor);
   if (replayed == nullptr) {
     const Subject streaming{"streaming", Side::floor, nullptr};
-    all.push_back({streaming, "expire-all-at-once", maker<Streaming>()});
+    const Subject shuffled{"streaming-shuffled", Side::floor, nullptr};
+    all.push_back({streaming, "expire-all-at-once", maker<Streaming<Visits::by_address>>()});
+    all.push_back({shuffled, "expire-all-at-once", maker<Streaming<Visits::as_armed>>()});
   }
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
     add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(

@@ -125,7 +125,7 @@ public:
   }
 
 private:
-  enum class State {
+  enum class State : std::uint8_t {
     open,      // reads and answers
     withheld,  // has a request that will not be answered: waits for its timeout
     finishing, // writes what is owed, then lingers

@@ -11,7 +11,7 @@
 namespace server {
 
 // Why a connection ended; the order of kCloseReasonNames.
-enum class CloseReason : std::size_t { client, idle, request, error, limit, drain };
+enum class CloseReason : std::uint8_t { client, idle, request, error, limit, drain };
 inline constexpr std::array<std::string_view, 6> kCloseReasonNames{"client", "idle",  "request",
                                                                    "error",  "limit", "drain"};
 

@@ -16,7 +16,7 @@
 //   wake-ups      exactly one per distinct deadline; next_deadline() is O(occupied slots) when
 //                 nothing is due within a turn
 //   lateness      0 ticks: due in the first advance() at or after its deadline
-//   bytes/timer   24, and 16 per slot
+//   bytes/timer   32, and 16 per slot
 //
 // When to choose it: an exact next deadline and long timeouts, with many more slots than timers
 // that share one. It pays at arm what hashed-wheel pays each time the hand comes by, which is the
@@ -33,7 +33,7 @@ namespace timers {
 
 class HashedWheelSorted {
 public:
-  using Node = ListNode;
+  using Node = JumpNode;
 
   static constexpr BackendInfo kInfo{
       .name = "hashed-wheel-sorted",
@@ -45,7 +45,7 @@ public:
                 .rearm = Cost::linear,
                 .disarm = Cost::constant,
                 .expire = Cost::constant},
-      .bytes_per_timer = 24,
+      .bytes_per_timer = 32,
   };
 
   static constexpr std::size_t kDefaultSlots = 4096;
@@ -97,7 +97,8 @@ public:
 
 private:
   static void take_head(NodeList& slot, Tick now, NodeList& due) noexcept {
-    while (Node* node = pop_due(slot, now)) {
+    while (auto* node = static_cast<Node*>(pop_due(slot, now))) {
+      JumpPointers::prefetch(*node);
       due.push_back(*node);
     }
   }

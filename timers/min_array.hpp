@@ -99,6 +99,7 @@ public:
         found_ &= found_ - 1;
         if (rows_[0][index] == found_due_) { // not moved since it was found
           Node* node = owners_[index].node;
+          fetch_ahead(index);
           remove(index);
           return node;
         }
@@ -266,6 +267,14 @@ private:
   void fetch_found() const noexcept {
     for (std::uint64_t rest = found_; rest != 0; rest &= rest - 1) {
       __builtin_prefetch(owners_[found_block_ * kGroup + lowest(rest)].node, 1);
+    }
+  }
+
+  // The node at the same place of the next block, which is mostly due as well when many are.
+  void fetch_ahead(std::uint32_t index) const noexcept {
+    const std::size_t ahead = std::size_t{index} + kGroup;
+    if (ahead < owners_.size() && rows_[0][ahead] == found_due_) {
+      __builtin_prefetch(owners_[ahead].node, 1);
     }
   }
 

@@ -15,7 +15,7 @@
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline
 //   lateness      0 ticks: due in the first advance() at or after its deadline
-//   bytes/timer   24, and 16 per slot: 2 MiB for the default of 2^17 ticks
+//   bytes/timer   32, and 16 per slot: 2 MiB for the default of 2^17 ticks
 //
 // When to choose it: timeouts have a known, short maximum. Timeouts beyond it the service files at
 // the edge, and files them again when they get there.
@@ -32,7 +32,7 @@ namespace timers {
 
 class SimpleWheel {
 public:
-  using Node = ListNode;
+  using Node = JumpNode;
 
   static constexpr BackendInfo kInfo{
       .name = "simple-wheel",
@@ -44,7 +44,7 @@ public:
                 .rearm = Cost::constant,
                 .disarm = Cost::constant,
                 .expire = Cost::constant},
-      .bytes_per_timer = 24,
+      .bytes_per_timer = 32,
   };
 
   static constexpr Ticks kDefaultReach = (Ticks{1} << 17) - 1; // two minutes of milliseconds

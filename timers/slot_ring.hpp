@@ -2,7 +2,7 @@
 // of the slots that are occupied.
 #pragma once
 
-#include "timers/node_list.hpp"
+#include "timers/jump_pointers.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -100,7 +100,8 @@ public:
   const NodeList& operator[](Tick tick) const noexcept { return lists_[slot_of(tick)]; }
 
   // Files a node by its deadline: `insert(slot, node)`, or behind the due.
-  template <class Insert> void file(ListNode& node, Insert insert) noexcept {
+  template <class Insert> void file(JumpNode& node, Insert insert) noexcept {
+    jumps_.on_filed(node);
     if (node.deadline <= now_) {
       due_.push_back(node);
       return;
@@ -110,7 +111,8 @@ public:
   }
 
   // O(1).
-  void take_out(ListNode& node) noexcept {
+  void take_out(JumpNode& node) noexcept {
+    jumps_.on_leaving(node);
     unlink(node);
     if (node.deadline > now_) {
       update(node.deadline);
@@ -137,7 +139,7 @@ public:
     }
   }
 
-  ListNode* pop_expired() noexcept { return pop_front(due_); }
+  JumpNode* pop_expired() noexcept { return jumps_.pop_front(due_); }
 
   // How many ticks after now, `ahead` or more, the hand first comes to an occupied slot; kNever
   // when none is occupied. O(1), or O(slots / 4096) for wheels of more than that.
@@ -164,6 +166,9 @@ public:
         return "the map of occupied slots disagrees with a slot";
       }
       for (const ListNode& node : lists_[slot]) {
+        if (!jumps_.knows_place(static_cast<const JumpNode&>(node))) {
+          return "a timer is wrong about its place among the latest";
+        }
         if (slot_of(node.deadline) != slot || node.deadline <= now_) {
           return "a timer is in the wrong slot, or due";
         }
@@ -205,6 +210,7 @@ private:
   std::vector<NodeList> lists_;
   SlotMap occupied_;
   NodeList due_;
+  JumpPointers jumps_;
   Tick now_ = 0;
 };
 
