@@ -36,7 +36,7 @@ hierarchical-wheel        93.9        20.3      56.0      43.2                 4
 duration-lists            64.6        20.3      80.2     288.3                 18.0
 min-array                 25.5        20.3      52.2      16.0                 12.0
                        request  request-pipelined
-server                  2474.1             2280.5
+server                  2307.1             2113.5
 """
 
 # How much a count may grow: an instruction or a few. Of a request's thousands, 15 % would be two

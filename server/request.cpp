@@ -5,6 +5,7 @@
 #include <boost/beast/http/rfc7230.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <utility>
@@ -18,24 +19,52 @@ std::string_view view(boost::beast::string_view text) { return {text.data(), tex
 
 constexpr std::string_view kLineEnd = "\r\n";
 
-bool is_decimal(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 
-bool is_hex(char c) { return is_decimal(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+constexpr bool is_hex(char c) {
+  return is_decimal(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
-bool is_alphanumeric(char c) {
+constexpr bool is_alphanumeric(char c) {
   return is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-bool is_one_of(char c, std::string_view those) { return those.find(c) != std::string_view::npos; }
+constexpr bool is_one_of(char c, std::string_view those) {
+  return those.find(c) != std::string_view::npos;
+}
+
+// Whether a character belongs, looked up instead of worked out: lines are checked byte by byte.
+template <class Belongs> consteval std::array<bool, 256> table_of(Belongs belongs) {
+  std::array<bool, 256> table{};
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    table[i] = belongs(static_cast<char>(i));
+  }
+  return table;
+}
+
+bool look_up(const std::array<bool, 256>& table, char c) {
+  return table[static_cast<unsigned char>(c)];
+}
 
 // RFC 9110, 5.6.2.
-bool is_token(char c) { return is_alphanumeric(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); }
+bool is_token(char c) {
+  static constexpr auto kTable =
+      table_of([](char d) { return is_alphanumeric(d) || is_one_of(d, "!#$%&'*+-.^_`|~"); });
+  return look_up(kTable, c);
+}
 
 // RFC 9112, 3.2: printable ASCII, and no fragment.
 bool is_target(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
 
 // RFC 9110, 5.5: anything but control characters.
 bool is_value(char c) { return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t'; }
+
+// RFC 3986, 3.2.2.
+bool is_name(char c) {
+  static constexpr auto kTable =
+      table_of([](char d) { return is_alphanumeric(d) || is_one_of(d, "-._~!$&'()*+,;="); });
+  return look_up(kTable, c);
+}
 
 // RFC 9112, 5.1: no space before the colon, none before the name (which would be a folded line).
 bool is_field_line(std::string_view line) {
@@ -50,7 +79,7 @@ bool is_registered_name(std::string_view name) {
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (name[i] == '%' && i + 2 < name.size() && is_hex(name[i + 1]) && is_hex(name[i + 2])) {
       i += 2;
-    } else if (!is_alphanumeric(name[i]) && !is_one_of(name[i], "-._~!$&'()*+,;=")) {
+    } else if (!is_name(name[i])) {
       return false;
     }
   }
@@ -59,9 +88,8 @@ bool is_registered_name(std::string_view name) {
 
 // What stands in brackets; that it is an address as such nobody relies on.
 bool is_ip_literal(std::string_view inside) {
-  return !inside.empty() && std::all_of(inside.begin(), inside.end(), [](char c) {
-    return is_alphanumeric(c) || is_one_of(c, ":.-_~!$&'()*+,;=");
-  });
+  return !inside.empty() &&
+         std::all_of(inside.begin(), inside.end(), [](char c) { return is_name(c) || c == ':'; });
 }
 
 // RFC 9112, 3.2: host [":" port], either of which may be empty.
@@ -296,7 +324,8 @@ bool RequestParser::check_header_line(std::string_view line) noexcept {
     }
     return true;
   }
-  return !is_one_of(line.front(), " \t") || refuse(Status::bad_request);
+  const bool continues = line.front() == ' ' || line.front() == '\t';
+  return !continues || refuse(Status::bad_request);
 }
 
 // RFC 9112, 3: method, target and version with one space between.
