@@ -186,6 +186,7 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> int:
         kinds += ["profile", "dwarf"]
     chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "scenarios",
                                             "rounds", "duration", "seed")}
+    chosen["only_profiles"] = args.command == "profile"
     return study.execute(study.Options(
         argv, kinds, args.preset, chosen, args.output, args.server,
         build=not (args.no_build or args.server), report=not args.no_report))

@@ -185,6 +185,15 @@ class Runs(Fakes):
         self.assertIn("profile", {s["kind"] for s in self.samples()})
         self.assertTrue(self.manifest()["finished"])
 
+    def test_profiles_of_another_length_do_not_mix(self) -> None:
+        self.run_study(figures)
+        for flag in ("--duration", "--rounds"):
+            with mock.patch.object(environment, "gather", return_value=GOOD):
+                code, _, err = call("profile", "--server", self.server, "-o",
+                                    str(self.folder / "out"), flag, "77")
+            self.assertEqual((code, len(err.splitlines())), (2, 1), err)
+            self.assertIn(f"{flag} 77", err)
+
     def test_failed_cells_end_with_four_and_are_due_again(self) -> None:
         def one_fails(bench: cell.Bench, todo: cell.Cell) -> dict:
             sample = figures(bench, todo)

@@ -120,7 +120,8 @@ PRESETS: dict[str, Settings] = {
 def settings(preset: str, known: list[str], chosen: dict) -> Settings:
     """The preset with what the user chose on top; known is the server's own list of backends.
 
-    chosen may hold backends, connections, rearm, scenarios, rounds, duration and seed.
+    chosen may hold backends, connections, rearm, scenarios, rounds, duration, seed and
+    only_profiles, which says that rounds and duration are meant for the profiles.
     """
     base = PRESETS[preset]
     backends = chosen.get("backends") or base.backends or known
@@ -130,11 +131,15 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
     made = replace(
         base, backends=list(backends), rearm=chosen.get("rearm") or base.rearm,
         scenarios=chosen.get("scenarios") or base.scenarios,
+        profile_rearm=chosen.get("rearm") or base.profile_rearm,
         connections=chosen.get("connections") or base.connections,
         rounds=chosen.get("rounds") or base.rounds,
         slow_rounds=chosen.get("rounds") or base.slow_rounds,
         seed=base.seed if chosen.get("seed") is None else chosen["seed"])
     made = replace(_with_duration(made, chosen.get("duration")), levels=_levels(base, chosen.get("connections")))
+    if chosen.get("only_profiles"):
+        made = replace(made, profile_rounds=chosen.get("rounds") or base.profile_rounds,
+                       profile_window_s=chosen.get("duration") or base.profile_window_s)
     if not any(_variants(made, load) for load in made.scenarios):
         raise bad_usage("nothing to measure: backend none has no timeouts to wait for, "
                         "so it needs the scenario respond or respond+short")

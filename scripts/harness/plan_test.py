@@ -29,6 +29,17 @@ class Presets(unittest.TestCase):
         self.assertTrue(all(c.rearm == "eager" or c.backend == "none" for c in profiled))
         self.assertTrue(any(c.backend == "none" for c in profiled))
 
+    def test_profiles_are_made_as_chosen(self) -> None:
+        chosen = {"rearm": ["lazy"], "duration": 9.0, "rounds": 2, "only_profiles": True}
+        made = plan.settings("quick", KNOWN, chosen)
+        profiled = [c for c in plan.cells(made) if c.kind == "profile" and c.backend != "none"]
+        self.assertEqual({c.rearm for c in profiled}, {"lazy"})
+        self.assertEqual({c.round for c in profiled}, {1, 2})
+        self.assertEqual({plan.window_s(made, c) for c in profiled}, {9.0})
+        beside_loads = plan.settings("quick", KNOWN, {"duration": 9.0, "rounds": 2})
+        self.assertEqual((beside_loads.profile_rounds, beside_loads.profile_window_s),
+                         (plan.PRESETS["quick"].profile_rounds, plan.PRESETS["quick"].profile_window_s))
+
     def test_full_has_six_rounds_or_more_within_its_budget(self) -> None:
         made = plan.settings("full", KNOWN, {})
         self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)

@@ -169,6 +169,7 @@ def _planned(options: Options, manifest: dict | None, binary: server.Binary,
     """What to measure. profile takes the plan of its folder, narrowed by what the user chose."""
     if manifest and options.only_profiles:
         settings = journal.settings_of(manifest)
+        _refuse_others(settings, options.chosen)
         cells = _narrowed(settings, options.chosen, binary.backends)
     else:
         settings = plan.settings(options.preset, binary.backends, options.chosen)
@@ -178,6 +179,14 @@ def _planned(options: Options, manifest: dict | None, binary: server.Binary,
         say(f"note: no system calls are counted: {facts.tracepoints}")
         kinds.discard("syscalls")
     return Planned(settings, [c for c in cells if c.kind in kinds])
+
+
+def _refuse_others(settings: Settings, chosen: dict) -> None:
+    """Profiles that are added to a folder are made as its own, or they could not be compared."""
+    for flag, there in (("rounds", settings.profile_rounds), ("duration", settings.profile_window_s)):
+        if chosen[flag] not in (None, there):
+            raise bad_usage(f"--{flag} {chosen[flag]:g}: the profiles of this folder have {there:g}; "
+                            "name a new folder with -o")
 
 
 def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Cell]:
