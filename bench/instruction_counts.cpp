@@ -154,6 +154,7 @@ template <class Backend, class Service> void measure_timers() {
   const std::string name(Backend::kInfo.name);
   measure<Rearm<Backend>>(name + "/rearm", kTimers, Timeouts::fixed);
   measure<RearmThroughService<Service>>(name + "/rearm-lazy", kTimers, timers::Rearm::lazy);
+  measure<RearmThroughService<Service>>(name + "/rearm-eager", kTimers, timers::Rearm::eager);
   measure<Arm<Backend>>(name + "/arm", kTimers, Timeouts::fixed);
   measure<Disarm<Backend>>(name + "/disarm", kTimers);
   measure<AdvanceNothingDue<Backend>>(name + "/advance-nothing-due", kTimers);

@@ -32,6 +32,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -152,11 +153,21 @@ private:
   // ---- Turns: what a completed wait or a timer starts.
 
   void on_readable(Error error) override {
+    prefetch();
     turn([&] { error ? fail() : read_turn(); });
   }
 
   void on_writable(Error error) override {
     turn([&] { error ? fail() : write_turn(); });
+  }
+
+  // With thousands of connections this one is in no cache: all of it comes from memory at once,
+  // while the kernel works on the read, instead of timer by timer behind it.
+  void prefetch() const noexcept {
+    constexpr std::size_t kCacheLine = 64;
+    for (std::size_t at = 0; at < sizeof *this; at += kCacheLine) {
+      __builtin_prefetch(reinterpret_cast<const char*>(this) + at, 1);
+    }
   }
 
   // Runs a step and deletes the connection if that was its last. What a step throws ends this
@@ -235,8 +246,8 @@ private:
 
   // The timer of the request whose first byte is in this read, unless an older one is not answered.
   void begin_request(Instant now) {
-    if (!request_.armed()) {
-      arm_request(now);
+    if (!request_.armed() && limits_requests()) {
+      request_.arm(context_.request_timeout, now);
     }
     if (!workspace_->parser) {
       workspace_->parser.emplace(context_.limits);
@@ -380,8 +391,8 @@ private:
 
   // When the batch ends in half a request, that may have begun behind others just answered.
   void begin_half_request(Instant now) {
-    if (!between_requests() && std::exchange(answered_, false)) {
-      arm_request(now);
+    if (!between_requests() && std::exchange(answered_, false) && limits_requests()) {
+      request_.rearm(context_.request_timeout, now);
     }
   }
 
@@ -445,12 +456,7 @@ private:
     }
   }
 
-  void arm_request(Instant now) {
-    if (context_.options.request_timeout.count() != 0) {
-      request_.armed() ? request_.rearm(context_.request_timeout, now)
-                       : request_.arm(context_.request_timeout, now);
-    }
-  }
+  bool limits_requests() const noexcept { return context_.options.request_timeout.count() != 0; }
 
   void on_idle() {
     if (state_ == State::lingering) {

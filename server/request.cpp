@@ -42,16 +42,13 @@ template <class Belongs> consteval std::array<bool, 256> table_of(Belongs belong
   return table;
 }
 
-bool look_up(const std::array<bool, 256>& table, char c) {
-  return table[static_cast<unsigned char>(c)];
-}
+constexpr auto kToken =
+    table_of([](char c) { return is_alphanumeric(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); });
+constexpr auto kHostCharacter =
+    table_of([](char c) { return is_alphanumeric(c) || is_one_of(c, "-._~!$&'()*+,;="); });
 
 // RFC 9110, 5.6.2.
-bool is_token(char c) {
-  static constexpr auto kTable =
-      table_of([](char d) { return is_alphanumeric(d) || is_one_of(d, "!#$%&'*+-.^_`|~"); });
-  return look_up(kTable, c);
-}
+bool is_token(char c) { return kToken[static_cast<unsigned char>(c)]; }
 
 // RFC 9112, 3.2: printable ASCII, and no fragment.
 bool is_target(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
@@ -59,12 +56,8 @@ bool is_target(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
 // RFC 9110, 5.5: anything but control characters.
 bool is_value(char c) { return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t'; }
 
-// RFC 3986, 3.2.2.
-bool is_name(char c) {
-  static constexpr auto kTable =
-      table_of([](char d) { return is_alphanumeric(d) || is_one_of(d, "-._~!$&'()*+,;="); });
-  return look_up(kTable, c);
-}
+// RFC 3986, 3.2.2: unreserved ones and delimiters.
+bool is_host_character(char c) { return kHostCharacter[static_cast<unsigned char>(c)]; }
 
 // RFC 9112, 5.1: no space before the colon, none before the name (which would be a folded line).
 bool is_field_line(std::string_view line) {
@@ -79,7 +72,7 @@ bool is_registered_name(std::string_view name) {
   for (std::size_t i = 0; i < name.size(); ++i) {
     if (name[i] == '%' && i + 2 < name.size() && is_hex(name[i + 1]) && is_hex(name[i + 2])) {
       i += 2;
-    } else if (!is_name(name[i])) {
+    } else if (!is_host_character(name[i])) {
       return false;
     }
   }
@@ -88,8 +81,8 @@ bool is_registered_name(std::string_view name) {
 
 // What stands in brackets; that it is an address as such nobody relies on.
 bool is_ip_literal(std::string_view inside) {
-  return !inside.empty() &&
-         std::all_of(inside.begin(), inside.end(), [](char c) { return is_name(c) || c == ':'; });
+  return !inside.empty() && std::all_of(inside.begin(), inside.end(),
+                                        [](char c) { return is_host_character(c) || c == ':'; });
 }
 
 // RFC 9112, 3.2: host [":" port], either of which may be empty.

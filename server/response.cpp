@@ -43,12 +43,12 @@ void append_date(std::string& out, std::time_t now) {
 
 // In place, so that nothing is allocated but the first time.
 void ResponseFormatter::refresh(std::time_t now) {
-  formatted_at_ = now;
   common_ = "Server: idlewheel\r\n";
   append_date(common_, now);
   empty_ok_ = "HTTP/1.1 200 OK\r\n";
   empty_ok_ += common_;
   empty_ok_ += "Content-Length: 0\r\n\r\n";
+  formatted_at_ = now; // last: if memory runs out on the way, the next response makes it anew
 }
 
 void ResponseFormatter::append(std::string& out, Status status, std::uint64_t content_length,

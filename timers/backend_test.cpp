@@ -194,6 +194,14 @@ TEST_P(BackendContract, TheLatestDeadlineIsStillExact) {
   }
 }
 
+// Found in min-array, whose base had moved to where less than 2^31 ticks lie ahead of it.
+TEST_P(BackendContract, APassedDeadlineIsDueEvenAtTheEndOfTime) {
+  const auto backend = kind.make(1);
+  EXPECT_TRUE(advance_and_drain(*backend, kLatest).empty());
+  backend->arm(0, 5);
+  EXPECT_EQ(advance_and_drain(*backend, kLatest), std::vector<std::size_t>{0});
+}
+
 // Line 3: what a wheel holds is due long before the jump ends, and what is armed then is not.
 TEST_P(BackendContract, AJumpOverManyTurnsLeavesNothingBehind) {
   for (const Ticks jump :

@@ -92,16 +92,17 @@ public:
           return "a bitmap disagrees with its slot";
         }
         for (const ListNode& node : slots_[level][slot]) {
-          if (!jumps_.knows_place(static_cast<const Node&>(node))) {
-            return "a timer is wrong about its place among the latest";
-          }
           if (node.deadline <= now_ || place_of(node.deadline) != Place{level, slot}) {
             return "a timer is in the wrong slot";
           }
         }
+        if (const auto wrong = jumps_.check(slots_[level][slot]); !wrong.empty()) {
+          return wrong;
+        }
       }
     }
-    return check_due(due_, now_);
+    const auto wrong = jumps_.check(due_);
+    return wrong.empty() ? check_due(due_, now_) : wrong;
   }
 
 private:

@@ -16,13 +16,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace timers {
 
 // 32 bytes on a 64-bit machine.
 struct JumpNode : ListNode {
-  // The address of a node that was filed later; in one of the latest that were filed, its place in
-  // JumpPointers.
+  // While in a list: the address of a node that was filed later; in one of the latest that were
+  // filed, its place in JumpPointers.
   std::uintptr_t jump = 0;
 };
 
@@ -37,7 +38,7 @@ public:
   JumpPointers(const JumpPointers&) = delete; // holds addresses of its own
   JumpPointers& operator=(const JumpPointers&) = delete;
 
-  // The node has been put in a list.
+  // The node is being put in a list.
   void on_filed(JumpNode& node) noexcept {
     const std::size_t place = next_;
     next_ = (next_ + 1) % kDistance;
@@ -67,9 +68,15 @@ public:
     return node;
   }
 
-  // For check(): whether a node in a list knows its place among the latest, if it is one.
-  bool knows_place(const JumpNode& node) const noexcept {
-    return node.jump >= kDistance || latest_[node.jump] == &node.jump;
+  // For check(): what is wrong with a list of JumpNodes; empty when nothing is.
+  std::string_view check(const NodeList& list) const {
+    for (const ListNode& node : list) {
+      const std::uintptr_t jump = static_cast<const JumpNode&>(node).jump;
+      if (jump < kDistance && latest_[jump] != &static_cast<const JumpNode&>(node).jump) {
+        return "a timer is wrong about its place among the latest";
+      }
+    }
+    return "";
   }
 
 private:

@@ -3,69 +3,83 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 namespace timers {
 namespace {
 
+constexpr std::size_t kDistance = JumpPointers::kDistance;
+
 std::uintptr_t address(const JumpNode& node) { return reinterpret_cast<std::uintptr_t>(&node); }
 
-TEST(JumpPointers, NameTheNodeThatWasFiledSomePlacesLater) {
-  std::vector<JumpNode> nodes(100);
-  JumpPointers jumps;
-  for (JumpNode& node : nodes) {
-    jumps.on_filed(node);
+// Nodes that are filed in a list, one after another.
+struct Filed {
+  explicit Filed(std::size_t n) : nodes(n) {
+    for (JumpNode& node : nodes) {
+      file(node);
+    }
   }
-  const std::size_t named = nodes.size() - JumpPointers::kDistance;
-  for (std::size_t i = 0; i < named; ++i) {
-    EXPECT_EQ(nodes[i].jump, address(nodes[i + JumpPointers::kDistance])) << i;
-  }
-  for (std::size_t i = named; i < nodes.size(); ++i) {
-    EXPECT_LT(nodes[i].jump, JumpPointers::kDistance) << i;
-    EXPECT_TRUE(jumps.knows_place(nodes[i])) << i;
-  }
-}
 
-TEST(JumpPointers, ANodeThatHasLeftIsNotWrittenTo) {
-  std::vector<JumpNode> others(JumpPointers::kDistance);
-  JumpPointers jumps;
-  auto gone = std::make_unique<JumpNode>();
-  jumps.on_filed(*gone);
-  jumps.on_leaving(*gone);
-  gone.reset(); // a write to it is what the address sanitizer is for
-  for (JumpNode& node : others) {
-    jumps.on_filed(node);
-  }
-  EXPECT_TRUE(jumps.knows_place(others.back()));
-}
-
-TEST(JumpPointers, ANodeThatIsFiledAgainNamesWhatFollowsItNow) {
-  std::vector<JumpNode> nodes(JumpPointers::kDistance + 1);
-  JumpPointers jumps;
-  jumps.on_filed(nodes[0]);
-  jumps.on_leaving(nodes[0]);
-  jumps.on_filed(nodes[0]);
-  for (std::size_t i = 1; i < nodes.size(); ++i) {
-    EXPECT_TRUE(jumps.knows_place(nodes[0])) << i;
-    jumps.on_filed(nodes[i]);
-  }
-  EXPECT_EQ(nodes[0].jump, address(nodes.back()));
-}
-
-TEST(JumpPointers, PopTheNodesOfAListInOrder) {
-  std::vector<JumpNode> nodes(3);
-  JumpPointers jumps;
-  NodeList list;
-  for (JumpNode& node : nodes) {
+  void file(JumpNode& node) {
     jumps.on_filed(node);
     list.push_back(node);
   }
-  for (JumpNode& node : nodes) {
-    EXPECT_EQ(jumps.pop_front(list), &node);
-    EXPECT_FALSE(jumps.knows_place(node));
+
+  void take_out(JumpNode& node) {
+    jumps.on_leaving(node);
+    unlink(node);
   }
-  EXPECT_EQ(jumps.pop_front(list), nullptr);
+
+  JumpPointers jumps;
+  NodeList list;
+  std::vector<JumpNode> nodes;
+};
+
+TEST(JumpPointers, NameTheNodeThatWasFiledSomePlacesLater) {
+  const Filed filed(100);
+  for (std::size_t i = 0; i + kDistance < filed.nodes.size(); ++i) {
+    EXPECT_EQ(filed.nodes[i].jump, address(filed.nodes[i + kDistance])) << i;
+  }
+  EXPECT_EQ(filed.jumps.check(filed.list), "");
+}
+
+TEST(JumpPointers, ANodeThatHasLeftIsNotWrittenTo) {
+  Filed filed(1);
+  JumpNode& gone = filed.nodes[0];
+  filed.take_out(gone);
+  const std::uintptr_t left_with = gone.jump;
+  std::vector<JumpNode> others(2 * kDistance);
+  for (JumpNode& node : others) {
+    filed.file(node);
+  }
+  EXPECT_EQ(gone.jump, left_with);
+}
+
+TEST(JumpPointers, ANodeThatIsFiledAgainNamesWhatFollowsItNow) {
+  Filed filed(1);
+  JumpNode& again = filed.nodes[0];
+  filed.take_out(again);
+  filed.file(again);
+  std::vector<JumpNode> others(kDistance);
+  for (JumpNode& node : others) {
+    EXPECT_EQ(filed.jumps.check(filed.list), "");
+    filed.file(node);
+  }
+  EXPECT_EQ(again.jump, address(others.back()));
+}
+
+TEST(JumpPointers, TheCheckSeesANodeThatLeftUnnoticed) {
+  Filed filed(1);
+  filed.jumps.on_leaving(filed.nodes[0]); // but stays in the list
+  EXPECT_NE(filed.jumps.check(filed.list), "");
+}
+
+TEST(JumpPointers, PopTheNodesOfAListInOrder) {
+  Filed filed(3);
+  for (JumpNode& node : filed.nodes) {
+    EXPECT_EQ(filed.jumps.pop_front(filed.list), &node);
+  }
+  EXPECT_EQ(filed.jumps.pop_front(filed.list), nullptr);
 }
 
 } // namespace

@@ -177,7 +177,7 @@ private:
   // Both of the rare cases are calls at the end, out of line, so that the common one saves no
   // registers for them.
   void place(Node& node, Tick deadline) noexcept {
-    const Ticks ahead = deadline - base_; // before the base: wraps to more than any
+    const Ticks ahead = deadline - base_; // before the base: wraps to kFar or more
     if (ahead >= static_cast<Ticks>(kFar)) [[unlikely]] {
       place_out_of_range(node, deadline);
       return;
@@ -324,7 +324,7 @@ private:
     if (now_ - base_ < kLongBehind) {
       return false;
     }
-    Tick earliest = now_;
+    Tick earliest = std::min(now_, kNever - static_cast<Ticks>(kFar)); // place() relies on that
     for (std::uint32_t i = 0; i < capacity(); ++i) {
       if (rows_[0][i] != kIdle) {
         earliest = std::min(earliest, deadline_at(i));

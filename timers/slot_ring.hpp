@@ -166,15 +166,16 @@ public:
         return "the map of occupied slots disagrees with a slot";
       }
       for (const ListNode& node : lists_[slot]) {
-        if (!jumps_.knows_place(static_cast<const JumpNode&>(node))) {
-          return "a timer is wrong about its place among the latest";
-        }
         if (slot_of(node.deadline) != slot || node.deadline <= now_) {
           return "a timer is in the wrong slot, or due";
         }
       }
+      if (const auto wrong = jumps_.check(lists_[slot]); !wrong.empty()) {
+        return wrong;
+      }
     }
-    return check_due(due_, now_);
+    const auto wrong = jumps_.check(due_);
+    return wrong.empty() ? check_due(due_, now_) : wrong;
   }
 
 private:

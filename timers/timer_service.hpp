@@ -104,16 +104,20 @@ public:
   TimerService(const TimerService&) = delete;
   TimerService& operator=(const TimerService&) = delete;
 
-  // Reads the clock, once, and divides. Never goes back, whatever the clock does.
+  // Reads the clock, once; divides when a tick has passed. Never goes back, whatever the clock
+  // does.
   Instant now() noexcept {
     const std::uint64_t since = clock_ns() - epoch_ns_;
     if (static_cast<std::int64_t>(since - latest_ns_) > 0) {
       latest_ns_ = since;
+      if (since - tick_began_ns_ >= tick_ns_) [[unlikely]] {
+        tick_began_ns_ = since - since % tick_ns_;
+        latest_tick_ = since / tick_ns_;
+      }
     }
-    const Tick floor = latest_ns_ / tick_ns_;
-    const Tick ceil = floor + (latest_ns_ % tick_ns_ != 0 ? 1 : 0);
-    trace_.at(floor, ceil);
-    return {floor, ceil};
+    const Instant now{latest_tick_, latest_tick_ + (latest_ns_ != tick_began_ns_ ? 1 : 0)};
+    trace_.at(now.floor, now.ceil);
+    return now;
   }
 
   // A duration in ticks, rounded up; a negative one is 0. Divides: convert once, use often.
@@ -128,7 +132,8 @@ public:
   // own tick by one of its actions waits for the next tick, so a pass runs no more actions than
   // timers were pending when it began. Actions may do anything to any timer and may destroy the
   // service. An action that throws ends the pass with its exception; its timer does not run again,
-  // the others wait for the next pass. A pass inside a pass does nothing and says backlog.
+  // the others wait for the next pass. So does a backend that cannot file a lazy timer again
+  // (std::bad_alloc); that timer is disarmed. A pass inside a pass does nothing and says backlog.
   Pass run_due(std::size_t budget = kNoBudget) {
     assert(on_own_thread());
     if (destroyed_ != nullptr) {
@@ -246,7 +251,7 @@ private:
     if constexpr (BackendWithReach<Backend>) {
       const bool in_pass = destroyed_ != nullptr; // then only the pass's own tick may come due
       if (!in_pass && deadline > saturating_sum(advanced_, backend_.reach())) {
-        advance(latest_ns_ / tick_ns_); // there may have been no pass for long
+        advance(latest_tick_); // there may have been no pass for long
       }
       return std::min(deadline, saturating_sum(advanced_, backend_.reach()));
     } else {
@@ -268,7 +273,7 @@ private:
       return; // disarmed lazily
     }
     if (timer.deadline_ > tick) {
-      file(timer, timer.deadline_, timer.timeout_); // moved lazily, or was out of reach
+      refile(timer); // moved lazily, or was out of reach
       return;
     }
     counters_.late.record(
@@ -277,6 +282,18 @@ private:
     timer.deadline_ = kNever;
     ++counters_.expired;
     run_action(timer.action_);
+  }
+
+  // A timer that cannot be filed cannot stay armed: nothing would ever look at it.
+  void refile(Timer& timer) {
+    try {
+      file(timer, timer.deadline_, timer.timeout_);
+    } catch (...) {
+      trace_.record(TraceOperation::disarm, timer.trace_id_, timer.deadline_);
+      timer.deadline_ = kNever;
+      ++counters_.disarmed;
+      throw;
+    }
   }
 
   std::uint64_t late_ns(Tick deadline) const noexcept { return latest_ns_ - deadline * tick_ns_; }
@@ -310,8 +327,10 @@ private:
   const std::uint64_t tick_ns_;
   const bool lazy_;
   std::uint64_t latest_ns_ = 0; // the latest reading, since epoch_ns_
-  Tick earliest_allowed_ = 0;   // for deadlines; the tick after the pass, within one
-  Tick earliest_stored_ = 0;    // the same for those that need no filing: lazy only, else kNever
+  Tick latest_tick_ = 0;        // that it lies in
+  std::uint64_t tick_began_ns_ = 0;
+  Tick earliest_allowed_ = 0; // for deadlines; the tick after the pass, within one
+  Tick earliest_stored_ = 0;  // the same for those that need no filing: lazy only, else kNever
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
   bool* destroyed_ = nullptr; // within a pass: tells it that the service is gone
@@ -392,9 +411,9 @@ public:
 private:
   friend TimerService;
 
-  // What nearly every arm() and rearm() comes to when lazy: only stores the deadline, unless that
-  // saturates, or lies before `bound`, which is the tick that the timer is filed at or a later one.
-  // Says whether it did.
+  // What nearly every arm() and rearm() comes to: only stores the deadline, and says so. Not when
+  // eager, nor a deadline that saturates, that this pass must not run, or that lies before `bound`,
+  // which is the tick that the timer is filed at or a later one.
   bool store(Timeout timeout, Tick from, Tick bound, TraceOperation operation) noexcept {
     assert(service_->on_own_thread());
     const Tick due = from + timeout;
@@ -409,7 +428,7 @@ private:
     return true;
   }
 
-  // Out of line, so that whoever inlines the above spares no registers for it.
+  // Out of line, so that whoever inlines the above saves no registers for it.
   [[gnu::noinline]] void move_to(Tick due, Timeout timeout) {
     assert(service_->on_own_thread());
     // An unfiled timer has filed_ == kNever, later than any deadline.

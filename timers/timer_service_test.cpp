@@ -1063,6 +1063,24 @@ TEST_F(TimerService, WhenTheBackendCannotFileNothingHasChanged) {
   }
 }
 
+// Found with rearm() that only stores: it took a timer that was filed no more for one that is.
+TEST_F(TimerService, ATimerThatCannotBeFiledAgainIsDisarmed) {
+  Rig rig(kind(Rearm::lazy));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 10ms);
+  rig.rearm(timer, 20ms);
+  rig.move_to(10ms);
+  Recorder::fails = true;
+  EXPECT_THROW(rig.pass(), std::bad_alloc);
+  Recorder::fails = false;
+  EXPECT_FALSE(timer->armed());
+  EXPECT_EQ(rig.service().counters().live(), 0U);
+  rig.rearm(timer, 20ms);
+  rig.move_to(30ms);
+  rig.pass();
+  EXPECT_EQ(rig.ids(), std::vector{1});
+}
+
 // What an action captured must stay readable to its end, though its timer is gone.
 TEST_F(TimerService, AnActionOutlivesItsTimer) {
   using Service = timers::TimerService<OrderedList, VirtualClock>;
