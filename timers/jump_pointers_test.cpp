@@ -82,5 +82,16 @@ TEST(JumpPointers, PopTheNodesOfAListInOrder) {
   EXPECT_EQ(filed.jumps.pop_front(filed.list), nullptr);
 }
 
+TEST(JumpPointers, ANodeThatWasPoppedIsNotWrittenTo) {
+  Filed filed(1);
+  JumpNode* gone = filed.jumps.pop_front(filed.list);
+  const std::uintptr_t left_with = gone->jump;
+  std::vector<JumpNode> others(2 * kDistance);
+  for (JumpNode& node : others) {
+    filed.file(node);
+  }
+  EXPECT_EQ(gone->jump, left_with);
+}
+
 } // namespace
 } // namespace timers

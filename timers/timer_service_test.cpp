@@ -1144,5 +1144,78 @@ TEST_F(TimerService, TimeOfATickIsWhenItBeginsAndSaturates) {
   EXPECT_EQ(late.service().time_of(6), kForever);
 }
 
+// Line 4: also to before the service began.
+TEST_P(TimerContract, AClockThatStepsBackBehindItsStartRunsNothing) {
+  Rig rig(kind, 1'000'000'000);
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 50ms);
+  rig.move_to(-10ms);
+  EXPECT_EQ(rig.service().now().floor, Tick{0});
+  rig.pass();
+  EXPECT_TRUE(rig.log.empty());
+  rig.move_to(50ms);
+  rig.pass();
+  EXPECT_EQ(rig.log, (std::vector<LogEntry>{{50, 1}}));
+}
+
+// Line 6: the sum would wrap to a deadline that is later than the one it had, or to "disarmed".
+TEST_P(TimerContract, AnOverdueTimerMovedByATimeoutThatOverflowsWaitsForEver) {
+  constexpr Tick kNow = 100;
+  for (const Ticks timeout : {kLatest - kNow, kNever - kNow, kNever}) {
+    Rig rig(kind);
+    const TimerPtr timer = rig.timer(1);
+    rig.arm(timer, 5ms);
+    rig.move_to_tick(kNow);
+    timer->rearm(timeout, rig.service().now(), 0);
+    rig.pass();
+    EXPECT_TRUE(rig.log.empty()) << timeout;
+    EXPECT_TRUE(timer->armed()) << timeout;
+  }
+}
+
+// Line 11: neither a timer that a wheel has moved down nor one that ran is written to afterwards
+// (an address sanitizer sees it).
+TEST_P(TimerContract, ADestroyedTimerIsForgottenWhateverItWentThrough) {
+  for (const nanoseconds until : {70ms, 100ms}) {
+    Rig rig(kind);
+    TimerPtr gone = rig.timer(1);
+    rig.arm(gone, 100ms);
+    rig.move_to(until);
+    rig.pass();
+    gone.reset();
+    std::vector<TimerPtr> others;
+    for (int id = 0; id < 100; ++id) {
+      others.push_back(rig.timer(id));
+      rig.arm(others.back(), 10ms);
+    }
+    EXPECT_EQ(rig.service().check(), "");
+  }
+}
+
+// A lazy re-arm is what the next change counts from, with its timeout.
+TEST_P(TimerContract, ATimeoutChangesFromWhenItWasRearmed) {
+  Rig rig(kind);
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 50ms);
+  rig.move_to_tick(10);
+  rig.rearm(timer, 80ms); // for 90
+  rig.change_timeout(timer, 60ms);
+  rig.move_to_tick(69);
+  rig.pass();
+  EXPECT_TRUE(rig.log.empty());
+  rig.move_to_tick(70);
+  rig.pass();
+  EXPECT_EQ(rig.log, (std::vector<LogEntry>{{70, 1}}));
+}
+
+TEST_F(TimerService, ALazyMoveBackToWhereItIsFiledAsksNothingOfTheBackend) {
+  Rig rig(kind(Rearm::lazy));
+  const TimerPtr timer = rig.timer(1);
+  rig.arm(timer, 10ms);
+  rig.rearm(timer, 20ms);
+  rig.rearm(timer, 10ms);
+  EXPECT_EQ(Recorder::asked, (AskedList{{"arm", 10, 10}}));
+}
+
 } // namespace
 } // namespace timers::test

@@ -109,5 +109,33 @@ TEST_F(Trace, AFullDiskEndsTheTraceOnly) {
 static_assert(sizeof(TimerService<HierarchicalWheel>::Timer) ==
               sizeof(HierarchicalWheel::Node) + 4 * sizeof(Tick) + sizeof(Action));
 
+// Files a timer once.
+struct FilesOnce : HierarchicalWheel {
+  bool used = false;
+  void arm(Node& node, Tick deadline, Ticks timeout) {
+    if (std::exchange(used, true)) {
+      throw std::bad_alloc();
+    }
+    HierarchicalWheel::arm(node, deadline, timeout);
+  }
+};
+
+TEST_F(Trace, SeesThatATimerThatCannotBeFiledAgainIsDisarmed) {
+  std::chrono::steady_clock::time_point time{};
+  {
+    TraceFile file(path_, 1ms);
+    using Service = TimerService<FilesOnce, HandClock, ToFile>;
+    Service service({}, HandClock{&time}, ToFile(file));
+    Service::Timer timer(service, [] {});
+    timer.arm(10, service.now());
+    timer.rearm(20, service.now());
+    time += 10ms;
+    EXPECT_THROW(service.run_due(), std::bad_alloc);
+  }
+  EXPECT_EQ(read(), (std::vector<TraceRecord>{{TraceOperation::arm, 0, 0, 10},
+                                              {TraceOperation::rearm, 0, 0, 20},
+                                              {TraceOperation::disarm, 0, 10, 20}}));
+}
+
 } // namespace
 } // namespace timers
