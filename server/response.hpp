@@ -1,12 +1,10 @@
-// The bytes of a response.
+// The bytes of a response's header.
 #pragma once
 
-#include "server/request.hpp"
+#include "server/resources.hpp"
 
-#include <cstdint>
 #include <ctime>
 #include <string>
-#include <string_view>
 
 namespace server {
 
@@ -17,12 +15,12 @@ enum class Persistence {
   close
 };
 
-// Formats response headers, with a Date that is formatted anew once a second. One per thread.
+// Formats response headers. The Date is formatted anew once a second. One per thread.
 class ResponseFormatter {
 public:
-  // Appends status line and header. Reads the coarse real-time clock (no system call).
-  void append(std::string& out, Status status, std::uint64_t content_length,
-              Persistence persistence, std::string_view allow = {});
+  // Appends the status line and the header of an answer, not its body. Reads the coarse real-time
+  // clock, which is no system call. Allocates only what `out` needs to grow.
+  void append(std::string& out, const Answer& answer, Persistence persistence);
 
 private:
   void refresh(std::time_t now);
