@@ -1,0 +1,102 @@
+"""The exit codes by which CTest knows a test as passed, failed or skipped."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+RUNNER = pathlib.Path(__file__).with_name("unittest_run.py")
+
+PASSES = """
+    def test_passes(self):
+        pass
+"""
+FAILS = """
+    def test_fails(self):
+        self.fail("wrong")
+"""
+SKIPS = """
+    @unittest.skip("needs wrk")
+    def test_skips(self):
+        pass
+    @unittest.skip("needs wrk")
+    def test_skips_too(self):
+        pass
+"""
+SUBTEST_FAILS = """
+    def test_subtests(self):
+        for number in range(2):
+            with self.subTest(number=number):
+                self.assertEqual(number, 0)
+"""
+
+
+class Runner(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.told = self.folder / "skipped.txt"
+
+    def run_on(self, *tests: str, **environment: str) -> subprocess.CompletedProcess:
+        body = "import unittest\nclass Some(unittest.TestCase):\n    pass\n" + "".join(tests)
+        return self.run_on_text(body, **environment)
+
+    def run_on_text(self, text: str, **environment: str) -> subprocess.CompletedProcess:
+        (self.folder / "some_test.py").write_text(text)
+        inherited = {name: value for name, value in os.environ.items()
+                     if not name.startswith("IDLEWHEEL_")}
+        return subprocess.run([sys.executable, RUNNER, "some_test"], cwd=self.folder,
+                              env={**inherited, "IDLEWHEEL_SKIPPED": str(self.told), **environment},
+                              capture_output=True, text=True, timeout=60)
+
+    def test_all_passed(self):
+        ended = self.run_on(PASSES)
+        self.assertEqual((ended.returncode, ended.stdout), (0, ""), ended.stderr)
+
+    def test_a_failure(self):
+        self.assertEqual(self.run_on(PASSES, FAILS).returncode, 1)
+
+    def test_a_skipped_test_gives_its_reason_once(self):
+        ended = self.run_on(PASSES, SKIPS)
+        line = "skipped: some_test.Some.test_skips and 1 more: needs wrk\n"
+        self.assertEqual((ended.returncode, ended.stdout), (77, line), ended.stderr)
+        self.assertEqual(self.told.read_text(), line)
+
+    def test_a_skipped_test_hides_no_failure(self):
+        for failing in (FAILS, SUBTEST_FAILS):
+            with self.subTest(failing=failing):
+                ended = self.run_on(PASSES, SKIPS, failing)
+                self.assertEqual(ended.returncode, 1, ended.stderr)
+                self.assertIn("needs wrk", ended.stdout)
+
+    def test_a_file_may_be_skipped_as_a_whole(self):
+        ended = self.run_on_text(textwrap.dedent("""\
+            import unittest
+            def setUpModule():
+                raise unittest.SkipTest("needs perf")
+            class Some(unittest.TestCase):
+                def test_passes(self):
+                    pass
+            """))
+        self.assertEqual(ended.returncode, 77, ended.stderr)
+        self.assertIn("needs perf", ended.stdout)
+
+    def test_where_nothing_may_be_skipped_it_is_a_failure(self):
+        self.assertEqual(self.run_on(PASSES, IDLEWHEEL_SKIP_NOTHING="1").returncode, 0)
+        self.assertEqual(self.run_on(PASSES, SKIPS, IDLEWHEEL_SKIP_NOTHING="1").returncode, 1)
+
+    def test_no_test_at_all_is_a_failure(self):
+        self.assertEqual(self.run_on().returncode, 1)
+
+    def test_a_file_that_cannot_be_loaded_is_a_failure(self):
+        for text in ("import nothing_of_this_name", "raise SystemExit(77)", "raise SystemExit(0)"):
+            with self.subTest(text=text):
+                self.assertEqual(self.run_on_text(text).returncode, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
