@@ -15,7 +15,7 @@ file(WRITE ${PROJECT_BINARY_DIR}/CTestCustom.cmake
 # build/tools.
 function(add_python_test name)
   add_test(NAME ${name}
-    COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/scripts/unittest_run.py ${ARGN}
+    COMMAND Python3::Interpreter ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/unittest_run.py ${ARGN}
     WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
   set(environment IDLEWHEEL_SKIPPED=set:${IDLEWHEEL_SKIPPED}
     PATH=path_list_append:${PROJECT_SOURCE_DIR}/build/tools)

@@ -1,4 +1,4 @@
-"""The exit codes by which CTest knows a test as passed, failed or skipped."""
+"""How a Python test passes, fails or is skipped: exit codes, and what CTest makes of them."""
 
 import os
 import pathlib
@@ -8,7 +8,8 @@ import tempfile
 import textwrap
 import unittest
 
-RUNNER = pathlib.Path(__file__).with_name("unittest_run.py")
+SCRIPTS = pathlib.Path(__file__).resolve().parent
+RUNNER = SCRIPTS / "unittest_run.py"
 
 PASSES = """
     def test_passes(self):
@@ -34,6 +35,18 @@ SUBTEST_FAILS = """
 """
 
 
+def file_of(*tests: str) -> str:
+    return "import unittest\nclass Some(unittest.TestCase):\n    pass\n" + "".join(tests)
+
+
+def run(folder: pathlib.Path, *command, **environment: str) -> subprocess.CompletedProcess:
+    """Runs a command that knows nothing of the CTest which this test may be part of."""
+    inherited = {name: value for name, value in os.environ.items()
+                 if not name.startswith("IDLEWHEEL_")}
+    return subprocess.run(command, cwd=folder, env={**inherited, **environment},
+                          capture_output=True, text=True, timeout=60)
+
+
 class Runner(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -42,16 +55,12 @@ class Runner(unittest.TestCase):
         self.told = self.folder / "skipped.txt"
 
     def run_on(self, *tests: str, **environment: str) -> subprocess.CompletedProcess:
-        body = "import unittest\nclass Some(unittest.TestCase):\n    pass\n" + "".join(tests)
-        return self.run_on_text(body, **environment)
+        return self.run_on_text(file_of(*tests), **environment)
 
     def run_on_text(self, text: str, **environment: str) -> subprocess.CompletedProcess:
         (self.folder / "some_test.py").write_text(text)
-        inherited = {name: value for name, value in os.environ.items()
-                     if not name.startswith("IDLEWHEEL_")}
-        return subprocess.run([sys.executable, RUNNER, "some_test"], cwd=self.folder,
-                              env={**inherited, "IDLEWHEEL_SKIPPED": str(self.told), **environment},
-                              capture_output=True, text=True, timeout=60)
+        return run(self.folder, sys.executable, RUNNER, "some_test",
+                   IDLEWHEEL_SKIPPED=str(self.told), **environment)
 
     def test_all_passed(self):
         ended = self.run_on(PASSES)
@@ -96,6 +105,51 @@ class Runner(unittest.TestCase):
         for text in ("import nothing_of_this_name", "raise SystemExit(77)", "raise SystemExit(0)"):
             with self.subTest(text=text):
                 self.assertEqual(self.run_on_text(text).returncode, 1)
+
+
+class UnderCTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        for name, tests in {"passing": PASSES, "skipping": PASSES + SKIPS,
+                            "failing": SKIPS + FAILS}.items():
+            (cls.folder / f"{name}_test.py").write_text(file_of(tests))
+        (cls.folder / "CMakeLists.txt").write_text(textwrap.dedent(f"""\
+            cmake_minimum_required(VERSION 3.22)
+            project(some LANGUAGES NONE)
+            enable_testing()
+            include({SCRIPTS}/python_tests.cmake)
+            foreach(name passing skipping failing)
+              add_python_test(${{name}} ${{name}}_test)
+            endforeach()
+            """))
+        run(cls.folder, "cmake", "-S", ".", "-B", "build").check_returncode()
+
+    def ctest(self, tests: str, **environment: str) -> subprocess.CompletedProcess:
+        return run(self.folder, "ctest", "--test-dir", "build", "-R", tests, **environment)
+
+    def test_a_skipped_test_is_reported_with_its_reason(self):
+        for _ in range(2):  # the reasons of the first run are gone in the second
+            ended = self.ctest("passing|skipping")
+            self.assertEqual(ended.returncode, 0, ended.stdout)
+            self.assertRegex(ended.stdout, r"passing .* +Passed")
+            self.assertRegex(ended.stdout, r"skipping .*\*\*\*Skipped")
+            self.assertEqual(ended.stdout.count("test_skips and 1 more: needs wrk\n"), 1)
+
+    def test_a_failure_is_reported_as_one(self):
+        ended = self.ctest("failing")
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertRegex(ended.stdout, r"failing .*\*\*\*Failed")
+
+    def test_where_nothing_may_be_skipped_ctest_fails(self):
+        ended = self.ctest("skipping", IDLEWHEEL_SKIP_NOTHING="1")
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertRegex(ended.stdout, r"skipping .*\*\*\*Failed")
+
+    def test_nothing_may_be_skipped_in_scripts_test(self):
+        self.assertIn("\nexport IDLEWHEEL_SKIP_NOTHING=1\n", (SCRIPTS / "test").read_text())
 
 
 if __name__ == "__main__":
