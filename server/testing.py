@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,11 @@ READY = re.compile(
 )
 # No answer at all within this many seconds is a hang, on however slow a machine.
 PATIENCE_S = 20
+
+
+def needs(program: str):
+    """Skips a test on a machine without a program that it runs."""
+    return unittest.skipUnless(shutil.which(program), f"needs {program} (scripts/setup installs it)")
 
 
 def backends() -> list[str]:

@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -225,6 +226,7 @@ class Runs(Fakes):
 
 
 class Signals(Fakes):
+    @unittest.skipUnless(shutil.which("wrk"), "needs wrk (scripts/setup installs it)")
     def test_a_signal_ends_it_with_130(self) -> None:
         """A server that never gets ready keeps run waiting; SIGINT must end both."""
         slow = self.folder / "slow-server"

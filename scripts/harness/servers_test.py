@@ -1,8 +1,10 @@
+import shutil
 import unittest
 
 from harness import servers
 
 CPUS = [0, 1]
+NGINX = shutil.which("nginx") or shutil.which("nginx", path=f"{servers.TOOLS}:/usr/sbin")
 
 
 def sample(name: str, connections: int, us: float) -> dict:
@@ -33,12 +35,14 @@ class Started(unittest.TestCase):
             with servers.started(entry, CPUS):
                 pass
 
+    @unittest.skipUnless(shutil.which("node"), "needs node (scripts/setup installs it)")
     def test_node_answers(self) -> None:
         node = next(entry for entry in servers.contenders() if entry.name == "Node.js")
         with servers.started(node, CPUS) as (child, url):
             self.assertEqual(servers.get(url + "/"), (200, b""))
         self.assertFalse(child.running)
 
+    @unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
     def test_nginx_answers_and_leaves_nothing_running(self) -> None:
         nginx = next(entry for entry in servers.contenders() if entry.name == "nginx")
         with servers.started(nginx, CPUS) as (child, url):
