@@ -30,8 +30,8 @@ inline std::vector<Ticks> draw(Timeouts kind, std::size_t n) {
   return timeouts;
 }
 
-// Fills an empty structure. Deadlines ascend as if time went on by a tick every
-// operations_per_tick(n) timers, but the structure is not advanced meanwhile.
+// Fills an empty structure. Fixed timeouts give deadlines that ascend as if time went on by a tick
+// every operations_per_tick(n) timers, but the structure is not advanced meanwhile.
 template <class Backend> class Arm : public Workload {
 public:
   Arm(std::size_t n, Timeouts kind) : timers_(n), timeouts_(draw(kind, n)), deadlines_(timeouts_) {

@@ -2,8 +2,6 @@
 // are tried; the cost of larger ones is predicted from them.
 #pragma once
 
-#include "bench/workload.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
