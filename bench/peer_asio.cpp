@@ -1,7 +1,7 @@
 // Boost.Asio's timer: a binary heap of (deadline, timer) pairs. Re-arming is expires_after() and a
 // new async_wait(), as for anyone who uses Beast: the handler of the wait that is cancelled runs in
-// the loop's next turn. timers/asio.hpp is the same as a backend of the server; here its handle is
-// what costs least, and the clock is ours (of steady_timer's type but for that).
+// the loop's next turn. timers/asio/baseline.hpp is the same as a backend of the server; here its
+// handle is what costs least, and the clock is ours (of steady_timer's type but for that).
 #include "bench/peer.hpp"
 #include "bench/peers.hpp"
 

@@ -2,8 +2,8 @@
 #include "server/backends.hpp"
 
 #include "server/worker_impl.hpp"
-#include "timers/asio.hpp"
-#include "timers/asio_driver.hpp"
+#include "timers/asio/baseline.hpp"
+#include "timers/asio/driver.hpp"
 #include "timers/backends.hpp"
 #include "timers/none.hpp"
 
@@ -25,7 +25,7 @@ std::vector<Entry> entries() {
   timers::for_each_backend(timers::AllBackends{}, [&all]<class Backend>() {
     all.push_back({Backend::kInfo, make_worker<timers::AsioDriver<Backend>>});
   });
-  all.push_back({timers::Asio::kInfo, make_worker<timers::Asio>});
+  all.push_back({timers::AsioBaseline::kInfo, make_worker<timers::AsioBaseline>});
   all.push_back({timers::None::kInfo, make_worker<timers::None>});
   return all;
 }

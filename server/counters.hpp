@@ -1,7 +1,7 @@
 // What a worker counts, and the copy of it that the admin listener shows.
 #pragma once
 
-#include "timers/counters.hpp"
+#include "timers/timer_counters.hpp"
 
 #include <array>
 #include <cstddef>
