@@ -2,8 +2,9 @@
 // new async_wait(), as Beast does it; the handler of the cancelled wait runs in the loop's next
 // turn.
 //
-// The server's backend `asio` is the same timer. Here its handler is the cheapest there is, and its
-// type differs from that of steady_timer only in that it reads the clock of the benchmark.
+// The server's backend `asio` (timers/asio/baseline.hpp) is the same timer. Here its handler is the
+// cheapest there is, and its type differs from that of steady_timer only in that it reads the clock
+// of the benchmark.
 #include "bench/peers.hpp"
 
 #include <boost/asio/basic_waitable_timer.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "server/counters.hpp"
-#include "timers/counters.hpp"
+#include "timers/timer_counters.hpp"
 #include "timers/histogram.hpp"
 
 #include <string>

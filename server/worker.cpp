@@ -6,8 +6,8 @@
 #include "server/listener.hpp"
 #include "server/os_timer.hpp"
 #include "server/traced_timers.hpp"
-#include "timers/asio.hpp"
-#include "timers/asio_driver.hpp"
+#include "timers/asio/baseline.hpp"
+#include "timers/asio/driver.hpp"
 #include "timers/backends.hpp"
 #include "timers/none.hpp"
 
@@ -227,7 +227,7 @@ std::vector<Entry> entries() {
   timers::for_each_backend(timers::AllBackends{}, [&all]<class Backend>() {
     all.push_back({Backend::kInfo, make<timers::AsioDriver<Backend>>});
   });
-  all.push_back({timers::Asio::kInfo, make<timers::Asio>});
+  all.push_back({timers::AsioBaseline::kInfo, make<timers::AsioBaseline>});
   all.push_back({timers::None::kInfo, make<timers::None>});
   return all;
 }
