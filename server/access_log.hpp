@@ -6,8 +6,8 @@
 // counted. (A regular file takes everything, at the speed of its disk.)
 #pragma once
 
-#include "server/exchange.hpp"
 #include "server/os_timer.hpp"
+#include "server/response.hpp"
 
 #include <cstdint>
 #include <ctime>

@@ -31,17 +31,6 @@
 
 namespace server {
 
-// Takes a line for each response: the access log.
-class ResponseLog {
-public:
-  // An empty request line: nothing that could be called a request was received.
-  virtual void note(std::string_view client, std::string_view request_line, Status status,
-                    std::uint64_t content_length) = 0;
-
-protected:
-  ~ResponseLog() = default;
-};
-
 // What the exchanges of one worker share. All of one thread.
 struct ExchangeContext {
   RequestLimits limits;

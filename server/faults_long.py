@@ -15,9 +15,8 @@ import threading
 import time
 import unittest
 
-from testing import PATIENCE_S, Server, needs
+from testing import GET, PATIENCE_S, Server, needs
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 SOAK_S = int(os.environ.get("IDLEWHEEL_SOAK_S", "600"))
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 

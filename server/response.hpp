@@ -1,10 +1,12 @@
-// The bytes of a response's header.
+// The bytes of a response's header, and where a line about it goes.
 #pragma once
 
 #include "server/resources.hpp"
 
+#include <cstdint>
 #include <ctime>
 #include <string>
+#include <string_view>
 
 namespace server {
 
@@ -28,6 +30,17 @@ private:
   std::time_t formatted_at_ = -1;
   std::string common_;   // the fields of every response: Server and Date
   std::string empty_ok_; // the whole of the commonest response: 200, no body, persistent
+};
+
+// Takes a line for each response; the access log does.
+class ResponseLog {
+public:
+  // An empty request line: nothing that could be called a request was received.
+  virtual void note(std::string_view client, std::string_view request_line, Status status,
+                    std::uint64_t content_length) = 0;
+
+protected:
+  ~ResponseLog() = default;
 };
 
 } // namespace server

@@ -21,6 +21,7 @@ READY = re.compile(
     r"listening on http://(?P<host>\S+):(?P<port>\d+) backend=(?P<backend>\S+) rearm=(?P<rearm>\S+)"
     r" threads=(?P<threads>\d+)(?: admin=http://(?P<admin_host>\S+):(?P<admin>\d+))?$"
 )
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 # No answer at all within this many seconds is a hang, on however slow a machine.
 PATIENCE_S = 20
 
@@ -108,6 +109,14 @@ class Server:
                 raise AssertionError(f"the counters never got there: {stats}")
             time.sleep(0.01)
         return stats
+
+
+def request(line: str, *fields: str, body: bytes = b"") -> bytes:
+    return "\r\n".join([line, "Host: h", *fields, "", ""]).encode() + body
+
+
+def post(*fields: str, body: bytes = b"") -> bytes:
+    return request("POST /echo HTTP/1.1", *fields, body=body)
 
 
 def read_to_end(client: socket.socket) -> bytes:
