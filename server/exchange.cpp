@@ -68,7 +68,9 @@ Outcome Exchange::on_request(const Request& request, bool draining) {
 
 void Exchange::respond(const Answer& answer, Persistence persistence) {
   context_.formatter.append(output_.bytes(), answer, persistence);
-  output_.bytes().append(answer.body);
+  if (!answer.body.empty()) {
+    output_.bytes().append(answer.body);
+  }
   output_.start_filler(answer.filler_bytes);
   output_.end_response();
   ++context_.counters.responses;

@@ -18,6 +18,7 @@ namespace http = boost::beast::http;
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
 constexpr std::string_view kLineEnd = "\r\n";
+constexpr std::string_view kHttp = "HTTP/";
 
 constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 
@@ -320,7 +321,7 @@ bool RequestParser::check_request_line(std::string_view line) noexcept {
   const std::string_view version = line.substr(second + 1);
   const bool sound = !method.empty() && std::all_of(method.begin(), method.end(), is_token) &&
                      !target.empty() && std::all_of(target.begin(), target.end(), is_target) &&
-                     version.size() == 8 && version.starts_with("HTTP/") && version[6] == '.' &&
+                     version.size() == 8 && version.starts_with(kHttp) && version[6] == '.' &&
                      is_decimal(version[5]) && is_decimal(version[7]) && version[5] != '0';
   if (!sound) {
     return refuse(Status::bad_request);
