@@ -156,8 +156,8 @@ class EveryBackend(unittest.TestCase):
 
 class StalledLoop(unittest.TestCase):
     def statuses(self, meanwhile: int, size: int) -> list[int]:
-        """Sends a body of `size` bytes. The first `meanwhile` of them come while the loop is stopped
-        for longer than the request timeout. The rest come slowly afterwards."""
+        """The statuses of the answers to a body of `size` bytes. The first `meanwhile` of them come
+        while the loop is stopped for longer than the request timeout, the rest slowly afterwards."""
         with Server("--request-timeout=3s") as server, server.connect() as client:
             client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
                            b"Content-Length: %d\r\n\r\n" % size)
