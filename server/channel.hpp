@@ -56,7 +56,7 @@ protected:
   bool waits_writable() const noexcept { return waits_writable_; }
   bool pending() const noexcept { return waits_readable_ || waits_writable_; }
 
-  // Each makes one system call and never waits.
+  // None of these waits. Each makes one system call; closing makes a few.
   Transfer read(std::span<char> room, std::size_t& size);
   Transfer write(const std::array<std::string_view, 2>& pieces, std::size_t& size);
   std::size_t unread_input(); // bytes that have arrived and were not read

@@ -64,7 +64,7 @@ private:
   }
 
   void on_due() {
-    std::uint64_t expiries = 0; // reading it makes the descriptor unreadable until the next
+    std::uint64_t expiries = 0; // reading it makes the descriptor unreadable until the next expiry
     [[maybe_unused]] const auto size = read(timer_.native_handle(), &expiries, sizeof expiries);
     stalls_.record(Clock::now() - due_);
     idle_ = true; // before probe(), which may throw for lack of memory

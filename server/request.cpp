@@ -330,7 +330,7 @@ bool RequestParser::check_request_line(std::string_view line) noexcept {
   return version[5] == '1' || refuse(Status::http_version_not_supported);
 }
 
-// Gives Beast bytes of which it must take every one.
+// Gives Beast bytes that it must take completely.
 bool RequestParser::put_whole(std::string_view bytes) {
   error_code error;
   const std::size_t used = Base::put({bytes.data(), bytes.size()}, error);
@@ -377,8 +377,8 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
   }
 }
 
-// Beast accepts lists, and a second field of the same value. RFC 9112 allows to refuse both.
-// Leading zeros are accepted.
+// Beast accepts lists, and a second field of the same value. RFC 9112 allows a server to refuse
+// both. Leading zeros are accepted.
 void RequestParser::check_content_length(std::string_view value, error_code& error) noexcept {
   std::uint64_t length = 0;
   const bool number = parse_length(value, length) && length <= std::uint64_t{1} << 63;

@@ -1,4 +1,4 @@
-// Formats the header of a response; and the interface of a log of responses.
+// The formatter of response headers, and the interface of a log of responses.
 #pragma once
 
 #include "server/resources.hpp"
