@@ -45,7 +45,7 @@ void Exchange::continue_if_expected() {
   }
 }
 
-// Outcome::need_more: go on with the next request.
+// Returns Outcome::need_more when the next request may follow.
 Outcome Exchange::on_request(const Request& request, bool draining) {
   ++context_.counters.requests;
   if (const auto timeout = context_.scenario.withhold(request.resource)) {
@@ -80,7 +80,8 @@ void Exchange::respond(const Answer& answer, Persistence persistence) {
   }
 }
 
-// What follows a request that was not understood is no request, so the error is the last response.
+// After a malformed request it is unknown where the next one begins, so the error is the last
+// response.
 void Exchange::refuse(Status status) {
   respond({.status = status}, Persistence::close);
   close_reason_ = CloseReason::error;
