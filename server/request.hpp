@@ -37,7 +37,7 @@ struct Request {
 // Parses one request out of whatever pieces arrive; the next request needs a new parser. Keeps no
 // pointer into its input. Allocates only for a body or a request line that is kept, and for a
 // request of an HTTP version above 1.1.
-class RequestParser : private boost::beast::http::basic_parser<true> {
+class RequestParser final : private boost::beast::http::basic_parser<true> {
   using Base = boost::beast::http::basic_parser<true>;
 
 public:
