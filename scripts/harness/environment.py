@@ -50,12 +50,12 @@ class Check:
     ok: bool
     must: bool
     detail: str
-    mend: str
+    fix: str
 
     def line(self) -> str:
         if self.ok:
             return f"{self.name}: {self.detail}"
-        return f"{self.name}: {self.detail}; mend: {self.mend}"
+        return f"{self.name}: {self.detail}; fix: {self.fix}"
 
 
 def raise_file_limit() -> int:
