@@ -138,7 +138,7 @@ class ReportTest(unittest.TestCase):
         self.assertIn('"respond-ordered-list-eager-50"', text)
 
     def test_scenarios_without_a_control(self) -> None:
-        text = self.report(backends=["binary-heap", "asio"], scenario="increasing-timeout")
+        text = self.report(backends=["binary-heap", "quad-heap"], scenario="increasing-timeout")
         self.assertIn("expired request", text)
 
     def test_hostile_names_stay_text(self) -> None:

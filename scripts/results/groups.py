@@ -19,7 +19,8 @@ class Groups:
     def __init__(self, path: Path = RULES) -> None:
         rules = json.loads(path.read_text(encoding="utf-8"))
         self._barrier = re.compile(rules["barrier"])
-        self._rules = [(rule["group"], re.compile(rule["match"])) for rule in rules["rules"]]
+        self._rules = [(rule["group"], re.compile("|".join(rule["match"])))
+                       for rule in rules["rules"]]
         self._known: dict[str, str | None] = {}
 
     def of(self, frame: str) -> str | None:
