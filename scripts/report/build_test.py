@@ -114,6 +114,12 @@ class ReportTest(unittest.TestCase):
         self.assertIn("timers::OrderedList::rearm", block[1])
         self.assertIn("34.4 %", text)
 
+    def test_profiles_stand_beside_their_check_with_dwarf(self) -> None:
+        text = self.report(dwarf=True)
+        self.assertIn("Frame pointers against DWARF", text)
+        self.assertRegex(text, r"<th[^>]*>timer, DWARF</th>")
+        self.assertNotIn("against DWARF", self.report())
+
     def test_without_profiles_there_is_no_empty_box(self) -> None:
         text = self.report(profiles=False, syscalls=False)
         for anchor in ("flame", "ledger", "ticks", "licences"):

@@ -398,7 +398,7 @@ def stack_walks(run: Run) -> Table:
                       ("timer", "owner share of the timer group"),
                       ("broken stacks", "samples whose stack did not reach the root"),
                       ("samples", "")) for walk in ("frame pointers", "DWARF")])
-    for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].order()):
+    for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].sort_key()):
         plain = usable(run.of_kind("profile").get(cell, []))
         both = [[s for s in samples if s.shares] for samples in (plain, usable(checks))]
         if all(both):

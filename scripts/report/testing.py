@@ -59,7 +59,7 @@ def stacks(cell: Cell) -> dict[str, float]:
 
 def write(folder: Path, backends=("ordered-list", "hierarchical-wheel", "none"),
           connections=(400, 5000), rearm=("eager", "lazy"), rounds=1, profiles=True, syscalls=True,
-          seed=1, env=None, scenario="respond", timeouts="default") -> Path:
+          dwarf=False, seed=1, env=None, scenario="respond", timeouts="default") -> Path:
     """Writes a result folder; every argument leaves out what a partial run would lack."""
     chance = random.Random(seed)
     manifests.write(folder, {
@@ -75,7 +75,7 @@ def write(folder: Path, backends=("ordered-list", "hierarchical-wheel", "none"),
                      "perf": "perf record -e cpu-clock"}, "finished": True})
     cells = [Cell(scenario, timeouts, backend, mode, level) for level in connections
              for backend in backends for mode in (["lazy"] if backend == CONTROL else rearm)]
-    kinds = ["load"] + ["syscalls"] * syscalls + ["profile"] * profiles
+    kinds = ["load"] + ["syscalls"] * syscalls + ["profile"] * profiles + ["dwarf"] * dwarf
     made = [each for cell in cells for number in range(1, rounds + 1)
             for each in _samples(folder, chance, cell, number, kinds)]
     (folder / journal.SAMPLES).write_text("".join(json.dumps(each.to_json()) + "\n"
@@ -123,7 +123,8 @@ def _profile(folder: Path, chance: random.Random, todo: Measurement, us: float) 
     means = {stack: STACKS * each / sum(table.values()) for stack, each in table.items()}
     counts = Counter({tuple(stack.split(";")): max(1, round(chance.gauss(mean, mean ** 0.5)))
                       for stack, mean in means.items()})
-    folded.write_round(folder, todo.cell, todo.round, counts)
+    if todo.kind == "profile":
+        folded.write_round(folder, todo.cell, todo.round, counts)
     shares = GROUPS.shares(counts)
     return sample.of(
         todo, samples=counts.total(), lost=0, frequency=997, requests=100000, us_per_request=us,
