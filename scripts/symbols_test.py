@@ -91,7 +91,8 @@ class Symbols(unittest.TestCase):
                  *(frame for stack in parse(fold_test.SCRIPT).stacks for frame in stack),
                  *(";".join(testing.TURN), *testing.REST, "timers::TimerService::Timer::rearm"),
                  *(f"{name}::rearm" for name in testing.TIMER_CLASS.values())]
-        named = {name for text in texts for name in re.findall(r"\b(?:server|timers)::[\w:]*\w", text)}
+        named = {name for text in texts
+                 for name in re.findall(r"\b(?:server|timers)::[\w:]*\w", text)}
         self.assertGreater(len(named), 15)
         self.assertEqual(named - self.functions, set())
 

@@ -87,8 +87,9 @@ def try_record() -> str:
     spin = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
     with tempfile.TemporaryDirectory(prefix="idlewheel-doctor-") as folder:
         data = str(Path(folder) / "perf.data")
-        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(perf.WALKS["frame pointers"][1]),
-                              "--call-graph", "fp", "-o", data, "--", "sh", "-c", spin], 20)
+        walk, frequency = perf.WALKS["frame pointers"]
+        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(frequency),
+                              "--call-graph", walk, "-o", data, "--", "sh", "-c", spin], 20)
         if code:
             return (error.strip().splitlines() or ["perf record failed"])[0]
         code, text, _ = run(["perf", "script", "-i", data, "-F", "ip"], 20)
@@ -119,7 +120,7 @@ def gather(root: Path) -> Facts:
 def check_files(limit: int, connections: int) -> Check:
     need = connections + SPARE_FILES
     return Check("descriptors", limit >= need, True,
-                 f"{limit} a process, {connections} connections need {need}",
+                 f"{limit} per process, {connections} connections need {need}",
                  f"ulimit -Hn {need} as root before you start (containers: --ulimit nofile={need}),"
                  f" or fewer --connections")
 
@@ -134,7 +135,7 @@ def check_ports(facts: Facts, connections: int) -> Check:
 def check_time_wait(facts: Facts, connections: int) -> Check:
     free = facts.port_range[1] - facts.port_range[0] + 1 - facts.time_wait
     return Check("TIME_WAIT", facts.tw_reuse > 0 or free >= connections, False,
-                 f"{facts.time_wait} sockets wait, tcp_tw_reuse is {facts.tw_reuse}",
+                 f"{facts.time_wait} sockets, tcp_tw_reuse is {facts.tw_reuse}",
                  "sysctl -w net.ipv4.tcp_tw_reuse=2, or wait a minute")
 
 

@@ -57,10 +57,10 @@ class Retries(unittest.TestCase):
 class Shapes(unittest.TestCase):
     def test_paper_keeps_wrks_own_duration_where_it_times(self) -> None:
         paper = plan.PRESETS["paper"]
-        timed = shape(paper, Measurement("load", 1, Cell("respond", "default", "none", "lazy", 400)))
+        timed = shape(paper, TODO)
         self.assertEqual((timed.threads, timed.duration_s, timed.as_published), (12, 30, True))
         self.assertEqual(timed.opened, 396)  # wrk: as many in each of the twelve
-        counted = shape(paper, Measurement("profile", 1, Cell("respond", "default", "none", "lazy", 400)))
+        counted = shape(paper, Measurement("profile", 1, TODO.cell))
         self.assertFalse(counted.as_published)
 
 

@@ -131,7 +131,7 @@ def _with_duration(plan: Settings, seconds: float | None) -> Settings:
 
 
 def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int]]:
-    """Connections per workload: the preset's, or those of them that the user kept, else the most."""
+    """Levels of each workload: those of the preset that the user kept, else the user's highest."""
     if not connections:
         return base.levels
     kept = {workload: [n for n in levels if n in connections] or [max(connections)]

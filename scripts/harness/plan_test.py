@@ -10,6 +10,14 @@ from results.errors import Stop
 KNOWN = plan.STUDY_BACKENDS
 
 
+def total_s(made: plan.Settings) -> float:
+    return sum(plan.estimate_s(made, m) for m in plan.measurements(made))
+
+
+def profiled(made: plan.Settings) -> list[Measurement]:
+    return [m for m in plan.measurements(made) if m.kind == "profile"]
+
+
 def timed(made: plan.Settings) -> list[Measurement]:
     return [m for m in plan.measurements(made) if m.kind == "load"]
 
@@ -25,36 +33,38 @@ class Presets(unittest.TestCase):
     def test_quick_fits_eight_minutes_and_smoke_one(self) -> None:
         for preset, limit in (("quick", 460), ("smoke", 50)):
             made = plan.settings(preset, KNOWN, {})
-            self.assertLess(sum(plan.estimate_s(made, m) for m in plan.measurements(made)), limit, preset)
+            self.assertLess(total_s(made), limit, preset)
 
     def test_quick_profiles_the_eager_cells_and_none(self) -> None:
-        profiled = [m for m in plan.measurements(plan.settings("quick", KNOWN, {})) if m.kind == "profile"]
-        self.assertTrue(all(m.cell.rearm == "eager" or m.cell.backend == "none" for m in profiled))
-        self.assertTrue(any(m.cell.backend == "none" for m in profiled))
+        cells = [m.cell for m in profiled(plan.settings("quick", KNOWN, {}))]
+        self.assertTrue(all(cell.rearm == "eager" or cell.backend == "none" for cell in cells))
+        self.assertTrue(any(cell.backend == "none" for cell in cells))
 
     def test_profiles_are_made_as_chosen(self) -> None:
         chosen = {"rearm": ["lazy"], "duration": 9.0, "rounds": 2, "only_profiles": True}
         made = plan.settings("quick", KNOWN, chosen)
-        profiled = [m for m in plan.measurements(made) if m.kind == "profile" and m.cell.backend != "none"]
-        self.assertEqual({m.cell.rearm for m in profiled}, {"lazy"})
-        self.assertEqual({m.round for m in profiled}, {1, 2})
-        self.assertEqual({plan.window_s(made, m) for m in profiled}, {9.0})
+        found = [m for m in profiled(made) if m.cell.backend != "none"]
+        self.assertEqual({m.cell.rearm for m in found}, {"lazy"})
+        self.assertEqual({m.round for m in found}, {1, 2})
+        self.assertEqual({plan.window_s(made, m) for m in found}, {9.0})
         beside_loads = plan.settings("quick", KNOWN, {"duration": 9.0, "rounds": 2})
+        quick = plan.PRESETS["quick"]
         self.assertEqual((beside_loads.profile_rounds, beside_loads.profile_window_s),
-                         (plan.PRESETS["quick"].profile_rounds, plan.PRESETS["quick"].profile_window_s))
+                         (quick.profile_rounds, quick.profile_window_s))
 
     def test_full_has_six_rounds_or_more_within_its_budget(self) -> None:
         made = plan.settings("full", KNOWN, {})
         self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
-        self.assertLess(sum(plan.estimate_s(made, m) for m in plan.measurements(made)), plan.FULL_BUDGET_S)
+        self.assertLess(total_s(made), plan.FULL_BUDGET_S)
         self.assertEqual({m.cell.workload for m in timed(made)}, set(plan.WORKLOADS))
-        timed_out = {m.cell.connections for m in timed(made) if m.cell.workload == "increasing-timeout"}
+        timed_out = {m.cell.connections for m in timed(made)
+                     if m.cell.workload == "increasing-timeout"}
         self.assertEqual(timed_out, {5000, 10_000})
 
     def test_full_with_fourteen_backends_still_fits(self) -> None:
         many = [f"b{i}" for i in range(13)] + ["none"]
         made = plan.settings("full", many, {})
-        self.assertLess(sum(plan.estimate_s(made, m) for m in plan.measurements(made)), 90 * 60)
+        self.assertLess(total_s(made), 90 * 60)
         self.assertEqual(len(made.backends), 14)
         self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
         rounds = Counter((m.cell.workload, m.cell.backend, m.cell.rearm, m.cell.connections)
@@ -95,7 +105,8 @@ class Blocks(unittest.TestCase):
         made = replace(plan.settings("full", KNOWN, {}), rounds=2, slow_rounds=2)
         aliased = [m for m in plan.measurements(made) if m.cell.alias]
         self.assertEqual(len(aliased), 2 * (3 + 2 + 1 + 1))
-        self.assertEqual({(m.cell.backend, m.cell.rearm) for m in aliased}, {("hierarchical-wheel", "lazy")})
+        self.assertEqual({(m.cell.backend, m.cell.rearm) for m in aliased},
+                         {("hierarchical-wheel", "lazy")})
         self.assertTrue(all(m.id.endswith("load~aa") for m in aliased))
 
     def test_seed_decides_the_order_and_only_the_order(self) -> None:

@@ -68,8 +68,9 @@ class Progress:
     def _write(self, todo: Measurement, words: str) -> None:
         pace = self._spent_s / self._planned_s if self._planned_s else 1.0
         cell = todo.cell
-        line = (f"[{self._done:>{len(str(self._total))}}/{self._total}] {todo.kind} {cell.workload} "
-                f"{cell.connections} {cell.backend} {cell.rearm}: {words}; "
+        place = f"[{self._done:>{len(str(self._total))}}/{self._total}]"
+        line = (f"{place} {todo.kind} {cell.workload} {cell.connections} {cell.backend} "
+                f"{cell.rearm}: {words}; "
                 f"{duration(self._left_s * pace)} left")
         if self._overwrites:
             width = shutil.get_terminal_size().columns - 1

@@ -75,7 +75,7 @@ def _all_open(target: Target, wrk: Wrk, connections: int) -> None:
 
 
 def figures(url: str, connections: int, window: Window, report: WrkReport) -> dict:
-    """As --json prints them: costs per request, or per timed-out one where most of them time out."""
+    """As --json prints them: per request, or per timed-out one where most of them time out."""
     requests = report.requests if window.requests is None else window.requests
     late = window.timed_out or 0
     per = "timed_out" if late * 2 > requests else "requests"

@@ -60,7 +60,8 @@ def _nginx(folder: Path) -> list[str]:
     config = (ROOT / "bench/servers/nginx.conf.in").read_text()
     config = config.replace("@FOLDER@", str(folder)).replace("@PORT@", str(port))
     (folder / "nginx.conf").write_text(config)
-    shell = 'echo "listening on http://127.0.0.1:$1"; exec "$2" -e stderr -p "$3" -c "$3/nginx.conf"'
+    shell = ('echo "listening on http://127.0.0.1:$1"; '
+             'exec "$2" -e stderr -p "$3" -c "$3/nginx.conf"')
     return ["sh", "-c", shell, "sh", str(port), found, str(folder)]
 
 

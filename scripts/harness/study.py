@@ -18,6 +18,7 @@ from harness import environment, measure, perf, plan, resume, server_under_test
 from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
+from harness.server_under_test import Binary
 from results import journal, manifest as manifests
 from results.cell import Cell, Measurement
 from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
@@ -168,7 +169,7 @@ class Planned:
     measurements: list[Measurement]
 
 
-def _planned(options: Options, manifest: dict | None, binary: server_under_test.Binary,
+def _planned(options: Options, manifest: dict | None, binary: Binary,
              facts: environment.Facts) -> Planned:
     """What to measure. profile takes the plan of its folder, narrowed by what the user chose."""
     if manifest and options.only_profiles:
@@ -187,10 +188,11 @@ def _planned(options: Options, manifest: dict | None, binary: server_under_test.
 
 def _refuse_others(settings: Settings, chosen: dict) -> None:
     """Profiles that are added to a folder are made as its own, or they could not be compared."""
-    for flag, there in (("rounds", settings.profile_rounds), ("duration", settings.profile_window_s)):
+    made_with = {"rounds": settings.profile_rounds, "duration": settings.profile_window_s}
+    for flag, there in made_with.items():
         if chosen[flag] not in (None, there):
-            raise bad_usage(f"--{flag} {chosen[flag]:g}: the profiles of this folder have {there:g}; "
-                            "name a new folder with -o")
+            raise bad_usage(f"--{flag} {chosen[flag]:g}: the profiles of this folder have "
+                            f"{there:g}; name a new folder with -o")
 
 
 def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Measurement]:
@@ -209,7 +211,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _open_folder(options: Options, planned: Planned, path: Path, binary: server_under_test.Binary,
+def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
                  facts: environment.Facts) -> tuple[Path, dict]:
     """The folder to write to and its manifest: continued when it is this run, else a new one."""
     entry = resume.plan_entry(planned.settings, planned.measurements)
@@ -250,7 +252,7 @@ def _commands(settings: Settings) -> dict:
             "perf": shlex.join(perf.record_argv("PID"))}
 
 
-def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: server_under_test.Binary,
+def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: Binary,
               facts: environment.Facts) -> dict:
     settings = planned.settings
     return {

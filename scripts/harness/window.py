@@ -1,7 +1,7 @@
 """A measuring window: two readings of all counters with steady load between them.
 
-Everything that measures a server goes through measure(): the study's own cells, study load and study
-servers. They differ in where the server comes from, and in what they print.
+Everything that measures a server goes through measure(): study run, study load and study servers.
+They differ in where the server comes from, and in what they print.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class Shape:
         ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
         script = ["-s", str(PIPELINE)] if self.pipeline > 1 else []
         count = ["--", str(self.pipeline)] if self.pipeline > 1 else []
-        return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s", *ours,
-                *script, url + "/", *count]
+        return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s",
+                *ours, *script, url + "/", *count]
 
 
 def parse(text: str) -> WrkReport:

@@ -68,7 +68,8 @@ def _start(findings: Findings) -> tuple[str, str]:
     known = findings.profiles
     plain = [p for p in known if p.cell.conditions[:2] == ("respond", "default")] or known
     first = max(plain, key=lambda p: p.owner_us("timer"))
-    beside = [p for p in known if p.cell.conditions == first.cell.conditions and p is not first] or known
+    beside = [p for p in known
+              if p.cell.conditions == first.cell.conditions and p is not first] or known
     wheel = [p for p in beside if p.cell.backend == "hierarchical-wheel"
              and p.cell.rearm == first.cell.rearm]
     second = (wheel or [min(beside, key=lambda p: p.us_per_request)])[0]

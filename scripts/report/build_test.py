@@ -210,7 +210,7 @@ class ReportTest(unittest.TestCase):
         for name in re.findall(r'href="(profiles/[^"]+)"', self.report()):
             self.assertTrue((self.folder / name).is_file(), name)
 
-    def test_a_missing_renderer_names_the_mend(self) -> None:
+    def test_a_missing_renderer_names_the_fix(self) -> None:
         testing.write(self.folder)
         with mock.patch.object(page, "MODULES", self.folder / "nowhere"):
             with self.assertRaisesRegex(build.MissingTool, "scripts/setup") as caught:

@@ -111,7 +111,7 @@ def _grid_line(left: float, right: float, y: float, label: str) -> str:
 
 
 def strip(alike: list[Row]) -> str:
-    """Cells under the same conditions as dots on a line each, cheapest at the top: all rounds, and the median."""
+    """A line per cell, cheapest at the top: a dot per round, and the median."""
     rows = sorted((r for r in alike if r.cpu_us), key=lambda r: r.cpu_us)
     if len(rows) < 2:
         return ""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
-from report import analysis, study_2014
+from report import analysis
 from report.analysis import Comparison, Headline, Pair, Row
 from report.profiles import Profile
 from report.run import Run
@@ -343,52 +343,6 @@ def _share(profile: Profile, group: str) -> Text:
 def _groups(profiles: list[Profile]) -> list[str]:
     known = dict.fromkeys(group for p in profiles for group in p.shares)
     return [g for g in LEDGER if g in known] + [g for g in known if g not in LEDGER]
-
-
-def study_shares(profiles: list[Profile]) -> Table:
-    """Share of ticks in the timer: the study's, the original binaries', ours (eager)."""
-    mine = {(p.cell.backend, p.cell.connections): p.shares["timer"] for p in profiles
-            if p.cell.conditions[:2] == ("respond", "default") and p.cell.rearm == "eager"
-            and "timer" in p.shares}
-    levels = sorted({level for _, level in mine})
-    table = Table([Text("implementation"), Text("2014 study, 400 connections", tone="prose")] +
-                  [Text(f"original binary, {number(level, 0)}") for level in study_2014.LEVELS] +
-                  [Text(f"here, {number(level, 0)}", "self / inclusive / owner")
-                   for level in levels])
-    for past in study_2014.IMPLEMENTATIONS:
-        table.rows.append(
-            [Text(past.name, f"here: {past.backend}, eager"), Text(past.share_2014, tone="prose")] +
-            [Text(percent(share), past.node or "") for share in past.node_share] +
-            [_three(mine.get((past.backend, level))) for level in levels])
-    return table.without_empty_columns()
-
-
-def _three(found: dict[str, float] | None) -> Text:
-    if not found:
-        return Text(NOTHING)
-    return Text(" / ".join(percent(found[kind]) for kind in ("self", "inclusive", "owner")))
-
-
-def study_cpu(found: list[Row]) -> Table:
-    """CPU per request by connections, each also as a multiple of the lowest level's."""
-    mine = {(row.cell.backend, row.cell.connections): row.cpu_us for row in found
-            if row.cell.conditions[:2] == ("respond", "default") and row.cell.rearm == "eager"
-            and not row.cell.alias}
-    levels = sorted({level for _, level in mine})
-    table = Table([Text("implementation")] +
-                  [Text(f"original binary, {number(level, 0)}") for level in study_2014.LEVELS] +
-                  [Text(f"here, {number(level, 0)}") for level in levels])
-    for past in study_2014.IMPLEMENTATIONS:
-        ours = [mine.get((past.backend, level)) for level in levels]
-        name = f"{past.name} ({past.node})" if past.node else past.name
-        table.rows.append([Text(name)] + _with_growth(past.node_cpu_us) + _with_growth(ours))
-    return table.without_empty_columns()
-
-
-def _with_growth(values) -> list[Text]:
-    first = next((v for v in values if v), None)
-    return [Text(NOTHING if v is None else micros(v) if v == first
-                 else f"{micros(v)} ({v / first:.1f} ×)") for v in values]
 
 
 def stack_walks(run: Run) -> Table:

@@ -177,7 +177,7 @@ def _tick_line(line: Ticks, depth: int) -> str:
 
 def study_section(findings: Findings) -> list[Section]:
     """Only where this run has something to put beside the study's figures."""
-    shares, costs = content.study_shares(findings.profiles), content.study_cpu(findings.rows)
+    shares, costs = study_2014.shares(findings.profiles), study_2014.cpu(findings.rows)
     parts = [f"<h3>{title}</h3>{table.html()}" for title, table in (
         ("Share of ticks in the timer", shares),
         ("CPU per request (µs), and its growth over the lowest level", costs))

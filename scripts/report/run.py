@@ -35,7 +35,7 @@ class Run:
 def read(folder: Path) -> Run:
     manifest = manifests.read(folder)
     if manifest is None:
-        raise Unreadable(f"{folder}: there is no manifest.json; is it a folder of scripts/study run?")
+        raise Unreadable(f"{folder} is no result folder of scripts/study: it has no manifest.json")
     run = Run(folder, manifest)
     for sample in sorted(journal.read(folder), key=lambda s: s.round):
         run.samples.setdefault(sample.kind, {}).setdefault(sample.cell, []).append(sample)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from report import content
+from report import content, study_2014
 from report.analysis import Row, by_conditions, seed_of
 from report.content import Findings
 from report.profiles import Profile, Ticks, Tree, bottom_up
@@ -41,12 +41,13 @@ def markdown(findings: Findings) -> str:
         parts += ["## Cost", content.overview(findings.rows).markdown(),
                   f"{content.ABOUT_SCENARIOS} {content.control_note(findings.rows)}",
                   "## All figures",
-                  *(content.details(alike).markdown() for alike in by_conditions(findings.rows).values())]
+                  *(content.details(alike).markdown()
+                    for alike in by_conditions(findings.rows).values())]
     if findings.profiles:
         parts += ["## Owner shares of the profiles", content.shares(findings).markdown()]
     if any(p.shares for p in findings.profiles):
         parts += ["## Beside the study of 2014", "Share of ticks in the timer; ours as self / "
-                  "inclusive / owner.", content.study_shares(findings.profiles).markdown()]
+                  "inclusive / owner.", study_2014.shares(findings.profiles).markdown()]
     parts += ["## Validity", *_validity(findings)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 

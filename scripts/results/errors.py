@@ -8,8 +8,8 @@ CANNOT = 3  # the environment cannot do what was asked
 INVALID = 4  # something was measured, but the figures must not be used
 INTERRUPTED = 130
 
-EXIT_CODES = ("Exit codes: 0 done, 2 bad usage, 3 this machine cannot do it (study doctor says why), "
-              "4 measured but invalid, 130 interrupted (the same command continues).")
+EXIT_CODES = ("Exit codes: 0 done, 2 bad usage, 3 this machine cannot do it (study doctor says "
+              "why), 4 measured but invalid, 130 interrupted (the same command continues).")
 
 
 class Stop(Exception):

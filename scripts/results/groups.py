@@ -1,4 +1,4 @@
-"""Owner groups: which part of the program a frame belongs to, by the ordered rules of groups.json."""
+"""Owner groups: which part of the program a frame belongs to, by the rules of groups.json."""
 
 from __future__ import annotations
 

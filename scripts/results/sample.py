@@ -12,6 +12,7 @@ from results import schema
 from results.cell import Cell, Measurement
 from results.schema import record, value
 
+_CELL = "the cell that was measured (see the words)"
 TIMER_COUNTS = ("armed", "rearmed", "moved", "disarmed", "expired")
 SHARES = ("self", "inclusive", "owner")
 WRK_ERRORS = ("connect", "read", "write", "status", "timeout")
@@ -68,22 +69,22 @@ class WrkReport:
 
 @dataclass(kw_only=True)
 class Totals:
-    responses: int | None = value("responses", "what the server counted from start to stop, our "
-                                  "own GET aside")
-    timed_out: int | None = value("requests", "requests that the server let time out, from start "
-                                  "to stop")
+    responses: int | None = value("requests", "requests answered and requests timed out, from the "
+                                  "start of the server to its end, without our own GET")
+    timed_out: int | None = value("requests", "requests answered and requests timed out, from the "
+                                  "start of the server to its end, without our own GET")
 
 
 @dataclass(kw_only=True)
 class Identity:
-    id: str = value("", "unique in the study: round/scenario/timeouts/backend/rearm/connections/kind")
+    id: str = value("", "of the measurement: round, cell and kind; unique in the study")
     kind: str = value("", "`load`, `syscalls`, `profile` or `dwarf`")
     round: int = value("", "counted from 1")
-    scenario: str = value("", "`--scenario` of the server")
-    timeouts: str = value("", "`default` (idle 120 s, request 30 s) or `short` (2 s and 1 s)")
-    backend: str = value("", "`--timer-backend` of the server")
-    rearm: str = value("", "`lazy` or `eager`")
-    connections: int = value("connections", "those of the plan")
+    scenario: str = value("", _CELL)
+    timeouts: str = value("", _CELL)
+    backend: str = value("", _CELL)
+    rearm: str = value("", _CELL)
+    connections: int = value("", _CELL)
     alias: str | None = value("", "`A/A` for the variant that is measured twice a round, else null")
 
     @property
@@ -97,18 +98,20 @@ class Window:
     """What lies between two readings of the counters. None: nobody could tell."""
 
     window_s: float | None = value("s", "length of the window, on the server's clock", default=None)
-    requests: int | None = value("requests", "that the server counted in the window", default=None)
-    timed_out: int | None = value("requests", "that timed out in the window", default=None)
+    requests: int | None = value("requests", "requests that arrived in the window, and those that "
+                                 "timed out in it", default=None)
+    timed_out: int | None = value("requests", "requests that arrived in the window, and those that "
+                                  "timed out in it", default=None)
     rps: float | None = value("requests/s", "`requests` over `window_s`", default=None)
     cpu: Cpu | None = record(Cpu, default=None)
     timers: dict[str, int] | None = value(
         "calls", "calls of the timer facility in the window; `moved` counts structural moves in "
         "the backend, `expired` timers that fired", TIMER_COUNTS, default=None)
     late_us: Lateness | None = record(Lateness, default=None)
-    bytes_out: int | None = value("bytes", "sent in the window", default=None)
-    writes: int | None = value("writes", "calls that sent them", default=None)
-    connections_open: int | None = value("connections", "the fewer of those at the two ends of the "
-                                         "window", default=None)
+    bytes_out: int | None = value("bytes", "bytes that the server sent in the window", default=None)
+    writes: int | None = value("calls", "write calls that sent them", default=None)
+    connections_open: int | None = value("connections", "open connections at the start or the end "
+                                         "of the window, whichever were fewer", default=None)
     host: Host | None = record(Host, default=None)
     rss_kib: int | None = value("KiB", "resident memory of the server at the end of the window",
                                 default=None)
@@ -116,22 +119,22 @@ class Window:
 
 @dataclass(kw_only=True)
 class Sample(Window, Identity):  # the bases' fields come from right to left
-    order: int | None = value("", "its place in the order of measuring, from 0", default=None)
-    valid: bool = value("", "false: could not be measured; measured again when the study continues",
-                        default=True)
-    flags: list[str] = value("", "gates that it failed", default_factory=list)
-    error: str | None = value("", "why it is not valid", default=None)
-    retried: bool = value("", "whether it was measured a second time because of a gate or a "
-                          "failure", default=False)
-    t0: str | None = value("UTC", "when it began, ISO 8601", default=None)
+    order: int | None = value("", "place in the order of measuring, from 0", default=None)
+    valid: bool = value("", "false when the measurement failed; it is made again when the study "
+                        "continues", default=True)
+    flags: list[str] = value("", "gates that the sample failed", default_factory=list)
+    error: str | None = value("", "why the measurement failed", default=None)
+    retried: bool = value("", "whether this is the second attempt, after a gate or a failure",
+                          default=False)
+    t0: str | None = value("UTC", "when the measurement began, ISO 8601", default=None)
 
     # kind load
     server_bound: bool | None = value("", "whether the server was the bottleneck: its core was at "
                                       "least 95 % busy", default=None)
     timers_per_request: dict[str, float] | None = value(
         "calls/request", "`timers`, divided like `cpu.us_per_request`", TIMER_COUNTS, default=None)
-    connections_asked: int | None = value("connections", "that wrk opens: as many in each thread",
-                                          default=None)
+    connections_asked: int | None = value("connections", "connections that wrk opens (as many in "
+                                          "each of its threads)", default=None)
     wrk: WrkReport | None = record(WrkReport, default=None)
     totals: Totals | None = record(Totals, default=None)
 
@@ -141,8 +144,10 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
         "absent", ("total", "<call>"), default=None)
 
     # kinds profile and dwarf
-    samples: int | None = value("stacks", "that perf recorded", default=None)
-    lost: int | None = value("stacks", "that perf lost", default=None)
+    samples: int | None = value("stacks", "stacks that perf recorded, and those that it lost",
+                                default=None)
+    lost: int | None = value("stacks", "stacks that perf recorded, and those that it lost",
+                             default=None)
     frequency: int | None = value("Hz", "stacks recorded per second of CPU time", default=None)
     us_per_request: float | None = value("µs", "CPU time per request in this window, as in "
                                          "`cpu.us_per_request`", default=None)
@@ -153,8 +158,10 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
                                      default=None)
     timer_us_per_request: dict[str, float] | None = value(
         "µs", "the timer's share of `us_per_request`", SHARES, default=None)
-    folded: str | None = value("", "file of the folded stacks, all rounds so far", default=None)
-    round_folded: str | None = value("", "file of this round's folded stacks", default=None)
+    folded: str | None = value("", "files of the folded stacks: all rounds so far, and this round",
+                               default=None)
+    round_folded: str | None = value("", "files of the folded stacks: all rounds so far, and this "
+                                     "round", default=None)
 
     def to_json(self) -> dict:
         return schema.to_json(self)
@@ -183,4 +190,4 @@ def usable(samples: list[Sample]) -> list[Sample]:
 
 
 if __name__ == "__main__":
-    print(schema.markdown(Sample), end="")
+    print(schema.table(schema.described(Sample)), end="")

@@ -19,7 +19,8 @@ def whole() -> Sample:
         host=Host(steal_pct=0.0, psi_some_pct=0.0, foreign_pct=0.0, server_core_busy=0.5),
         rss_kib=9000)
     report = WrkReport(requests=11, duration_s=3.0, errors=dict.fromkeys(sample.WRK_ERRORS, 0),
-                       latency_us=Latency(kind="wrk_co_corrected", p50=1.0, p90=2.0, p99=3.0, max=4.0))
+                       latency_us=Latency(kind="wrk_co_corrected", p50=1.0, p90=2.0, p99=3.0,
+                                          max=4.0))
     shares = dict.fromkeys(sample.SHARES, 0.5)
     return sample.of(
         Measurement("load", 1, CELL), window, order=0, error="none", t0="now", server_bound=True,

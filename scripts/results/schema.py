@@ -7,7 +7,7 @@ unknown is ignored, so that folders of other versions can be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, field, fields
 from typing import Any
 
@@ -62,10 +62,10 @@ def described(kind: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
             yield from ((name, about["unit"], about["about"]) for name in paths)
 
 
-def markdown(kind: type) -> str:
-    """The fields as rows of a table; neighbours that share unit and meaning share a row."""
+def table(found: Iterable[tuple[str, str, str]]) -> str:
+    """Fields as a Markdown table; neighbours that share unit and meaning share a row."""
     rows: list[tuple[list[str], str, str]] = []
-    for path, unit, about in described(kind):
+    for path, unit, about in found:
         if rows and rows[-1][1:] == (unit, about):
             rows[-1][0].append(path)
         else:

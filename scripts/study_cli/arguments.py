@@ -78,16 +78,21 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "(default: quick)")
     add("--backends", type=names, metavar="A,B", help="timer backends (default: those "
         "of the preset)")
-    add("--connections", type=connections, metavar="N,M", help="open connections")
+    add("--connections", type=connections, metavar="N,M", help="open connections (default: those "
+        "of the preset)")
     add("--rearm", type=choices(plan.REARMS), metavar="lazy,eager", help="how timers are re-armed")
     add("--scenario", type=choices(plan.WORKLOADS), metavar="A,B", dest="scenarios",
         help="of " + ", ".join(plan.WORKLOADS) + " (+short: with timeouts of 2 s and 1 s)")
     add("--rounds", type=between(1, 1000), metavar="N", help="how often each cell is measured")
-    add("--duration", type=seconds, metavar="S", help="seconds of a measuring window")
-    add("--seed", type=between(0, 2**63 - 1), metavar="N", help="seed of the random order (default: 1)")
-    add("--server", type=Path, metavar="FILE", help="another idlewheel-server binary; implies --no-build")
+    add("--duration", type=seconds, metavar="S", help="seconds of a measuring window; "
+        "with --preset paper wrk's own -d")
+    add("--seed", type=between(0, 2**63 - 1), metavar="N",
+        help="seed of the random order (default: 1)")
+    add("--server", type=Path, metavar="FILE",
+        help="another idlewheel-server binary; implies --no-build")
     add("--no-build", action="store_true", help="neither set up nor build: use what is there")
-    add("--no-report", action="store_true", help="make no report now; study report DIR makes it later")
+    add("--no-report", action="store_true",
+        help="make no report now; study report DIR makes it later")
 
 
 def _add_side_by_side(parser: argparse.ArgumentParser, levels: str, rounds: int,
@@ -121,10 +126,12 @@ def parser() -> Parser:
 
     load = commands.add_parser("load", help="load a server that you started; print the figures")
     load.add_argument("url", metavar="URL", help="http://HOST:PORT of the server")
-    load.add_argument("--connections", type=between(1, MAX_CONNECTIONS), required=True, metavar="N")
+    load.add_argument("--connections", type=between(1, MAX_CONNECTIONS), required=True, metavar="N",
+                      help="open connections")
     load.add_argument("--duration", type=seconds, default=5.0, metavar="S",
                       help="seconds of the measuring window (default: 5)")
-    load.add_argument("--admin", metavar="URL", help="admin address of an idlewheel-server, to read its counters")
+    load.add_argument("--admin", metavar="URL",
+                      help="admin address of an idlewheel-server, to read its counters")
     load.add_argument("--pid", type=between(1, 2**22), metavar="P",
                       help="process id of the server, to read its CPU time and memory")
     load.add_argument("--pipeline", type=between(1, 10_000), default=1, metavar="N",
@@ -135,7 +142,8 @@ def parser() -> Parser:
                                  "epoll loop, Beast tcp_stream, nginx, Node.js); print a table")
     _add_side_by_side(beside, "400,5000,10000", 3)
     beside.add_argument("--idle-connections", type=between(1, MAX_CONNECTIONS), default=10_000,
-                        metavar="N", help="idle connections whose memory is measured (default: 10000)")
+                        metavar="N",
+                        help="idle connections whose memory is measured (default: 10000)")
 
     windows = commands.add_parser("windows", help="load idlewheel with pipelined requests "
                                   "under write windows of several sizes; print a table")
@@ -148,7 +156,8 @@ def parser() -> Parser:
                                  "scenario, for timer-bench --replay")
     traces.add_argument("-o", "--output", type=folder, default=Path("traces"), metavar="DIR",
                         help="folder for the traces (default: traces)")
-    traces.add_argument("--connections", type=between(1, MAX_CONNECTIONS), default=400, metavar="N")
+    traces.add_argument("--connections", type=between(1, MAX_CONNECTIONS), default=400,
+                        metavar="N", help="open connections (default: 400)")
     traces.add_argument("--duration", type=seconds, default=3.0, metavar="S",
                         help="seconds of load on each (default: 3)")
     traces.add_argument("--no-build", action="store_true",

@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,9 +13,10 @@ from unittest import mock
 from harness import environment, measure, study
 from harness.environment_test import GOOD
 from harness.server_under_test_test import Fakes
-from results import journal, sample
+from results import journal, manifest, sample
 from results.cell import Measurement
 from results.sample import Cpu, Sample
+from results.sample_test import paths
 from study_cli import commands
 
 SCRIPT = Path(__file__).resolve().parents[1] / "study"
@@ -61,7 +63,8 @@ class Usage(Fakes):
                 self.refused(*argv)
 
     def test_every_command_has_help(self) -> None:
-        for command in ("run", "profile", "load", "doctor", "report", "compare"):
+        for command in ("run", "profile", "load", "servers", "windows", "traces", "doctor",
+                        "report", "compare"):
             code, out, _ = call(command, "--help")
             self.assertEqual(code, 0)
             self.assertIn("usage: scripts/study " + command, out)
@@ -88,7 +91,7 @@ class Environment(Fakes):
             facts = environment.Facts(**vars(GOOD) | {"tools": GOOD.tools | {tool: None}})
             self.assertIn(tool + ": not found", self.ends_with_three(facts, *run))
         few = environment.Facts(**vars(GOOD) | {"nofile": 1024})
-        self.assertIn("1024 a process", self.ends_with_three(few, *run, "--connections", "5000"))
+        self.assertIn("1024 per process", self.ends_with_three(few, *run, "--connections", "5000"))
         self.assertFalse((self.folder / "out").exists())
 
     def test_doctor_fails_with_the_names(self) -> None:
@@ -147,6 +150,12 @@ class Runs(Fakes):
         self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
         self.assertTrue(self.manifest()["finished"])
         self.assertIn("left", err)
+
+    def test_the_manifest_has_the_fields_that_are_described(self) -> None:
+        self.run_study(figures)
+        written = {re.sub(r"(levels\.).*", r"\1<workload>", path)
+                   for path in paths(self.manifest())}
+        self.assertEqual(written, {path for path, _, _ in manifest.FIELDS})
 
     def test_interrupted_then_resumed(self) -> None:
         calls = []

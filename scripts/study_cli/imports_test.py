@@ -21,7 +21,8 @@ def modules(root: Path) -> dict[str, Path]:
     return {f"{path.parent.name}.{path.stem}".removesuffix(".__init__"): path for path in files}
 
 
-def imported(tree: ast.AST, package: str, known: dict[str, Path]) -> Iterator[tuple[str, list[str]]]:
+def imported(tree: ast.AST, package: str,
+             known: dict[str, Path]) -> Iterator[tuple[str, list[str]]]:
     """Modules that are imported anywhere in the file, functions included, and the names taken."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -88,7 +89,7 @@ class Planted(unittest.TestCase):
     def test_a_forbidden_arrow_wherever_it_hides(self) -> None:
         for source in ("import report.page", "from report import page", "from report.page import x",
                        "def f():\n    from report import page",
-                       "import importlib\ndef f():\n    return importlib.import_module('report.page')",
+                       "import importlib\nimportlib.import_module('report.page')",
                        "class A:\n    def f(self):\n        import report"):
             with self.subTest(source=source):
                 self.assertEqual(len(self.faults(harness__a=source, report__page="x = 1")), 1)
@@ -108,9 +109,9 @@ class Planted(unittest.TestCase):
                                  "report.a imports the private results.b._x"])
 
     def test_what_is_allowed_passes(self) -> None:
-        self.assertEqual(self.faults(study_cli__a="from harness import b\nfrom report import c",
-                                     harness__b="from results import d", report__c="", results__d=""),
-                         [])
+        found = self.faults(study_cli__a="from harness import b\nfrom report import c",
+                            harness__b="from results import d", report__c="", results__d="")
+        self.assertEqual(found, [])
 
 
 if __name__ == "__main__":
