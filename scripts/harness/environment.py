@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import perf
 from harness.process import run
 
-SPARE_FILES = 100  # descriptors a process needs beside its connections
+SPARE_FILES = 100  # descriptors that a process needs beside its connections
 SPARE_PORTS = 100
 GOOD_SOMAXCONN = 4096  # the server's --backlog
 MIN_PYTHON = (3, 11)

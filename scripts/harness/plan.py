@@ -249,7 +249,7 @@ def estimate_s(plan: Settings, todo: Measurement) -> float:
 
 
 def label(plan: Settings) -> str:
-    """How many rounds, and whether they are enough to tell the variants of a table apart."""
+    """How many rounds, and whether they are enough for a verdict among so many variants."""
     if plan.rounds == plan.slow_rounds == 1:
         return "one round: no statistics"
     compared = max(len(_variants(plan, workload)) - 1 + plan.aa for workload in plan.scenarios)

@@ -193,7 +193,7 @@ def table(names: list[str], samples: list[dict], memory: list[dict]) -> str:
     head = ["server", *(f"{level} connections" for level in levels),
             *(f"user mode, {level}" for level in levels)]
     if memory:
-        head += ["bytes an idle connection", "CPU while idle"]
+        head += ["bytes per idle connection", "CPU while idle"]
     rows = [head, ["---"] * len(head)]
     for name in names:
         row = [name]

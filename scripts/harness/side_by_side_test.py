@@ -24,7 +24,8 @@ class Table(unittest.TestCase):
     def test_memory_where_it_was_weighed(self) -> None:
         memory = [{"name": name, "bytes": 588.4, "idle_cpu": 0.0} for name in ("floor", "ours")]
         lines = side_by_side.table(["floor", "ours"], self.SAMPLES, memory).splitlines()
-        self.assertTrue(lines[0].endswith("| bytes an idle connection | CPU while idle |"), lines[0])
+        self.assertTrue(lines[0].endswith("| bytes per idle connection | CPU while idle |"),
+                        lines[0])
         self.assertTrue(lines[3].endswith("| 588 | 0.00% |"), lines[3])
 
 

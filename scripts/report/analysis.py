@@ -47,24 +47,24 @@ class Row:
 
     cell: Cell = value("", "what was measured", ("scenario", "timeouts", "backend", "rearm",
                                                  "connections", "alias"))
-    rounds: int = value("rounds", "how often it was timed")
-    valid_rounds: int = value("rounds", "of them, those that could be measured")
+    rounds: int = value("rounds", "how often the cell was timed")
+    valid_rounds: int = value("rounds", "rounds that could be measured")
     flags: list[str] = value("", "gates that any round failed")
     failures: list[str] = value("", "why rounds could not be measured")
     cpu_us: float | None = value("µs", "CPU time per request: the median of the rounds")
     cpu_us_by_round: dict[int, float] = value("µs", "CPU time per request in each round",
                                               ("<round>",))
-    rps: float | None = value("requests/s", "median of the rounds")
+    rps: float | None = value("requests/s", "requests per second: the median of the rounds")
     server_bound: bool = value("", "whether the server was the bottleneck in every round")
     utilisation: float | None = value("share", "median of `cpu.utilisation`")
-    timers_per_request: dict[str, float] = value("calls/request", "medians of the rounds",
+    timers_per_request: dict[str, float] = value("calls/request", "as in the samples: medians of the rounds",
                                                  TIMER_COUNTS)
-    expired: int = value("timers", "that fired in the windows of all rounds")
+    expired: int = value("timers", "timers that fired in the windows of all rounds")
     p99_us: float | None = value("µs", "median of wrk's p99 latency")
     late_p99_us: float | None = value("µs", "median of the p99 lateness of timers")
     rss_kib: float | None = value("KiB", "median of the resident memory")
-    errors: int = value("errors", "that wrk counted, but for the closes that the scenario intends")
-    syscalls: dict[str, float] = value("calls/request", "as `per_request` of the samples",
+    errors: int = value("errors", "errors that wrk counted, without the closes that the scenario intends")
+    syscalls: dict[str, float] = value("calls/request", "`per_request` of the samples: medians of the rounds",
                                        ("total", "<call>"), default_factory=dict)
     timer_share: dict[str, float] = value("share", "the timer's shares of the profile", SHARES,
                                           default_factory=dict)

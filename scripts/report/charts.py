@@ -151,7 +151,7 @@ def _even_ticks(most: float) -> list[float]:
 
 
 def ledger(known: list[tuple[str, Profile]]) -> str:
-    """Where the CPU time of a request goes: a bar a profile, a part an owner group."""
+    """Where the CPU time of a request goes: a bar per profile, a part per owner group."""
     width, left, right, step, top = 1200, 400, 70, 24, 12
     height = top + step * len(known) + 34
     most = max(p.us_per_request for _, p in known)

@@ -81,7 +81,7 @@ def _dearest(row: Row, base: Row) -> str:
 
 
 def _near(head: Headline) -> str:
-    """Which variants cost next to nothing, a backend at a time."""
+    """Which variants cost next to nothing, by backend."""
     near: dict[str, list[str]] = {}
     for row in head.near:
         near.setdefault(row.cell.backend, []).append(
@@ -390,7 +390,7 @@ def flagged(found: list[Row]) -> Table:
 
 
 def same_against_same(found: list[Row], seed: int) -> Table:
-    """The A/A series: one variant measured twice a round. It must show no difference."""
+    """The A/A series: one variant measured twice in each round. It must show no difference."""
     table = Table([Text("variant"), Text("first µs"), Text("second µs"), Text("ratio"),
                    Text("interval"), Text("p", "sign-flip, not adjusted")])
     for row, twin in analysis.twins(found):

@@ -127,9 +127,9 @@ def ledger_section(folders: list[Findings]) -> list[Section]:
 def _shares(folders: list[Findings]) -> str:
     tables = "".join(content.shares(folder).html() for folder in folders if folder.profiles)
     return ("<details><summary>Shares by owner group, sample counts, folded stacks</summary>"
-            '<p class="note">Owner share: the innermost frame that belongs to a group owns the '
-            "sample, so a row sums to 100 %. Self and inclusive shares appear on hover. Broken "
-            "stacks, whose outer end was lost, are the uncertainty of the inclusive shares.</p>"
+            '<p class="note">Owner share: a sample counts for the group of the innermost frame '
+            "whose group is known, so a row sums to 100 %. Self and inclusive shares appear on hover. "
+            "Broken stacks, whose outer end was lost, are the uncertainty of the inclusive shares.</p>"
             f"{tables}</details>")
 
 
@@ -185,7 +185,7 @@ def study_section(findings: Findings) -> list[Section]:
     if not parts:
         return []
     parts.append('<p class="note">The study gave self shares at 400 connections, with helper stubs '
-                 "listed apart; here each cell reads self / inclusive / owner, eager re-arm. In "
+                 "listed separately; here each cell reads self / inclusive / owner, eager re-arm. In "
                  "its second scenario, at 5000 connections, it saw "
                  f"{html.escape(study_2014.EXPIRY_2014)}. The original binaries ran on another "
                  "machine: compare shares and growth, not microseconds.</p>")

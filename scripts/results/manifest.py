@@ -11,9 +11,9 @@ from results.errors import Unreadable, cannot
 
 SCHEMA = "idlewheel/1"
 MANIFEST = "manifest.json"
-_TOOLS = "their versions"
+_TOOLS = "versions of the tools"
 _PINNING = "cores of the server, and of wrk and perf"
-_CHOICE = "what is measured: the preset, and what the flags changed"
+_CHOICE = "what is measured: the preset's choice, or that of the flags"
 _COUNTED = "workloads and levels whose system calls are counted (no level: all)"
 _PROFILES = "re-arm modes, rounds and window of the profiles"
 
@@ -24,23 +24,23 @@ FIELDS = [
     ("preset", "", "`--preset`"),
     ("argv", "", "the command that made the folder: as a list, and for a shell"),
     ("command", "", "the command that made the folder: as a list, and for a shell"),
-    ("seed", "", "of the random order, and of the statistics"),
+    ("seed", "", "seed of the random order and of the statistics"),
     ("created", "UTC", "when the study began, ISO 8601"),
-    ("rounds", "rounds", "of the workload `respond`"),
+    ("rounds", "rounds", "how often each cell of the workload `respond` is timed"),
     ("label", "", "how many rounds, in words, and whether they are enough for a verdict"),
     ("git.sha", "", "commit of the checkout; null when unknown"),
     ("git.dirty", "", "whether files of the checkout were changed; null when unknown"),
-    ("binary.sha256", "", "of the server binary"),
+    ("binary.sha256", "", "checksum of the server binary"),
     ("binary.version", "", "what `--version` of the server says"),
     ("env.cpu", "", "model of the processor"),
-    ("env.cores", "cores", "usable by the study"),
+    ("env.cores", "cores", "cores that the study may use"),
     ("env.memory_gib", "GiB", "memory of the machine"),
     ("env.virt", "", "virtual machine, kernel and operating system"),
     ("env.kernel", "", "virtual machine, kernel and operating system"),
     ("env.os", "", "virtual machine, kernel and operating system"),
     ("env.somaxconn", "connections", "longest backlog of a listener"),
     ("env.port_range", "ports", "first and last port of outgoing connections"),
-    ("env.nofile", "descriptors", "limit per process"),
+    ("env.nofile", "descriptors", "most open files per process"),
     ("env.aslr", "", "`kernel.randomize_va_space` and `kernel.perf_event_paranoid`"),
     ("env.perf_paranoid", "", "`kernel.randomize_va_space` and `kernel.perf_event_paranoid`"),
     ("env.pinning.server", "core", _PINNING),
@@ -48,11 +48,11 @@ FIELDS = [
     *((f"env.tools.{tool}", "", _TOOLS) for tool in ("wrk", "perf", "compiler", "python")),
     *((f"plan.{name}", "", _CHOICE) for name in ("preset", "backends", "connections", "rearm",
                                                  "scenarios", "seed", "rounds")),
-    ("plan.slow_rounds", "rounds", "of every workload but `respond`"),
+    ("plan.slow_rounds", "rounds", "how often the cells of the other workloads are timed"),
     ("plan.levels.<workload>", "connections", "numbers of connections of each workload"),
     ("plan.window_s", "s", "length of a window; some workloads take longer ones"),
-    ("plan.settle_s", "s", "steady load between the last connection's opening and the window"),
-    ("plan.wrk_threads", "threads", "of wrk"),
+    ("plan.settle_s", "s", "steady load before the window, once all connections are open"),
+    ("plan.wrk_threads", "threads", "threads of wrk"),
     ("plan.wrk_duration_s", "s", "wrk's own `-d` in the preset `paper`, else null"),
     ("plan.retries", "", "how often a flagged measurement is made again"),
     ("plan.aa", "", "whether there is an A/A series"),

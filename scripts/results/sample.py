@@ -77,15 +77,15 @@ class Totals:
 
 @dataclass(kw_only=True)
 class Identity:
-    id: str = value("", "of the measurement: round, cell and kind; unique in the study")
+    id: str = value("", "name of the measurement (round, cell, kind), unique in the study")
     kind: str = value("", "`load`, `syscalls`, `profile` or `dwarf`")
-    round: int = value("", "counted from 1")
+    round: int = value("", "number of the round, from 1")
     scenario: str = value("", _CELL)
     timeouts: str = value("", _CELL)
     backend: str = value("", _CELL)
     rearm: str = value("", _CELL)
     connections: int = value("", _CELL)
-    alias: str | None = value("", "`A/A` for the variant that is measured twice a round, else null")
+    alias: str | None = value("", "`A/A` for the second measurement of a variant in a round, else null")
 
     @property
     def cell(self) -> Cell:
@@ -152,7 +152,7 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
     us_per_request: float | None = value("µs", "CPU time per request in this window, as in "
                                          "`cpu.us_per_request`", default=None)
     shares: dict[str, dict[str, float]] | None = value(
-        "share", "of all stacks, for each owner group: see the words",
+        "share", "shares of the stacks, for each owner group (see the words)",
         tuple(f"<group>.{kind}" for kind in SHARES), default=None)
     unresolved: float | None = value("share", "broken stacks: their outer end was lost",
                                      default=None)
