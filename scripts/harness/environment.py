@@ -1,4 +1,4 @@
-"""What this machine is, and whether it can carry the study: facts first, then checks on them."""
+"""What this machine is, and whether it can run the study: facts first, then checks on them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Facts:
     kptr_restrict: int
     root: bool
     tools: dict[str, str | None]
-    perf_records: str  # empty: it does; else why not
+    perf_records: str  # why perf cannot record; empty when it can
     tracepoints: str
     d3: bool
 
@@ -83,7 +83,7 @@ def _time_wait() -> int:
 
 
 def try_record() -> str:
-    """Record this very machine's cpu-clock for a moment; why it does not work, or nothing."""
+    """Record cpu-clock for a moment; why that does not work, or nothing."""
     spin = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
     with tempfile.TemporaryDirectory(prefix="idlewheel-doctor-") as folder:
         data = str(Path(folder) / "perf.data")
@@ -167,7 +167,7 @@ def _perf_checks(facts: Facts, must: bool) -> list[Check]:
 
 def checks(facts: Facts, connections: int, profile: bool = True, report: bool = True
            ) -> list[Check]:
-    """Every check; must is what the asked-for work cannot do without."""
+    """Every check. The work that was asked for cannot do without those whose must is true."""
     python = ".".join(map(str, facts.python))
     return [
         Check("python", facts.python >= MIN_PYTHON, True, python, "apt-get install python3"),
@@ -192,7 +192,7 @@ def usable_cores() -> list[int]:
 
 
 def cores(usable: list[int]) -> tuple[int, int]:
-    """The server's core and the client's: two that are not one core's two threads, if there are."""
+    """The server's core and the client's: not two threads of one core, where there is a choice."""
     server, twins = usable[0], _siblings(usable[0])
     others = [c for c in usable[1:] if c not in twins] or usable[1:] or usable
     return server, others[0]

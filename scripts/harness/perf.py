@@ -14,7 +14,7 @@ from types import TracebackType
 from harness.process import Child, run
 from results.errors import Failed
 
-# How stacks are walked -> perf's name for it and samples a second. The frequencies are primes: they
+# How stacks are walked -> perf's name for it, and samples per second. The frequencies are primes: they
 # do not beat with the 1 ms ticks of the server or the kernel's 4 ms. Frame pointers cost next to
 # nothing; DWARF copies 8 KiB of stack with each sample, and serves as a check on them.
 WALKS = {"frame pointers": ("fp", 997), "dwarf": ("dwarf,8192", 199)}

@@ -22,10 +22,10 @@ REARMS = ["lazy", "eager"]
 
 SHORT_IDLE_S = 2.0
 SHORT_FLAGS = ["--idle-timeout", "2s", "--request-timeout", "1s"]
-SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # three idle periods at least
+SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # at least three idle periods
 SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
-DWARF_WINDOWS = 2  # of a profile: a fifth of its samples a second
-TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
+DWARF_WINDOWS = 2  # windows of a profile: it records a fifth as many samples per second
+TIMEOUT_WINDOW_S = 3.0  # about one timer expires per millisecond: a shorter window has too few
 
 FULL_BUDGET_S = 80 * 60
 MAX_ROUNDS = 11  # enough for verdicts among all fourteen backends, both ways
@@ -35,7 +35,7 @@ FOLD_S = 1.5  # perf's own start, end and script
 
 @dataclass(frozen=True)
 class Settings:
-    """A whole plan but for its order; two runs may share a folder when these are equal."""
+    """A whole plan without its order. Two runs may share a folder when these are equal."""
 
     preset: str
     backends: list[str]

@@ -1,4 +1,4 @@
-"""The load: wrk, pinned, told when to stop, its report read back from its own text."""
+"""wrk, which makes the load: pinned, told when to stop, its printed report read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of one results folder: report.html, summary.md and results.json beside its samples."""
+"""The report of one result folder: report.html, summary.md and results.json beside its samples."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ SCENARIO_WORDS = {
 SHORT_WORDS = {"respond": "S1", "increasing-timeout": "S2 (per expired request)", "mixed": "mixed"}
 ABOUT_SCENARIOS = ("S1 answers every request at once; in S2 every request times out. The number in "
                    "a heading is that of the connections.")
-# Behind a figure that failed a gate.
+# Stands behind a figure that failed a gate.
 FLAGGED = " *"
 # The owner groups, in the order in which the ledger stacks them.
 LEDGER = tuple(GROUPS)
@@ -327,7 +327,7 @@ def shares(findings: Findings) -> Table:
 
 
 def _href(findings: Findings, profile: Profile) -> str:
-    """Relative to the page, which lies in the results folder; no link from a comparison page."""
+    """Relative to the page, which lies in the result folder; no link from a comparison page."""
     return "" if findings.name else profile.files[0]
 
 

@@ -13,6 +13,7 @@ from unittest import mock
 from harness import environment, measure, study
 from harness.environment_test import GOOD
 from harness.server_under_test_test import Fakes
+from report import testing
 from results import journal, manifest, sample
 from results.cell import Measurement
 from results.sample import Cpu, Sample
@@ -175,6 +176,26 @@ class Runs(Fakes):
         self.assertEqual(code, 0, err)
         self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
 
+    def test_a_torn_last_line_is_due_again_for_run_and_profile(self) -> None:
+        self.run_study(figures, "--no-profile")
+        self.tear(self.folder / "out")
+        code, _, err = self.run_study(figures)
+        self.assertEqual(code, 0, err)
+        self.assertTrue(self.manifest()["finished"])
+        self.tear(self.folder / "out")
+        profile = ["profile", "--server", self.server, "-o", str(self.folder / "out"),
+                   "--no-report"]
+        with (mock.patch.object(environment, "gather", return_value=GOOD),
+              mock.patch.object(measure, "measure", side_effect=figures)):
+            code, _, err = call(*profile)
+        self.assertEqual(code, 0, err)
+        self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
+
+    def tear(self, folder: Path) -> None:
+        """Cut the last line in the middle, as a crash does."""
+        path = folder / journal.SAMPLES
+        path.write_bytes(path.read_bytes()[:-20])
+
     def test_two_at_once_are_refused(self) -> None:
         with study._alone():
             code, _, err = self.run_study(figures)
@@ -235,6 +256,23 @@ class Runs(Fakes):
         self.assertEqual(code, 0, err)
         self.assertIn("no tracefs", err)
         self.assertEqual({s.kind for s in self.samples()}, {"load"})
+
+
+class TornLine(Fakes):
+    def test_report_and_compare_leave_it_out(self) -> None:
+        a, b = testing.write(self.folder / "a"), testing.write(self.folder / "b", seed=2)
+
+        def shown() -> tuple[str, str]:
+            self.assertEqual(call("report", str(a))[0], 0)
+            code, table, err = call("compare", str(a), str(b))
+            self.assertEqual(code, 0, err)
+            return (a / "results.json").read_text(), table
+
+        before = shown()
+        whole = (a / journal.SAMPLES).read_bytes()
+        for torn in (b'{"id": "r01/respond/def', whole.splitlines()[0].replace(b"r01", b"r09")):
+            (a / journal.SAMPLES).write_bytes(whole + torn)
+            self.assertEqual(shown(), before)
 
 
 class Signals(Fakes):
