@@ -1,6 +1,7 @@
-// The floor: what the cheapest imaginable timer would cost. Out-of-line calls of the same
-// signatures, in the same loops over the same tables, that only store the deadline in the timer's
-// owner. Expiry hands out timers in an order that was known beforehand.
+// The floor: the cost of the cheapest imaginable timer. Its operations are out-of-line calls with
+// the signatures of a backend, in the same loops over the same timers, but they only store the
+// deadline in the timer's owner. Expiry hands out timers in an order that the workload tells it
+// beforehand.
 #pragma once
 
 #include "bench/workload.hpp"
@@ -34,7 +35,7 @@ public:
   TIMERS_STRUCTURAL void disarm(Node& node) noexcept { node.deadline = kNever; }
   TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = now; }
 
-  // The order in which the next pop_expired() calls are to find the timers.
+  // Sets the order in which the next calls of pop_expired() hand out the timers.
   void foresee(std::vector<Node*> order) {
     order_ = std::move(order);
     next_ = 0;
@@ -55,23 +56,27 @@ private:
   Tick now_ = 0;
 };
 
-inline std::string_view compare(Floor& /*floor*/, TimerTable<Floor>& table,
-                                const std::vector<Tick>& deadlines) {
+inline std::string_view check_contents(Floor& /*floor*/, ScatteredTimers<Floor>& all,
+                                       const std::vector<Tick>& deadlines) {
   for (std::size_t id = 0; id < deadlines.size(); ++id) {
-    if (table[id].deadline != deadlines[id]) {
+    if (all[id].deadline != deadlines[id]) {
       return "a stored deadline is wrong";
     }
   }
   return "";
 }
 
-// The other floors of expire-all-at-once: go over the nodes once and take out each that is due. The
-// floor above does so by address, through a call a timer and a list of pointers.
-enum class Visits { by_address, as_armed }; // as armed, they lie anywhere
+// Two more floors for expire-all-at-once: a plain loop over the nodes takes out each that is due.
+// The floor above goes by address too, but makes a call for each timer and reads a list of
+// pointers.
+enum class StreamingOrder {
+  by_address,
+  as_armed, // the next node may lie anywhere in memory
+};
 
-template <Visits kVisits> class Streaming : public Workload {
+template <StreamingOrder kOrder> class Streaming : public Workload {
 public:
-  explicit Streaming(std::size_t n) : table_(n) {}
+  explicit Streaming(std::size_t n) : timers_(n) {}
 
   Timed pass() override {
     ++now_;
@@ -90,34 +95,34 @@ public:
       });
     });
     wrong_ |= log != expected;
-    return {elapsed, table_.size()};
+    return {elapsed, timers_.size()};
   }
 
   std::string_view check() override {
     return wrong_ ? "not every timer ran once, at its tick"
-                  : compare(floor_, table_, std::vector<Tick>(table_.size(), kNever));
+                  : check_contents(floor_, timers_, std::vector<Tick>(timers_.size(), kNever));
   }
 
 private:
   template <class Act> void for_each(Act act) {
-    if constexpr (kVisits == Visits::by_address) {
-      for (auto& owner : table_.by_address()) {
+    if constexpr (kOrder == StreamingOrder::by_address) {
+      for (auto& owner : timers_.by_address()) {
         act(owner);
       }
     } else {
-      for (std::size_t id = 0; id < table_.size(); ++id) {
-        act(table_[id]);
+      for (std::size_t id = 0; id < timers_.size(); ++id) {
+        act(timers_[id]);
       }
     }
   }
 
-  TimerTable<Floor> table_;
+  ScatteredTimers<Floor> timers_;
   Floor floor_;
   Tick now_ = 0;
   bool wrong_ = false;
 };
 
-// The same under a TimerService: its handle, reduced to a deadline. Never runs anything.
+// The floor of a TimerService: its handle is reduced to a deadline, and no timer ever runs.
 class FloorService {
 public:
   class Timer;

@@ -7,17 +7,15 @@
 #define BENCH_COUNT_INSTRUCTIONS
 #include "bench/operations.hpp"
 #include "bench/server_life.hpp"
-#include "server/request.hpp"
-#include "server/response.hpp"
-#include "server/scenario.hpp"
-#include "server/write_queue.hpp"
+#include "server/exchange.hpp"
 #include "timers/backends.hpp"
 
 #include <valgrind/callgrind.h>
 
 #include <iostream>
-#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace bench {
 namespace {
@@ -46,8 +44,8 @@ template <class Section> std::chrono::nanoseconds stopwatch(Section&& section) {
 
 namespace {
 
-// A client that sends `pipelined` requests at a time, each as wrk writes it, and what a connection
-// does with them (server/connection.hpp), but for its socket and its timers.
+// A client that sends `pipelined` requests at a time, each as wrk writes it, to the server's own
+// Exchange: what a request costs but for its socket and its timers.
 class Requests : public Workload {
 public:
   explicit Requests(std::size_t pipelined) {
@@ -57,23 +55,19 @@ public:
   }
 
   Timed pass() override {
-    const std::uint64_t before = requests_;
+    const std::uint64_t before = counters_.requests;
     const auto elapsed = stopwatch([this] {
       for (int turn = 0; turn < kTurns; ++turn) {
-        serve([this](const auto& buffers) { bytes_ += boost::asio::buffer_size(buffers); });
+        serve([this](std::string_view piece) { bytes_ += piece.size(); });
       }
     });
     turns_ += kTurns;
-    return {elapsed, requests_ - before};
+    return {elapsed, counters_.requests - before};
   }
 
   std::string_view check() override {
     std::string output;
-    serve([&output](const auto& buffers) {
-      for (const auto& buffer : buffers) {
-        output.append(static_cast<const char*>(buffer.data()), buffer.size());
-      }
-    });
+    serve([&output](std::string_view piece) { output += piece; });
     if (bytes_ != turns_ * output.size()) {
       return "not every turn wrote as much";
     }
@@ -86,48 +80,38 @@ public:
       }
       rest.remove_prefix(end + 4);
     }
-    return requests_ == (turns_ + 1) * responses ? "" : "not every request was answered";
+    return counters_.requests == (turns_ + 1) * responses ? "" : "not every request was answered";
   }
 
 private:
   static constexpr int kTurns = 500;
 
+  // A connection's turn (server/connection.hpp).
   template <class Write> void serve(Write write) {
-    std::string_view unread = input_;
-    parser_.emplace(kLimits);
-    for (std::size_t used = 0;
-         parser_->put(unread, used) == server::RequestParser::State::complete;) {
-      unread.remove_prefix(used);
-      respond(parser_->request());
-      parser_.emplace(kLimits);
+    auto exchange = pool_.borrow();
+    const auto room = exchange->prepare();
+    exchange->received(input_.copy(room.data(), room.size()));
+    server::Outcome outcome = server::Outcome::window_full;
+    while (outcome == server::Outcome::window_full) {
+      outcome = exchange->answer(false);
+      server::WriteQueue& output = exchange->output();
+      while (!output.empty()) {
+        const auto pieces = output.front();
+        write(pieces[0]);
+        write(pieces[1]);
+        output.consume(pieces[0].size() + pieces[1].size());
+      }
     }
-    while (!output_.empty()) {
-      const auto buffers = output_.front();
-      write(buffers);
-      output_.consume(boost::asio::buffer_size(buffers));
-    }
-    parser_.reset();
+    pool_.give_back(std::move(exchange));
   }
-
-  void respond(const server::Request& request) {
-    ++requests_;
-    const server::Answer reply = server::answer(request);
-    formatter_.append(output_.bytes(), reply.status, reply.content_length,
-                      request.keep_alive ? server::Persistence::keep : server::Persistence::close,
-                      reply.allow);
-    output_.bytes().append(reply.body);
-    output_.start_filler(reply.filler_bytes);
-    output_.end_response();
-  }
-
-  static constexpr server::RequestLimits kLimits{
-      .max_header_bytes = 8192, .max_headers = 100, .max_body_bytes = 1024 * 1024};
 
   std::string input_;
-  std::optional<server::RequestParser> parser_;
-  server::ResponseFormatter formatter_;
-  server::WriteQueue output_;
-  std::uint64_t requests_ = 0;
+  server::Counters counters_;
+  server::ExchangePool pool_{
+      {.limits = {.max_header_bytes = 8192, .max_headers = 100, .max_body_bytes = 1024 * 1024},
+       .window = {},
+       .scenario = {server::Scenario::respond, 1},
+       .counters = counters_}};
   std::uint64_t turns_ = 0;
   std::uint64_t bytes_ = 0;
 };

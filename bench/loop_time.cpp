@@ -1,4 +1,4 @@
-// What the linker puts in place of the C library's functions (CMakeLists.txt: --wrap).
+// The functions that the linker puts in place of the C library's (--wrap in CMakeLists.txt).
 #include "bench/loop_time.hpp"
 
 #include <cerrno>
@@ -9,7 +9,7 @@
 
 using bench::LoopTime;
 
-// The names are the linker's. NOLINTBEGIN(bugprone-reserved-identifier)
+// The linker prescribes these names. NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" {
 
 int __real_clock_gettime(clockid_t clock, timespec* time);
@@ -42,7 +42,8 @@ int __wrap_epoll_pwait(int epoll, epoll_event* events, int most, int timeout_ms,
   return LoopTime::is_real() ? __real_epoll_pwait(epoll, events, most, timeout_ms, mask) : 0;
 }
 
-// A kernel timer would not know our time. Asio does without: it looks at its timers in every turn.
+// A kernel timer would run on real time. Without one, Asio looks at its timers in every turn of the
+// loop.
 int __wrap_timerfd_create(int clock, int flags) {
   if (LoopTime::is_real()) {
     return __real_timerfd_create(clock, flags);

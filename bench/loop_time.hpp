@@ -1,14 +1,14 @@
-// Time as the event loops of others see it.
+// The time that event loops of other libraries see.
 //
-// They read the operating system's clock; nobody may wait for 120 s here. So the linker redirects
-// clock_gettime() and the like, in what is linked into this program, to loop_time.cpp: as long as a
-// LoopTime lives they tell its time, and otherwise the real one. Nothing that measures is affected:
-// the stop-watch reads the clock from within libstdc++.so, which is not redirected, and clocks of
-// processor time stay what they are.
+// These loops read the clock of the operating system, and no benchmark can wait for 120 s. So the
+// linker redirects clock_gettime() and the like to loop_time.cpp, in everything that is linked into
+// this program. While a LoopTime lives, these functions tell its time; otherwise they tell the real
+// one. Measuring is not affected: the stop-watch reads the clock inside libstdc++.so, which is not
+// redirected, and clocks of processor time always stay real.
 //
-// The same goes for a loop's wait: while a LoopTime lives, epoll_wait() finds nothing and
-// epoll_ctl() does nothing, neither is a system call. Peers are measured by what their timers cost,
-// and are spared what the kernel costs; their own code of a turn of the loop is charged.
+// The loop's wait is redirected too: while a LoopTime lives, epoll_wait() finds nothing and
+// epoll_ctl() does nothing, and neither makes a system call. So a peer is charged for its timers
+// and for its own code of a turn of the loop, but not for the kernel.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -20,8 +20,7 @@ namespace bench {
 
 class LoopTime {
 public:
-  // `offset_ns` after the edge of a tick: where within the tick the clock is read.
-  // One at a time.
+  // The clock stands `offset_ns` after the edge of a tick. Requires that no other LoopTime lives.
   explicit LoopTime(std::int64_t offset_ns = 0) noexcept : offset_ns_(offset_ns) {
     assert(is_real());
     set(0);
@@ -39,9 +38,9 @@ public:
 
 private:
   static constexpr std::int64_t kReal = -1;
-  // Tick 0 is not 0 s, which libevent takes for "no time at all".
+  // Tick 0 lies long after 0 s, because libevent takes 0 s for "no time is known".
   static constexpr std::int64_t kStart_ns = 1'000'000'000'000;
-  static inline std::int64_t now_ns_ = kReal; // there is one loop at a time
+  static inline std::int64_t now_ns_ = kReal; // static: the redirected functions have no object
 
   const std::int64_t offset_ns_;
 };

@@ -1,4 +1,4 @@
-// The structural operations of a backend, one at a time.
+// A workload for each structural operation of a backend.
 #pragma once
 
 #include "bench/floor.hpp"
@@ -8,11 +8,11 @@
 
 namespace bench {
 
-// What timeouts a workload draws from.
+// Which timeouts the timers of a workload have.
 enum class Timeouts {
-  fixed,  // all alike, so deadlines only ever ascend
+  fixed,  // all equal, so each deadline is no earlier than the one before
   mixed,  // one of seven, from a second to two minutes
-  random, // any from a tick to two minutes
+  random, // any, from a tick to two minutes
 };
 
 inline std::vector<Ticks> draw(Timeouts kind, std::size_t n) {
@@ -30,11 +30,11 @@ inline std::vector<Ticks> draw(Timeouts kind, std::size_t n) {
   return timeouts;
 }
 
-// Fills an empty structure. All timers are armed as of their turn (operations_per_tick); time
-// itself stands still.
+// Fills an empty structure. Fixed timeouts give deadlines that ascend as if time went on by a tick
+// every operations_per_tick(n) timers, but the structure is not advanced meanwhile.
 template <class Backend> class Arm : public Workload {
 public:
-  Arm(std::size_t n, Timeouts kind) : table_(n), timeouts_(draw(kind, n)), deadlines_(timeouts_) {
+  Arm(std::size_t n, Timeouts kind) : timers_(n), timeouts_(draw(kind, n)), deadlines_(timeouts_) {
     for (std::size_t id = 0; id < n; ++id) {
       deadlines_[id] += kind == Timeouts::random ? 0 : id / operations_per_tick(n);
     }
@@ -43,36 +43,36 @@ public:
   Timed pass() override {
     empty();
     const auto elapsed = stopwatch([this] {
-      for (std::size_t id = 0; id < table_.size(); ++id) {
-        backend_.arm(table_[id], deadlines_[id], timeouts_[id]);
+      for (std::size_t id = 0; id < timers_.size(); ++id) {
+        backend_.arm(timers_[id], deadlines_[id], timeouts_[id]);
       }
     });
     full_ = true;
-    return {elapsed, table_.size()};
+    return {elapsed, timers_.size()};
   }
 
-  std::string_view check() override { return compare(backend_, table_, deadlines_); }
+  std::string_view check() override { return check_contents(backend_, timers_, deadlines_); }
 
 private:
   void empty() {
-    for (std::size_t id = 0; full_ && id < table_.size(); ++id) {
-      backend_.disarm(table_[id]);
+    for (std::size_t id = 0; full_ && id < timers_.size(); ++id) {
+      backend_.disarm(timers_[id]);
     }
-    settle(backend_);
+    finish_disarms(backend_);
   }
 
-  TimerTable<Backend> table_;
+  ScatteredTimers<Backend> timers_;
   std::vector<Ticks> timeouts_;
   std::vector<Tick> deadlines_;
   Backend backend_;
-  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, timers_};
   bool full_ = false;
 };
 
-// Takes timers out in random order; one in 16 stays.
+// Disarms timers in random order. One in 16 stays armed, so that the structure never becomes empty.
 template <class Backend> class Disarm : public Workload {
 public:
-  explicit Disarm(std::size_t n) : table_(n), deadlines_(draw(Timeouts::random, n)) {
+  explicit Disarm(std::size_t n) : timers_(n), deadlines_(draw(Timeouts::random, n)) {
     for (const std::uint32_t id : permutation(n, 2)) {
       (id % 16 == 0 ? staying_ : leaving_).push_back(id);
     }
@@ -83,9 +83,9 @@ public:
     arm(leaving_);
     const auto elapsed = stopwatch([this] {
       for (const std::uint32_t id : leaving_) {
-        backend_.disarm(table_[id]);
+        backend_.disarm(timers_[id]);
       }
-      settle(backend_);
+      finish_disarms(backend_);
     });
     return {elapsed, leaving_.size()};
   }
@@ -94,33 +94,33 @@ public:
     for (const std::uint32_t id : leaving_) {
       deadlines_[id] = kNever;
     }
-    return compare(backend_, table_, deadlines_);
+    return check_contents(backend_, timers_, deadlines_);
   }
 
 private:
   void arm(const std::vector<std::uint32_t>& ids) {
     for (const std::uint32_t id : ids) {
-      backend_.arm(table_[id], deadlines_[id], deadlines_[id]);
+      backend_.arm(timers_[id], deadlines_[id], deadlines_[id]);
     }
   }
 
-  TimerTable<Backend> table_;
+  ScatteredTimers<Backend> timers_;
   std::vector<Tick> deadlines_;
   std::vector<std::uint32_t> staying_;
   std::vector<std::uint32_t> leaving_;
   Backend backend_;
-  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, timers_};
 };
 
 // The hot operation of a server: an idle timer moves to its timeout from now. Every pass moves
-// every timer once, while time goes on and nothing comes due; two random orders take turns, so a
-// timer's place among the deadlines says nothing about when its turn is.
+// every timer once. Time goes on meanwhile, but nothing comes due. Two random orders take turns, so
+// that the order of the deadlines is not the order in which timers move.
 template <class Backend> class Rearm : public Workload {
 public:
-  Rearm(std::size_t n, Timeouts kind) : table_(n), timeouts_(draw(kind, n)) {
+  Rearm(std::size_t n, Timeouts kind) : timers_(n), timeouts_(draw(kind, n)) {
     for (std::size_t which = 0; which < orders_.size(); ++which) {
       for (const std::uint32_t id : permutation(n, 4 + which)) {
-        orders_[which].push_back(&table_[id]);
+        orders_[which].push_back(&timers_[id]);
       }
     }
     sweep([this](auto& owner, Tick deadline, Ticks timeout) {
@@ -134,16 +134,16 @@ public:
         backend_.rearm(owner, deadline, timeout);
       });
     });
-    return {elapsed, table_.size()};
+    return {elapsed, timers_.size()};
   }
 
   std::string_view check() override {
-    std::vector<Tick> deadlines(table_.size());
-    for (std::size_t i = 0; i < table_.size(); ++i) {
-      const Tick turn = sweep_start_ + 1 + i / operations_per_tick(table_.size());
+    std::vector<Tick> deadlines(timers_.size());
+    for (std::size_t i = 0; i < timers_.size(); ++i) {
+      const Tick turn = sweep_start_ + 1 + i / operations_per_tick(timers_.size());
       deadlines[orders_[(sweeps_ - 1) % 2][i]->id] = turn + timeouts_[i];
     }
-    return compare(backend_, table_, deadlines);
+    return check_contents(backend_, timers_, deadlines);
   }
 
 private:
@@ -159,22 +159,22 @@ private:
     }
   }
 
-  TimerTable<Backend> table_;
-  std::vector<Ticks> timeouts_; // by turn, so a timer does not always get the same
-  std::array<std::vector<typename TimerTable<Backend>::Owner*>, 2> orders_;
+  ScatteredTimers<Backend> timers_;
+  std::vector<Ticks> timeouts_; // by place in the order, so a timer's timeout changes
+  std::array<std::vector<typename ScatteredTimers<Backend>::Owner*>, 2> orders_;
   std::size_t sweeps_ = 0;
   Tick sweep_start_ = 0;
   Tick now_ = 0;
   Backend backend_;
-  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, timers_};
 };
 
-// Time moves on, tick by tick, and nothing is due for years, or for as long as the structure
-// reaches.
+// Time moves on tick by tick while nothing is due: all deadlines are years away, or as far away as
+// the structure reaches.
 template <class Backend> class AdvanceNothingDue : public Workload {
 public:
   explicit AdvanceNothingDue(std::size_t n)
-      : table_(n), timeouts_(draw(Timeouts::random, n)), deadlines_(n) {
+      : timers_(n), timeouts_(draw(Timeouts::random, n)), deadlines_(n) {
     arm([this](auto& owner, Tick deadline, Ticks timeout) {
       backend_.arm(owner, deadline, timeout);
     });
@@ -196,7 +196,7 @@ public:
   }
 
   std::string_view check() override {
-    return early_ ? "a timer came early" : compare(backend_, table_, deadlines_);
+    return early_ ? "a timer came early" : check_contents(backend_, timers_, deadlines_);
   }
 
 private:
@@ -207,37 +207,38 @@ private:
 
   template <class Operation> void arm(Operation operation) {
     armed_at_ = now_;
-    for (std::size_t id = 0; id < table_.size(); ++id) {
+    for (std::size_t id = 0; id < timers_.size(); ++id) {
       deadlines_[id] = now_ + kAway + timeouts_[id];
-      operation(table_[id], deadlines_[id], kAway + timeouts_[id]);
+      operation(timers_[id], deadlines_[id], kAway + timeouts_[id]);
     }
   }
 
-  TimerTable<Backend> table_;
+  ScatteredTimers<Backend> timers_;
   std::vector<Ticks> timeouts_;
   std::vector<Tick> deadlines_;
   Tick now_ = 0;
   Tick armed_at_ = 0;
   bool early_ = false;
   Backend backend_ = make_backend<Backend>(kReach);
-  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, timers_};
 };
 
-enum class Order { arm_first, disarm_first };
+enum class SlideOrder { arm_first, disarm_first };
 
-// A delay that slides: the next timer is armed and the last one disarmed, in either order. Each has
-// a timeout that few others have, so that the order decides whether a list per timeout is destroyed
-// and made again each time (Node.js tells its users to arm first).
+// A delay that is put off by a new timer: the next timer is armed and the last one disarmed, in
+// either order. Few timers share a timeout. So the order decides whether a backend with a list per
+// timeout destroys that list and makes it again each time. (Node.js tells its users to arm first.)
 template <class Backend> class Slide : public Workload {
 public:
-  Slide(std::size_t n, Order order) : order_(order), table_(2 * n), deadlines_(2 * n, kNever) {
+  Slide(std::size_t n, SlideOrder order)
+      : order_(order), timers_(2 * n), deadlines_(2 * n, kNever) {
     for (std::size_t id = 0; id < n; ++id) {
       arm(id);
     }
   }
 
   Timed pass() override {
-    const std::size_t n = table_.size() / 2;
+    const std::size_t n = timers_.size() / 2;
     const auto elapsed = stopwatch([&] {
       for (std::size_t id = 0; id < n; ++id) {
         if (id % operations_per_tick(n) == 0) {
@@ -245,7 +246,7 @@ public:
         }
         const std::size_t last = id + (flipped_ ? n : 0);
         const std::size_t next = id + (flipped_ ? 0 : n);
-        if (order_ == Order::arm_first) {
+        if (order_ == SlideOrder::arm_first) {
           arm(next);
           disarm(last);
         } else {
@@ -258,45 +259,45 @@ public:
     return {elapsed, n};
   }
 
-  std::string_view check() override { return compare(backend_, table_, deadlines_); }
+  std::string_view check() override { return check_contents(backend_, timers_, deadlines_); }
 
 private:
   void arm(std::size_t id) {
-    const Ticks timeout = 1000 + id % (table_.size() / 2) % 100'000;
+    const Ticks timeout = 1000 + id % (timers_.size() / 2) % 100'000;
     deadlines_[id] = now_ + timeout;
-    backend_.arm(table_[id], deadlines_[id], timeout);
+    backend_.arm(timers_[id], deadlines_[id], timeout);
   }
   void disarm(std::size_t id) {
     deadlines_[id] = kNever;
-    backend_.disarm(table_[id]);
+    backend_.disarm(timers_[id]);
   }
 
-  const Order order_;
-  TimerTable<Backend> table_;
+  const SlideOrder order_;
+  ScatteredTimers<Backend> timers_;
   std::vector<Tick> deadlines_;
-  bool flipped_ = false; // the armed ones are the second half
+  bool flipped_ = false; // true: the second half of the timers is armed
   Tick now_ = 0;
   Backend backend_;
-  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, timers_};
 };
 
 enum class Expiry {
-  one_by_one,   // timer i is due at tick i; time goes tick by tick
-  start_to_end, // the same with the time to arm them: M1 of the study of 2014
-  all_at_once,  // all in one tick
+  one_by_one,   // timer i is due at tick i, and time moves tick by tick
+  start_to_end, // the same, arming included: M1 of the 2014 study
+  all_at_once,  // all timers are due in one tick
 };
 
-// Arms all timers and lets them fire; one operation is one timer.
+// Arms all timers and lets them run. One operation is one timer.
 template <class Backend> class Expire : public Workload {
 public:
   Expire(std::size_t n, Expiry kind)
-      : table_(n), kind_(kind), backend_(make_backend<Backend>(n + 1)) {}
+      : timers_(n), kind_(kind), backend_(make_backend<Backend>(n + 1)) {}
 
   Timed pass() override {
     const Tick first = now_ + 1;
-    const Tick last = kind_ == Expiry::all_at_once ? first : now_ + table_.size();
+    const Tick last = kind_ == Expiry::all_at_once ? first : now_ + timers_.size();
     RunLog expected;
-    for (std::size_t id = 0; id < table_.size(); ++id) {
+    for (std::size_t id = 0; id < timers_.size(); ++id) {
       expected.add(std::min(first + id, last), id);
     }
     foresee();
@@ -304,19 +305,19 @@ public:
     log_ = {};
     const auto firing = stopwatch([&] { fire(last); });
     wrong_ |= log_ != expected;
-    return {kind_ == Expiry::start_to_end ? arming + firing : firing, table_.size()};
+    return {kind_ == Expiry::start_to_end ? arming + firing : firing, timers_.size()};
   }
 
   std::string_view check() override {
     return wrong_ ? "not every timer ran once, at its tick"
-                  : compare(backend_, table_, std::vector<Tick>(table_.size(), kNever));
+                  : check_contents(backend_, timers_, std::vector<Tick>(timers_.size(), kNever));
   }
 
 private:
   void arm(Tick first, Tick last) {
-    for (std::size_t id = 0; id < table_.size(); ++id) {
+    for (std::size_t id = 0; id < timers_.size(); ++id) {
       const Tick deadline = std::min(first + id, last);
-      backend_.arm(table_[id], deadline, deadline - now_);
+      backend_.arm(timers_[id], deadline, deadline - now_);
     }
   }
 
@@ -327,24 +328,25 @@ private:
     }
   }
 
-  // Only the floor can make use of it. At once means in the order that memory likes best.
+  // Tells the floor in which order the timers will run. Those of one tick may run in any order, so
+  // they run by address, which is fastest.
   void foresee() {
     if constexpr (std::is_same_v<Backend, Floor>) {
       std::vector<Floor::Node*> order;
-      for (std::size_t i = 0; i < table_.size(); ++i) {
-        order.push_back(kind_ == Expiry::all_at_once ? &table_.by_address()[i] : &table_[i]);
+      for (std::size_t i = 0; i < timers_.size(); ++i) {
+        order.push_back(kind_ == Expiry::all_at_once ? &timers_.by_address()[i] : &timers_[i]);
       }
       backend_.foresee(std::move(order));
     }
   }
 
-  TimerTable<Backend> table_;
+  ScatteredTimers<Backend> timers_;
   const Expiry kind_;
   Tick now_ = 0;
   bool wrong_ = false;
   RunLog log_;
   Backend backend_;
-  [[no_unique_address]] Introduced<Backend> introduced_{backend_, table_};
+  [[no_unique_address]] Introduced<Backend> introduced_{backend_, timers_};
 };
 
 } // namespace bench

@@ -1,8 +1,10 @@
 // Boost.Asio's timer: a binary heap of (deadline, timer) pairs. Re-arming is expires_after() and a
-// new async_wait(), as for anyone who uses Beast: the handler of the wait that is cancelled runs in
-// the loop's next turn. timers/asio.hpp is the same as a backend of the server; here its handle is
-// what costs least, and the clock is ours (of steady_timer's type but for that).
-#include "bench/peer.hpp"
+// new async_wait(), as Beast does it; the handler of the cancelled wait runs in the loop's next
+// turn.
+//
+// The server's backend `asio` (timers/asio/baseline.hpp) is the same timer. Here its handler is the
+// cheapest there is, and its type differs from that of steady_timer only in that it reads the clock
+// of the benchmark.
 #include "bench/peers.hpp"
 
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -29,7 +31,7 @@ struct AsioNode {
   std::optional<AsioTimer> timer;
 };
 
-class AsioLoop final : public CallsBack<AsioNode> {
+class AsioLoop final : public PeerLoop<AsioNode> {
 public:
   static constexpr const char* kName = "asio";
 
@@ -47,11 +49,11 @@ public:
   void rearm(Node& node, Tick deadline, Ticks timeout) { arm(node, deadline, timeout); }
   void disarm(Node& node) { node.timer->cancel(); }
 
-  // Runs the handlers of the waits that were cancelled.
-  void settle() { context_.poll(); }
+  // Runs the handlers of cancelled waits.
+  void finish_disarms() { context_.poll(); }
 
 private:
-  void pass(Tick now) override {
+  void turn(Tick now) override {
     now_ = now;
     time_.set(now);
     context_.poll();
@@ -59,7 +61,7 @@ private:
 
   LoopTime time_;
   Tick now_ = 0;
-  asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE}; // one thread, no locks
+  asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE}; // no locks: one thread
   asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
 };
 

@@ -1,6 +1,5 @@
-// libev: a 4-ary heap of (deadline, handle) pairs. ev_timer_again() moves a running timer in place;
-// its manual recommends it for timeouts of inactivity.
-#include "bench/peer.hpp"
+// libev: a 4-ary heap of (deadline, handle) pairs. ev_timer_again() moves a running timer in place.
+// The manual recommends it for timeouts of inactivity.
 #include "bench/peers.hpp"
 
 #include <ev.h>
@@ -10,7 +9,7 @@ namespace {
 
 struct LibevNode : ev_timer {};
 
-class Libev final : public CallsBack<LibevNode> {
+class Libev final : public PeerLoop<LibevNode> {
 public:
   static constexpr const char* kName = "libev";
 
@@ -31,8 +30,9 @@ public:
   void disarm(Node& node) { ev_timer_stop(loop_, &node); }
 
 private:
-  // libev runs a timer when its time has passed, not when it is reached, and adds up in floating
-  // point. So its clock is read in the middle of a tick, and deadlines lie on the edges.
+  // libev runs a timer once its time has passed, not when it is reached, and calculates in floating
+  // point. So the clock that it reads stands in the middle of a tick, and deadlines lie on the
+  // edges.
   static constexpr std::int64_t kMiddle_ns = 500'000;
   double until(Tick deadline) const {
     return static_cast<double>(static_cast<std::int64_t>(deadline - now_)) * 1e-3 - 0.5e-3;
@@ -40,12 +40,12 @@ private:
 
   static void on_due(struct ev_loop* loop, ev_timer* timer, int /*events*/) {
     if (timer->repeat != 0) {
-      ev_timer_stop(loop, timer); // ev_timer_again() made it one that repeats
+      ev_timer_stop(loop, timer); // ev_timer_again() made it repeat
     }
     static_cast<Libev*>(ev_userdata(loop))->run(static_cast<Node&>(*timer));
   }
 
-  void pass(Tick now) override {
+  void turn(Tick now) override {
     now_ = now;
     time_.set(now);
     ev_run(loop_, EVRUN_NOWAIT);

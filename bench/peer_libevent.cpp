@@ -1,10 +1,9 @@
-// libevent, twice. A binary heap of pointers; event_add() of a pending timeout moves it in place.
-// And the same with common timeouts, which its manual recommends where many timers share a few
-// timeouts: a list for each, whose first timer is in the heap.
+// libevent, in two rows. `libevent` is a binary heap of pointers; event_add() of a pending event
+// moves it in place. `libevent-common` has common timeouts, which the manual recommends where many
+// timers share a few timeouts: each has a list, whose first timer is in the heap.
 //
-// event_add() reads the clock, unless it is called from within a callback, as most are in a server.
-// That costs some 2 ns here, where the clock is a variable.
-#include "bench/peer.hpp"
+// event_add() reads the clock unless a callback calls it, as most callers in a server are. Reading
+// it costs about 2 ns here, where the clock is a variable.
 #include "bench/peers.hpp"
 
 #include <event2/event.h>
@@ -21,7 +20,7 @@ timeval to_timeval(Ticks timeout) {
   return {static_cast<time_t>(timeout / 1000), static_cast<suseconds_t>(timeout % 1000 * 1000)};
 }
 
-class Libevent : public CallsBack<LibeventNode> {
+class Libevent : public PeerLoop<LibeventNode> {
 public:
   static constexpr const char* kName = "libevent";
 
@@ -39,7 +38,7 @@ public:
   void disarm(Node& node) { event_del(&node); }
 
 protected:
-  // The workloads arm some timers as of a tick to come.
+  // Some workloads arm timers as if a later tick had come, so each call sets the time.
   void add(Node& node, Tick now, const timeval* timeout) {
     time_.set(now);
     event_add(&node, timeout);
@@ -52,13 +51,13 @@ private:
     running_->run(*static_cast<Node*>(node));
   }
 
-  void pass(Tick now) override {
+  void turn(Tick now) override {
     time_.set(now);
     running_ = this;
     event_base_loop(base_, EVLOOP_ONCE | EVLOOP_NONBLOCK);
   }
 
-  static inline Libevent* running_ = nullptr; // callbacks are told of the timer only
+  static inline Libevent* running_ = nullptr; // a callback gets only the timer
   LoopTime time_;
   event_base* base_;
 };
@@ -73,7 +72,7 @@ public:
   void rearm(Node& node, Tick deadline, Ticks timeout) { arm(node, deadline, timeout); }
 
 private:
-  // A server would have these at hand, by name.
+  // A server would keep each of its few common timeouts in a variable.
   const timeval* common(Ticks timeout) {
     const timeval*& known = common_[timeout];
     if (known == nullptr) {
@@ -91,11 +90,11 @@ private:
 void add_libevent(std::vector<Benchmark>& all, const Replayed* replayed) {
   add_peer<Libevent>(all, replayed);
   if (replayed != nullptr) {
-    return; // whose timeouts may be too many, as below
+    return; // a trace may have too many different timeouts, see below
   }
 
-  // At most 256 timeouts can be common, so only where there are few.
-  const Subject common = peer<LibeventCommon>();
+  // At most 256 timeouts can be common, so only workloads with few timeouts are measured.
+  const Subject common = peer_subject<LibeventCommon>();
   const auto add = [&](const char* operation, auto make) {
     all.push_back({common, operation, make});
   };

@@ -1,6 +1,5 @@
 // libuv: a binary heap of linked nodes. uv_timer_start() of a running timer takes it out and puts
-// it in again, as uv_timer_again() does, and lets the timeout change.
-#include "bench/peer.hpp"
+// it in again. uv_timer_again() does the same, with the timeout left as it is.
 #include "bench/peers.hpp"
 
 #include <uv.h>
@@ -10,7 +9,7 @@ namespace {
 
 struct LibuvNode : uv_timer_t {};
 
-class Libuv final : public CallsBack<LibuvNode> {
+class Libuv final : public PeerLoop<LibuvNode> {
 public:
   static constexpr const char* kName = "libuv";
 
@@ -23,7 +22,7 @@ public:
   void introduce(Node& node) { uv_timer_init(&loop_, &node); }
   void retire(Node& node) {
     uv_close(reinterpret_cast<uv_handle_t*>(static_cast<uv_timer_t*>(&node)), nullptr);
-    uv_run(&loop_, UV_RUN_NOWAIT); // only now the loop lets go of it
+    uv_run(&loop_, UV_RUN_NOWAIT); // the loop refers to the handle until this turn
   }
 
   void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
@@ -37,7 +36,7 @@ private:
     static_cast<Libuv*>(handle->loop->data)->run(static_cast<Node&>(*handle));
   }
 
-  void pass(Tick now) override {
+  void turn(Tick now) override {
     now_ = now;
     time_.set(now);
     uv_run(&loop_, UV_RUN_NOWAIT);

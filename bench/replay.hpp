@@ -1,8 +1,9 @@
-// A trace that a service recorded (timers/trace.hpp), played back on any structure.
+// Plays a trace that a service recorded (timers/trace.hpp) on any structure.
 //
-// What a trace says happened depended on when the recording loop woke up. Played back, time moves
-// from tick to tick as the records say, and every timer runs at its deadline; so what has to happen
-// is plain arithmetic, the same for all, and each structure is judged by it.
+// When timers ran in the recording depended on when its loop woke up. In a replay, time moves from
+// tick to tick as the records say, and every timer runs at its deadline. So plain arithmetic says
+// which timers have to run when. That is the same for all structures, and each is checked against
+// it.
 #pragma once
 
 #include "bench/floor.hpp"
@@ -16,25 +17,26 @@
 
 namespace bench {
 
-// Ready to be played: without what cannot happen (a disarm of what has run already).
+// A trace made ready to be played. It leaves out what cannot happen in a replay, such as the disarm
+// of a timer that has run already.
 struct Script {
   struct Step {
-    Tick tick;   // as of which it happens
-    Ticks ahead; // to the tick that the timeout counts from: 0 or 1
+    Tick tick;   // when it happens
+    Ticks ahead; // 0 or 1: the timeout counts from this many ticks later
     Ticks timeout;
     std::uint32_t timer;
-    timers::TraceOperation operation; // none of them expire
+    timers::TraceOperation operation; // arm, rearm or disarm
   };
 
   std::vector<Step> steps;
   std::size_t timers = 0;
   Ticks longest_timeout = 0;
-  Tick end = 0;                // no expiry after this
-  RunLog expiries;             // that must happen until then
-  std::vector<Tick> deadlines; // by timer, at the end; kNever: disarmed
+  Tick end = 0;                // the last tick; later expiries are not played
+  RunLog expiries;             // what must run until then
+  std::vector<Tick> deadlines; // of each timer at the end; kNever when it is disarmed
 };
 
-// Throws what TraceReader does, and std::runtime_error for a trace of nothing.
+// Throws what TraceReader throws, and std::runtime_error for a trace that has no operation.
 inline Script read_script(const std::filesystem::path& path) {
   timers::TraceReader reader(path);
   Script script;
@@ -57,7 +59,7 @@ inline Script read_script(const std::filesystem::path& path) {
     expire_until(record->timer, record->tick);
     using Operation = timers::TraceOperation;
     if (record->operation == Operation::expire) {
-      continue; // it has
+      continue; // expire_until() has done it
     }
     if (record->operation == Operation::disarm) {
       if (deadline == kNever) {
@@ -69,7 +71,7 @@ inline Script read_script(const std::filesystem::path& path) {
     }
     const Ticks timeout = record->deadline - std::min(record->ceil(), record->deadline);
     const Operation operation = deadline == kNever ? Operation::arm : Operation::rearm;
-    // Within a pass it could not have run before the next tick.
+    // A timeout of 0 that was armed within a pass could not run before the next tick.
     const Ticks ahead = std::max(record->ceil() - record->tick, timeout == 0 ? Ticks{1} : 0);
     deadline = record->tick + ahead + timeout;
     script.longest_timeout = std::max(script.longest_timeout, timeout + 1);
@@ -91,18 +93,18 @@ public:
       : script_(script), rearm_(rearm), limit_(limit_s) {}
 
   Timed pass() override {
-    Life life(script_, rearm_);
+    Playback playback(script_, rearm_);
     finished_ = true;
-    const auto elapsed = stopwatch([&] { finished_ = play(life); });
+    const auto elapsed = stopwatch([&] { finished_ = play(playback); });
     if (finished_ && wrong_.empty()) {
-      wrong_ = life.judge();
+      wrong_ = playback.judge();
     }
     if constexpr (kOurs) {
-      const auto& counters = life.service.counters();
+      const auto& counters = playback.service.counters();
       moved_ = counters.moved;
       late_ticks_ = counters.late.max() / std::chrono::milliseconds(1);
     }
-    wakes_ = life.wakes;
+    wakes_ = playback.wakes;
     return {elapsed, script_.steps.size()};
   }
 
@@ -121,20 +123,22 @@ public:
 
 private:
   static constexpr bool kFloor = std::is_same_v<Service, FloorService>;
-  // Ours say what comes next; a floor does nothing, and peers look in every tick.
+  // True for our backends, which say when the next timer is due. Floors run nothing, and peers get
+  // a turn in every tick.
   static constexpr bool kOurs = requires(Service & service) { service.next_deadline(); };
 
-  struct Life {
+  // The timers of one time through.
+  struct Playback {
     struct alignas(64) Owner {
-      Owner(Life& of, std::uint32_t number)
-          : timer(of.service, [this] { life->log.add(life->time.tick(), id); }), life(&of),
-            id(number) {}
+      Owner(Playback& of, std::uint32_t number)
+          : timer(of.service, [this] { playback->log.add(playback->time.tick(), id); }),
+            playback(&of), id(number) {}
       typename Service::Timer timer;
-      Life* life;
+      Playback* playback;
       std::uint32_t id;
     };
 
-    Life(const Script& played, timers::Rearm rearm)
+    Playback(const Script& played, timers::Rearm rearm)
         : script(played),
           service({.rearm = rearm,
                    .longest_timeout = std::chrono::milliseconds(played.longest_timeout)},
@@ -150,7 +154,7 @@ private:
         for (std::size_t id = 0; id < by_id.size(); ++id) {
           const Tick deadline = by_id[id]->timer.deadline();
           const Tick expected = script.deadlines[id];
-          // Its timers do not run: what was to run until the end keeps its deadline.
+          // The floor runs nothing, so a timer that was due until the end keeps its deadline.
           if (deadline != expected && (expected != kNever || deadline > script.end)) {
             return "a stored deadline is wrong";
           }
@@ -166,33 +170,34 @@ private:
     RunLog log;
     std::uint64_t wakes = 0;
     Service service;
-    std::deque<Owner> owners; // never moves them
+    std::deque<Owner> owners; // a deque never moves its elements
     std::vector<Owner*> by_id;
   };
 
-  // Runs what is due until then.
-  void move_to(Life& life, Tick tick) {
+  // Moves time on to `tick` and runs what is due until then.
+  void move_to(Playback& playback, Tick tick) {
     if constexpr (kOurs) {
       Tick last = kNever;
-      for (Tick next; (next = life.service.next_deadline()) <= tick && next != last; last = next) {
-        life.time.set(std::max(life.time.tick(), next));
-        if (!run_due(life.service, script_.timers)) {
+      for (Tick next; (next = playback.service.next_deadline()) <= tick && next != last;
+           last = next) {
+        playback.time.set(std::max(playback.time.tick(), next));
+        if (!run_due(playback.service, script_.timers)) {
           wrong_ = "a pass does not come to an end";
           return;
         }
-        ++life.wakes;
+        ++playback.wakes;
       }
-      life.time.set(tick);
+      playback.time.set(tick);
     } else {
-      while (life.time.tick() < tick) {
-        life.time.set(life.time.tick() + 1);
-        life.service.run_due(0);
+      while (playback.time.tick() < tick) {
+        playback.time.set(playback.time.tick() + 1);
+        playback.service.run_due(0);
       }
     }
   }
 
-  // False when it takes too long.
-  bool play(Life& life) {
+  // Returns false when it takes too long.
+  bool play(Playback& playback) {
     constexpr std::size_t kLook = 1024;
     const auto began = std::chrono::steady_clock::now();
     std::size_t played = 0;
@@ -203,14 +208,16 @@ private:
       if (!wrong_.empty()) {
         return true;
       }
-      if (step.tick != life.time.tick()) {
-        move_to(life, step.tick);
+      if (step.tick != playback.time.tick()) {
+        move_to(playback, step.tick);
       }
-      auto& timer = life.by_id[step.timer]->timer;
+      auto& timer = playback.by_id[step.timer]->timer;
       const timers::Instant now{step.tick, step.tick + step.ahead};
       switch (step.operation) {
       case timers::TraceOperation::arm:
-        if constexpr (!kOurs) { // a structure of ours that has lost it believes it armed
+        // A timer that one of our structures has lost still counts as armed there, and may only be
+        // re-armed.
+        if constexpr (!kOurs) {
           timer.arm(step.timeout, now);
           break;
         }
@@ -222,7 +229,7 @@ private:
         timer.disarm();
       }
     }
-    move_to(life, script_.end);
+    move_to(playback, script_.end);
     return true;
   }
 

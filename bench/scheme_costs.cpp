@@ -1,10 +1,10 @@
-// scheme-costs: what timer operations look at, on inputs that suit a scheme and on its worst,
-// counted, beside what a formula says. See README.md.
+// scheme-costs counts what timer operations look at, on inputs that suit a scheme and on its worst
+// ones, and compares the counts with formulas. See SCHEMES.md.
 //
-// Compiled with the counting on, and hence not linked with anything else that includes a backend.
+// It is compiled with counting on, so nothing else that includes a backend may be linked with it.
 // Exit codes: 0 every count is what its formula allows, 1 one is not, 2 bad usage.
 #define TIMERS_COUNT_VISITS
-#include "bench/trial.hpp"
+#include "bench/visit_counts.hpp"
 #include "timers/backends.hpp"
 
 #include <array>
@@ -18,9 +18,9 @@
 namespace bench {
 namespace {
 
-// Of the visits of one operation, the mean over all.
+// What a formula says about the visits of one operation, as the mean over all operations.
 struct Claim {
-  std::string formula; // i: how many operations came before this one
+  std::string formula; // i is the number of operations before this one
   double predicted;
   double least;
   double most;
@@ -36,16 +36,17 @@ Claim exactly(const std::string& formula, double visits) {
 Claim at_most(const std::string& formula, double visits) {
   return between("<= " + formula, visits, 0, 1);
 }
-// An expectation: inputs are the same each time, so the margin is for the luck of their seed.
+// For random inputs, where a formula gives the expected value. The inputs are the same each time,
+// so the margin only covers the luck of their seed.
 Claim about(const std::string& formula, double visits) {
   return between("~ " + formula, visits, 0.95, 1.05);
 }
 
 struct Row {
   std::string input;
-  std::string paper; // what Varghese & Lauck give; M slots, m levels
+  std::string paper; // the formula of Varghese & Lauck, for M slots or m levels
   Claim claim;
-  Counted counted;
+  VisitCount counted;
 
   double visits() const { return counted.visits / counted.operations; }
   double ns() const { return counted.ns / counted.operations; }
@@ -53,7 +54,7 @@ struct Row {
 };
 using Rows = std::vector<Row>;
 
-// Of term(i) for i from 0 to n - 1.
+// The mean of term(i) for i from 0 to n - 1.
 template <class Term> double mean(std::size_t n, Term term) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) {
@@ -62,17 +63,17 @@ template <class Term> double mean(std::size_t n, Term term) {
   return sum / static_cast<double>(n);
 }
 
-// How many levels of a heap a timer passes from place i to the root, and the place it is put in.
+// How many timers a heap moves when a new one rises from place i to the root, itself included.
 template <std::size_t kArity> double levels(std::size_t i) {
   return i == 0 ? 1 : 1 + levels<kArity>((i - 1) / kArity);
 }
 
-constexpr std::size_t kFew = 2000; // for what walks
+constexpr std::size_t kFew = 2000; // for structures that walk
 constexpr std::size_t kMany = 4096;
 constexpr Ticks kSlots = timers::HashedWheel::kDefaultSlots;
 constexpr std::size_t kSpread = 4 * kSlots;
 
-// A walk passes `part` of what a new timer finds.
+// A row for the paper's model. The formula says that a walk passes `part` of the timers it finds.
 template <class List>
 Row steady_row(const std::string& input, const std::string& paper, const std::string& formula,
                double part, Quantile timeout) {
@@ -80,16 +81,16 @@ Row steady_row(const std::string& input, const std::string& paper, const std::st
   return {input, paper, about(formula, part * state.found()), state.counted()};
 }
 
-// Each timer re-armed while it is the soonest, to be the latest.
-template <class Backend> Counted rearm_equal(std::size_t n) {
-  return Trial<Backend>(ascending(n), kIdleTimeout).armed().rearm(ascending(n, n + 1));
+// Re-arms each timer while it is the soonest, so that it becomes the latest.
+template <class Backend> VisitCount rearm_equal(std::size_t n) {
+  return CountedTimers<Backend>(ascending(n), kIdleTimeout).armed().rearm(ascending(n, n + 1));
 }
 
-// A backend without formulas has none.
+// The rows of a backend. A backend without a specialization below has none.
 template <class Backend> Rows rows() { return {}; }
 
 template <> Rows rows<timers::UnorderedList>() {
-  using T = Trial<timers::UnorderedList>;
+  using T = CountedTimers<timers::UnorderedList>;
   const auto first_soon = [](auto i) { return i == 0 ? Tick{1} : kIdleTimeout; };
   return {
       {"one due in n ticks", "n", exactly("1", 1),
@@ -103,7 +104,7 @@ template <> Rows rows<timers::UnorderedList>() {
 
 template <> Rows rows<timers::OrderedList>() {
   using L = timers::OrderedList;
-  using T = Trial<L>;
+  using T = CountedTimers<L>;
   return {
       {"descending", "O(n)", exactly("0", 0), T(descending(kFew)).arm()},
       {"ascending", "O(n)", exactly("i", (kFew - 1) / 2.0), T(ascending(kFew)).arm()},
@@ -115,7 +116,7 @@ template <> Rows rows<timers::OrderedList>() {
 
 template <> Rows rows<timers::OrderedListRear>() {
   using L = timers::OrderedListRear;
-  using T = Trial<L>;
+  using T = CountedTimers<L>;
   const auto idle_then_request = [](auto i) {
     return i < kFew / 2 ? kIdleTimeout : kRequestTimeout;
   };
@@ -130,7 +131,7 @@ template <> Rows rows<timers::OrderedListRear>() {
 }
 
 template <class Heap, std::size_t kArity> Rows heap_rows() {
-  using T = Trial<Heap>;
+  using T = CountedTimers<Heap>;
   const std::string log = "1 + log" + std::to_string(kArity);
   return {
       {"ascending", "O(log n)", exactly("1", 1), T(ascending(kMany)).arm()},
@@ -147,7 +148,7 @@ template <> Rows rows<timers::BinaryHeap>() { return heap_rows<timers::BinaryHea
 template <> Rows rows<timers::QuadHeap>() { return heap_rows<timers::QuadHeap, 4>(); }
 
 template <> Rows rows<timers::RbTree>() {
-  using T = Trial<timers::RbTree>;
+  using T = CountedTimers<timers::RbTree>;
   const double log = mean(kMany, [](auto i) { return std::log2(i + 1); });
   return {
       {"random", "O(log n)", about("1 + log2 i", 1 + log), T(shuffled(kMany)).arm()},
@@ -159,7 +160,7 @@ template <> Rows rows<timers::RbTree>() {
 }
 
 template <> Rows rows<timers::SimpleWheel>() {
-  using T = Trial<timers::SimpleWheel>;
+  using T = CountedTimers<timers::SimpleWheel>;
   constexpr Tick kBefore = kIdleTimeout - 1;
   return {
       {"random", "O(1)", exactly("1", 1), T(shuffled(kMany)).arm()},
@@ -173,7 +174,7 @@ template <> Rows rows<timers::SimpleWheel>() {
 }
 
 template <> Rows rows<timers::HashedWheelSorted>() {
-  using T = Trial<timers::HashedWheelSorted>;
+  using T = CountedTimers<timers::HashedWheelSorted>;
   const double before = (kFew - 1) / 2.0; // the mean of i
   return {
       {"ascending, a slot each", "O(1)", exactly("1", 1), T(ascending(kMany)).arm()},
@@ -187,7 +188,7 @@ template <> Rows rows<timers::HashedWheelSorted>() {
 }
 
 template <> Rows rows<timers::HashedWheel>() {
-  using T = Trial<timers::HashedWheel>;
+  using T = CountedTimers<timers::HashedWheel>;
   const Deadlines four_a_slot = deadlines(kSpread, [](auto i) { return kIdleTimeout + i / 4; });
   const auto rounds = [&](auto i) { return (four_a_slot[i] + kSlots - 1) / kSlots; };
   return {
@@ -202,8 +203,8 @@ template <> Rows rows<timers::HashedWheel>() {
 }
 
 template <> Rows rows<timers::HierarchicalWheel>() {
-  using T = Trial<timers::HierarchicalWheel>;
-  constexpr Tick kOnes = 0x1041'0410'4104'1041; // eleven digits to base 64
+  using T = CountedTimers<timers::HierarchicalWheel>;
+  constexpr Tick kOnes = 0x1041'0410'4104'1041; // to base 64: eleven digits, each of them 1
   return {
       {"random", "O(m)", exactly("1", 1), T(uniform(kMany, kLatest)).arm()},
       {"1 to 63", "m", exactly("1", 1), T(ascending(63)).armed().expire()},
@@ -219,7 +220,7 @@ template <> Rows rows<timers::HierarchicalWheel>() {
 }
 
 template <> Rows rows<timers::DurationLists>() {
-  using T = Trial<timers::DurationLists>;
+  using T = CountedTimers<timers::DurationLists>;
   return {
       {"one timeout", "", exactly("1/n", 1.0 / kMany), T(ascending(kMany), kIdleTimeout).arm()},
       {"equal timeouts", "", exactly("0", 0), rearm_equal<timers::DurationLists>(kFew)},
@@ -233,7 +234,7 @@ template <> Rows rows<timers::DurationLists>() {
 }
 
 template <> Rows rows<timers::MinArray>() {
-  using T = Trial<timers::MinArray>;
+  using T = CountedTimers<timers::MinArray>;
   const auto bounds = [](auto place) { return place < 64 ? 1 : 2; };
   const auto by_turns = [](auto i) { return 1 + i % 64 * 64 + i / 64; };
   return {
@@ -251,7 +252,7 @@ template <> Rows rows<timers::MinArray>() {
   };
 }
 
-// The counts are the same each time; of the times the fastest is taken.
+// Counts three times and keeps the shortest times. The counts are the same each time.
 Rows repeated(Rows (*make)()) {
   Rows all = make();
   for (int again = 0; again < 2; ++again) {
@@ -273,7 +274,7 @@ std::string number(double value) {
   return text.str();
 }
 
-// Cells of text begin where those above do, numbers end there.
+// Prints a line of the table: cells of text are aligned left, numbers right.
 void print_line(const std::array<std::string, 9>& cells, const char* end = "") {
   constexpr std::array kWidths{28, 5, 7, 10, 16, 9, 8, 5, 7};
   for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -293,7 +294,8 @@ void print(const Row& row) {
              row.holds() ? "" : "  WRONG");
 }
 
-// `miscount`: takes twice what was counted, and one more an operation. No claim may survive that.
+// With `miscount`, each count is doubled, and one more is added per operation. No claim may hold
+// then.
 int measure(bool miscount) {
   std::size_t held = 0;
   std::size_t all = 0;
@@ -318,7 +320,7 @@ int measure(bool miscount) {
 constexpr const char* kHelp =
     "usage: scheme-costs [--miscount]\n"
     "What the operations of each timer backend look at, on inputs that suit it and on its worst,\n"
-    "counted, beside a formula (bench/README.md). Exits with 1 when a formula does not hold.\n"
+    "counted, beside a formula (bench/SCHEMES.md). Exits with 1 when a formula does not hold.\n"
     "  --miscount  count wrongly, to see that every formula notices\n";
 
 int run_main(const std::vector<std::string>& arguments) {

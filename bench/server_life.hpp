@@ -1,4 +1,4 @@
-// Timers as a server uses them: handles of a TimerService, eager or lazy.
+// Workloads on a TimerService, eager or lazy: a sweep of re-arming, and the life of a server.
 #pragma once
 
 #include "bench/floor.hpp"
@@ -8,8 +8,8 @@
 
 namespace bench {
 
-// One idle timer per owner, re-armed in turn while time goes on. Passes of the service are left
-// out: this is the price of rearm alone, whereas ServerLife pays for what lazy puts off.
+// One idle timer per owner, re-armed in turn while time goes on. The service makes no passes, so
+// this is the cost of rearm alone. ServerLife includes the work that lazy re-arming puts off.
 template <class Service> class RearmThroughService : public Workload {
 public:
   RearmThroughService(std::size_t n, timers::Rearm rearm)
@@ -52,10 +52,11 @@ public:
 private:
   struct alignas(64) Owner {
     explicit Owner(RearmThroughService& of)
-        : idle(of.service_, [this] { life->log_.add(life->time_.tick(), address()); }), life(&of) {}
+        : idle(of.service_, [this] { workload->log_.add(workload->time_.tick(), address()); }),
+          workload(&of) {}
     std::uint64_t address() const noexcept { return reinterpret_cast<std::uintptr_t>(this); }
     typename Service::Timer idle;
-    RearmThroughService* life;
+    RearmThroughService* workload;
   };
 
   void sweep() {
@@ -73,29 +74,31 @@ private:
   VirtualTime time_;
   RunLog log_;
   Service service_;
-  std::deque<Owner> owners_; // never moves them
+  std::deque<Owner> owners_; // a deque never moves its elements
   std::array<std::vector<Owner*>, 2> orders_;
   std::size_t sweeps_ = 0;
   Tick sweep_start_ = 0;
 };
 
-struct LifeConfig {
+struct ServerLifeConfig {
   timers::Rearm rearm;
   Ticks idle_timeout;    // longer than the request timeout
-  Ticks request_timeout; // longer than a turn of all connections
+  Ticks request_timeout; // longer than it takes until all connections have had their turn
 };
 
-// n connections that send a request each, in turn. A read re-arms `idle` and arms `request`; the
-// write of the response disarms `request` and re-arms `idle`. Reads come in batches, as epoll hands
-// them out, followed by their writes. A tick begins with a pass of the service.
+// The timers of a server while n connections send one request each, in turn. A read re-arms `idle`
+// and arms `request`. The write of the response disarms `request` and re-arms `idle`. Reads come in
+// batches, as epoll reports them, and their writes follow. Each tick begins with a pass of the
+// service.
 //
-// About two connections in a hundred are silent: half of them wait for a response that does not
-// come until `request` runs, half send nothing more until `idle` runs. Whoever times out is closed
-// and connects anew. Connections are as if accepted evenly over the idle timeout before the start,
-// so that lazy re-files come at their steady rate from the first tick on.
+// About two connections in a hundred are silent. Half of these wait for a response that never
+// comes, until `request` runs. The others send nothing more, until `idle` runs. A connection that
+// times out is closed and replaced by a new one. The start looks as if connections had been
+// accepted evenly over the idle timeout before it, so that lazy re-files come at their steady rate
+// from the first tick on.
 template <class Service> class ServerLife : public Workload {
 public:
-  ServerLife(std::size_t n, LifeConfig config)
+  ServerLife(std::size_t n, ServerLifeConfig config)
       : config_(config), service_({.rearm = config.rearm}, time_.clock()) {
     for (std::size_t id = 0; id < n; ++id) {
       connections_.emplace_back(*this, id);
@@ -124,8 +127,8 @@ public:
       }
       return "";
     } else {
-      draining_ = true;
-      if (restless_ || !run_dry(service_, time_, 2 * fates.size())) {
+      reconnects_ = false;
+      if (pass_never_ended_ || !run_dry(service_, time_, 2 * fates.size())) {
         return "the service does not come to rest";
       }
       for (const Fate& fate : fates) {
@@ -150,18 +153,19 @@ private:
     bool silent = false;
   };
 
-  // What plain arithmetic says of a connection: the next timeout that it will see.
+  // The next timeout of a connection, as plain arithmetic gives it.
   struct Fate {
     std::uint64_t id;
     Tick due;
-    bool request = false; // else idle
+    bool request = false; // true: its request times out; false: it is idle for too long
     bool silent = false;
   };
 
   std::size_t per_tick() const { return operations_per_tick(connections_.size()); }
   Tick start() const { return config_.idle_timeout; }
 
-  // Every how many requests a connection falls silent in either way, for two silent ones in 100.
+  // Of how many requests one falls silent, in either of the two ways. The result keeps about two
+  // connections in 100 silent.
   std::uint64_t silence_period() const {
     const Ticks both = config_.idle_timeout + config_.request_timeout;
     return std::max<std::uint64_t>(2, 50 * both * per_tick() / connections_.size());
@@ -193,7 +197,7 @@ private:
     const std::size_t n = connections_.size();
     for (std::size_t i = 0; i < n;) {
       time_.set(time_.tick() + 1);
-      restless_ |= !run_due(service_, 2 * n);
+      pass_never_ended_ |= !run_due(service_, 2 * n);
       const std::size_t end_of_tick = std::min(i + per_tick(), n);
       while (i < end_of_tick) {
         const std::size_t end = std::min(i + kBatch, end_of_tick);
@@ -240,14 +244,14 @@ private:
   }
 
   void connect_anew(Connection& connection) {
-    if (!draining_) {
+    if (reconnects_) {
       connection.silent = false;
       connection.idle.arm(config_.idle_timeout, time_.now());
     }
   }
 
-  // Replays all requests on connections that have no timers, only a due date. Adds what should have
-  // run by now to expected_ and gives what is still to come.
+  // Repeats all requests on connections that have no timers, only the tick of their next timeout.
+  // Adds what should have run by now to expected_, and returns what is still to come.
   std::vector<Fate> predict() {
     std::vector<Fate> fates;
     for (const Connection& connection : connections_) {
@@ -278,18 +282,18 @@ private:
     }
   }
 
-  const LifeConfig config_;
+  const ServerLifeConfig config_;
   VirtualTime time_;
   RunLog log_;
   RunLog expected_;
   Service service_;
-  std::deque<Connection> connections_; // never moves them
+  std::deque<Connection> connections_; // a deque never moves its elements
   std::vector<Connection*> order_;
   std::uint64_t silence_period_ = 0;
   std::uint64_t passes_ = 0;
   std::uint64_t operations_ = 0;
-  bool restless_ = false; // a pass did not come to an end
-  bool draining_ = false;
+  bool pass_never_ended_ = false; // a pass of the service exceeded its budget
+  bool reconnects_ = true;        // false: a connection that timed out is not replaced
 };
 
 } // namespace bench

@@ -1,9 +1,9 @@
-// The results as a table for each operation: a row a backend or peer, a column a size, each figure
-// with how many times the floor it is; below, the best backend against the best peer. At the end,
-// what a timer takes of memory.
+// Prints the results: a table for each operation, with a row for each backend or peer and a column
+// for each number of timers. Each figure comes with its ratio to the floor. Below the rows stands
+// the best backend beside the best peer. The last table gives the memory that a timer takes.
 #pragma once
 
-#include "bench/subject.hpp"
+#include "bench/catalogue.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -22,8 +22,8 @@ namespace bench {
 
 class Table {
 public:
-  // Of several runs the longest count, and of these the fastest: what else happens on a machine can
-  // only slow a loop down.
+  // Of several runs, those with the most passes count, and of these the fastest: other activity on
+  // the machine can only slow a loop down.
   void add(const std::string& operation, const Subject& subject, std::size_t n,
            std::uint64_t passes, double ns) {
     Cell& cell = this->cell(operation, subject, n);
@@ -36,8 +36,8 @@ public:
     cell(operation, subject, n);
   }
 
-  // Rows and tables come in the order in which they were first mentioned here; floors first, peers
-  // last.
+  // Reserves a row and a table. Both are printed in the order of their first mention, except that
+  // floors come first and peers last.
   void mention(const std::string& operation, const Subject& subject) {
     if (std::find(operations_.begin(), operations_.end(), operation) == operations_.end()) {
       operations_.push_back(operation);
@@ -66,7 +66,7 @@ private:
   static constexpr int kCellWidth = 20;
 
   struct Cell {
-    std::uint64_t passes = 0; // 0: skipped
+    std::uint64_t passes = 0; // 0 when the cell was skipped
     double ns = 0;
   };
 
@@ -145,7 +145,7 @@ private:
     return best;
   }
 
-  // A row named floor gives the ratios.
+  // Ratios are to the row named "floor".
   std::string text(const std::string& operation, const std::string& backend, std::size_t n) const {
     const auto found = cells_.find({operation, backend, n});
     if (found == cells_.end()) {

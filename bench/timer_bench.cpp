@@ -1,11 +1,13 @@
-// timer-bench: what one timer operation costs, on each backend, at each size. See README.md.
+// timer-bench measures what one timer operation costs, on each backend and for each number of
+// timers. See README.md.
 //
-// Exit codes: 0 all measured and every answer right, 1 a wrong answer, 2 bad usage.
+// Exit codes: 0 everything was measured and every answer was right, 1 an answer was wrong, 2 bad
+// usage.
 
 #include "bench/catalogue.hpp"
 #include "bench/peers.hpp"
-#include "bench/plan.hpp"
 #include "bench/table.hpp"
+#include "bench/trial_cost.hpp"
 #include "timers/backends.hpp"
 
 #include <benchmark/benchmark.h>
@@ -24,22 +26,22 @@ namespace {
 
 struct Options {
   bool smoke = false;
-  std::string replay; // a trace; empty: none
+  std::string replay; // the file of a trace, or empty
   double skip_above_s = 10;
   double min_time_s = 0.1;
   bool list_only = false;
   bool console = true;
 
-  // Where people read; standard output belongs to JSON or CSV when that is asked for.
+  // Where text for people goes: standard output, unless JSON or CSV is written there.
   std::ostream& out() const { return console ? std::cout : std::cerr; }
 };
 
 struct Size {
   std::size_t n;
-  std::int64_t most_passes; // 0: as many as the time wants
+  std::int64_t most_passes; // 0 for no limit
 };
 
-// What the run has come to so far.
+// The results of the run so far.
 struct Results {
   Table table;
   bool wrong = false;
@@ -50,8 +52,8 @@ struct Results {
   }
 };
 
-// Operation by operation; within one the floor first, then the backends in their list's order, then
-// the peers.
+// Returns all benchmarks, grouped by operation. Within an operation the floors come first, then the
+// backends in the order of their list, then the peers.
 std::vector<Benchmark> all_benchmarks(const Replayed* replayed) {
   std::vector<Benchmark> all;
   const auto add_own = [&]<class Backend, class Service>(Side side) {
@@ -68,15 +70,16 @@ std::vector<Benchmark> all_benchmarks(const Replayed* replayed) {
   if (replayed == nullptr) {
     const Subject streaming{"streaming", Side::floor, nullptr};
     const Subject shuffled{"streaming-shuffled", Side::floor, nullptr};
-    all.push_back({streaming, "expire-all-at-once", maker<Streaming<Visits::by_address>>()});
-    all.push_back({shuffled, "expire-all-at-once", maker<Streaming<Visits::as_armed>>()});
+    all.push_back(
+        {streaming, "expire-all-at-once", maker<Streaming<StreamingOrder::by_address>>()});
+    all.push_back({shuffled, "expire-all-at-once", maker<Streaming<StreamingOrder::as_armed>>()});
   }
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
     add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
         Side::ours);
   });
   add_peers(all, replayed);
-  std::vector<std::string> operations; // in the floor's order
+  std::vector<std::string> operations; // in the order in which the floor has them
   for (const Benchmark& benchmark : all) {
     if (benchmark.subject.side == Side::floor) {
       operations.push_back(benchmark.operation);
@@ -105,7 +108,7 @@ void print_help() {
       stdout);
 }
 
-// The value of the last --name=value; "true" for a bare --name.
+// Returns the value of the last --name=value, or "true" for a bare --name.
 std::optional<std::string> flag(const std::vector<std::string>& arguments,
                                 const std::string& name) {
   std::optional<std::string> value;
@@ -145,7 +148,8 @@ Options read_options(const std::vector<std::string>& arguments) {
   return options;
 }
 
-// What --replay names, if it does. Throws std::invalid_argument when that is no trace.
+// Reads the trace that --replay names, if it is given. Throws std::invalid_argument when the file
+// is no trace.
 std::optional<Replayed> read_replayed(const Options& options) {
   if (options.replay.empty()) {
     return std::nullopt;
@@ -157,9 +161,9 @@ std::optional<Replayed> read_replayed(const Options& options) {
   }
 }
 
-// Gives Google Benchmark its share of the command line. Throws for what nobody knows.
+// Gives Google Benchmark its part of the command line. Throws for an unknown option.
 void initialize_library(const std::vector<std::string>& arguments, const Options& options) {
-  static std::vector<std::string> theirs; // the library keeps a pointer to the program's name
+  static std::vector<std::string> theirs; // static: the library keeps a pointer to the first one
   theirs = {arguments.front(), "--benchmark_min_time=" + std::to_string(options.min_time_s)};
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     if (arguments[i] != "--smoke" && !arguments[i].starts_with("--skip-above=") &&
@@ -178,8 +182,8 @@ void initialize_library(const std::vector<std::string>& arguments, const Options
   }
 }
 
-// Does what --benchmark_filter does, on our names: a regular expression to find, or after '-' one
-// that must not be found.
+// Applies --benchmark_filter to our names, with the library's rules: the name must contain a match
+// of the regular expression, or, after a leading '-', must not.
 class Filter {
 public:
   explicit Filter(std::string text) {
@@ -200,17 +204,17 @@ public:
 
 private:
   bool negative_ = false;
-  regex_t regex_{}; // <regex> would double the time this file takes to compile
+  regex_t regex_{}; // not <regex>, which would double the time that this file takes to compile
 };
 
-// Processor time of this thread, which other programs do not lengthen.
+// Processor time of this thread. Unlike real time, it does not grow while other programs run.
 double cpu_seconds() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-Cost try_once(const Benchmark& benchmark, std::size_t n, Results& results) {
+TrialCost try_once(const Benchmark& benchmark, std::size_t n, Results& results) {
   const double start = cpu_seconds();
   Timed timed{};
   {
@@ -225,33 +229,35 @@ Cost try_once(const Benchmark& benchmark, std::size_t n, Results& results) {
   return {n, whole, std::clamp(measured, 1e-9, whole)};
 }
 
-// The cheapest of three: the first pays for cold caches, any for what else the machine does.
-Cost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
-  Cost best = try_once(benchmark, n, results);
+// Returns the cheapest of three trials. The first one has cold caches, and other activity on the
+// machine may slow any of them down.
+TrialCost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
+  TrialCost best = try_once(benchmark, n, results);
   for (int i = 0; i < 2; ++i) {
-    const Cost again = try_once(benchmark, n, results);
+    const TrialCost again = try_once(benchmark, n, results);
     best.whole_s = std::min(best.whole_s, again.whole_s);
     best.timed_s = std::min(best.timed_s, again.timed_s);
   }
   return best;
 }
 
-// Which of the wanted sizes to measure. Tries the two smallest of `sizes` and reckons from them. A
-// large one on the way to a larger is tried too, as caches and rounds of a wheel begin to tell.
-std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
-                       const std::vector<std::size_t>& wanted, const Options& options,
-                       Results& results) {
+// Chooses which of the wanted sizes to measure. Tries the two smallest of `sizes` and predicts the
+// cost of the others. On the way to a larger size, large ones are tried too, because the cost grows
+// faster once caches overflow or a wheel makes several rounds.
+std::vector<Size> choose_sizes(const Benchmark& benchmark, const std::vector<std::size_t>& sizes,
+                               const std::vector<std::size_t>& wanted, const Options& options,
+                               Results& results) {
   constexpr std::size_t kLarge = 100'000;
   results.table.mention(benchmark.operation, benchmark.subject);
-  Cost small = try_out(benchmark, sizes[0], results);
-  Cost large = try_out(benchmark, sizes[1], results);
-  std::vector<Size> planned;
+  TrialCost small = try_out(benchmark, sizes[0], results);
+  TrialCost large = try_out(benchmark, sizes[1], results);
+  std::vector<Size> chosen;
   for (const std::size_t n : sizes) {
-    const Cost cost = n == small.n ? small : n == large.n ? large : extrapolate(small, large, n);
+    const TrialCost cost = n == small.n ? small : n == large.n ? large : predict(small, large, n);
     const bool fits = affordable(cost, options.skip_above_s);
     const bool is_wanted = std::find(wanted.begin(), wanted.end(), n) != wanted.end();
     if (is_wanted && fits) {
-      planned.push_back({n, most_passes(cost, options.min_time_s)});
+      chosen.push_back({n, most_passes(cost, options.min_time_s)});
     } else if (is_wanted) {
       results.table.skip(benchmark.operation, benchmark.subject, n);
       options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
@@ -261,7 +267,7 @@ std::vector<Size> plan(const Benchmark& benchmark, const std::vector<std::size_t
       small = std::exchange(large, try_once(benchmark, n, results));
     }
   }
-  return planned;
+  return chosen;
 }
 
 void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Results& results) {
@@ -306,7 +312,7 @@ void enlist(const Benchmark& benchmark, Size size, Results& results) {
   }
 }
 
-// The sizes of a benchmark that the filter lets through.
+// Returns the sizes of a benchmark that the filter lets through.
 std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Benchmark& benchmark,
                                 const Filter& filter) {
   std::vector<std::size_t> selected;
@@ -315,9 +321,10 @@ std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Ben
   return selected;
 }
 
-// A trace has one size; one time through shows whether it is affordable.
-std::vector<Size> plan_replay(const Benchmark& benchmark, std::size_t n, const Options& options,
-                              Results& results) {
+// As choose_sizes(), for a trace. It has only one size, and playing it once shows whether that is
+// affordable.
+std::vector<Size> choose_replay(const Benchmark& benchmark, std::size_t n, const Options& options,
+                                Results& results) {
   results.table.mention(benchmark.operation, benchmark.subject);
   const auto workload = benchmark.make(n);
   workload->pass();
@@ -342,7 +349,7 @@ void measure(const Options& options, Results& results) {
     sizes = {64, 400};
   }
   const Filter filter(benchmark::GetBenchmarkFilter());
-  benchmark::SetBenchmarkFilter("all"); // what is registered has passed ours
+  benchmark::SetBenchmarkFilter("all"); // our filter decides what is registered
   const std::vector<Benchmark> all = all_benchmarks(replayed ? &*replayed : nullptr);
   for (const Benchmark& benchmark : all) {
     const auto wanted = select(sizes, benchmark, filter);
@@ -351,11 +358,11 @@ void measure(const Options& options, Results& results) {
         enlist(benchmark, {n, 0}, results);
       }
     } else if (!wanted.empty() && replayed) {
-      for (const Size size : plan_replay(benchmark, sizes.front(), options, results)) {
+      for (const Size size : choose_replay(benchmark, sizes.front(), options, results)) {
         enlist(benchmark, size, results);
       }
     } else if (!wanted.empty()) {
-      for (const Size size : plan(benchmark, sizes, wanted, options, results)) {
+      for (const Size size : choose_sizes(benchmark, sizes, wanted, options, results)) {
         enlist(benchmark, size, results);
       }
     }

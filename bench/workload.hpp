@@ -1,7 +1,8 @@
-// What all benchmarks share: timers scattered in memory, a stop-watch, and judges of the answers.
+// What all benchmarks share: timers scattered in memory, a stop-watch, and checks of the answers.
 //
-// A benchmark is a Workload: pass() does one round and says how long its timed part took, check()
-// compares what the structure did with plain arithmetic. A wrong structure cannot be fast.
+// Each benchmark runs a Workload. Its pass() does one round and returns how long the timed part
+// took. Its check() compares what the structure did with plain arithmetic, so that a wrong
+// structure never passes for a fast one.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -26,9 +27,10 @@ using timers::Ticks;
 
 struct Timed {
   std::chrono::nanoseconds elapsed;
-  std::uint64_t operations; // timer operations done in that time
+  std::uint64_t operations; // number of timer operations in that time
 };
 
+// A figure that a benchmark reports beside its time.
 struct Figure {
   const char* name;
   double value;
@@ -38,16 +40,17 @@ class Workload {
 public:
   virtual ~Workload() = default;
   virtual Timed pass() = 0;
-  // Names what went wrong in any pass so far; empty when all is right. Uses the workload up.
+  // Returns what went wrong in any pass so far, or an empty text. No pass may follow.
   virtual std::string_view check() = 0;
-  // Whether the last pass was broken off, because it took too long.
+  // True when the last pass took too long and was broken off.
   virtual bool gave_up() const { return false; }
-  // What else there is to tell of the last pass.
+  // Further figures of the last pass.
   virtual std::vector<Figure> figures() const { return {}; }
 };
 
 #if defined(BENCH_COUNT_INSTRUCTIONS)
-// Counts in place of timing: instruction_counts.cpp, which is all of its program.
+// instruction_counts.cpp defines it, to count in place of timing. It is the only source of its
+// program, so the two definitions never meet.
 template <class Section> std::chrono::nanoseconds stopwatch(Section&& section);
 #else
 template <class Section> std::chrono::nanoseconds stopwatch(Section&& section) {
@@ -57,16 +60,16 @@ template <class Section> std::chrono::nanoseconds stopwatch(Section&& section) {
 }
 #endif
 
-// The server's defaults, at a tick of 1 ms.
+// The default timeouts of the server, at a tick of 1 ms.
 inline constexpr Ticks kIdleTimeout = 120'000;
 inline constexpr Ticks kRequestTimeout = 30'000;
 
-// How much happens in a tick: 64 operations, about what one thread of the server reaches, or more
-// if each of n timers is to have its turn within 128 ticks. So no timeout used here, a second or
-// more, runs out between two turns of a timer.
+// Number of timer operations in a tick: 64, which is about what one thread of the server reaches.
+// It is larger for many timers, so that each of n timers has its turn within 128 ticks. Timeouts
+// are a second or longer, so none runs out between two turns of a timer.
 inline std::size_t operations_per_tick(std::size_t n) { return std::max<std::size_t>(64, n / 128); }
 
-// The same for the same arguments.
+// A random order of the numbers below n. The same arguments give the same order.
 inline std::vector<std::uint32_t> permutation(std::size_t n, std::uint64_t seed) {
   std::vector<std::uint32_t> numbers(n);
   std::iota(numbers.begin(), numbers.end(), 0U);
@@ -74,7 +77,8 @@ inline std::vector<std::uint32_t> permutation(std::size_t n, std::uint64_t seed)
   return numbers;
 }
 
-// What ran when, as a count and a sum that does not depend on the order within a tick.
+// Which timers ran at which tick, as a count and a checksum. The order within a tick does not
+// matter.
 class RunLog {
 public:
   void add(Tick tick, std::uint64_t id) noexcept {
@@ -88,7 +92,7 @@ private:
   std::uint64_t sum_ = 0;
 };
 
-// An empty structure that holds deadlines up to `longest` ticks away.
+// Returns an empty structure that can hold deadlines up to `longest` ticks away.
 template <class Backend> Backend make_backend(Ticks longest) {
   if constexpr (timers::BackendWithReach<Backend>) {
     return Backend(longest);
@@ -97,15 +101,16 @@ template <class Backend> Backend make_backend(Ticks longest) {
   }
 }
 
-// n timers, each on a cache line of its own as in the middle of a connection, numbered at random
-// over their addresses: going by id jumps about in memory.
-template <class Backend> class TimerTable {
+// n timers. Each begins a cache line of its own, as in the middle of a large connection object.
+// Their numbers (ids) are in random order of their addresses, so that going by id jumps about in
+// memory.
+template <class Backend> class ScatteredTimers {
 public:
   struct alignas(64) Owner : Backend::Node {
     std::uint32_t id = 0;
   };
 
-  explicit TimerTable(std::size_t n) : owners_(n), by_id_(n) {
+  explicit ScatteredTimers(std::size_t n) : owners_(n), by_id_(n) {
     const auto ids = permutation(n, 1);
     for (std::size_t i = 0; i < n; ++i) {
       owners_[i].id = ids[i];
@@ -122,32 +127,33 @@ private:
   std::vector<Owner*> by_id_;
 };
 
-// Timers of someone else's event loop (peer.hpp). It calls back where a backend hands out, and is
-// told of a timer before its first use and after its last, neither of which is timed.
+// A peer: the timers of another library's event loop (peers.hpp). A backend hands out due timers,
+// whereas a peer calls back for each. A peer is told of a timer before its first use and after its
+// last; neither call is timed.
 template <class B>
 concept Peer = requires(B& peer, typename B::Node& node) {
   peer.introduce(node);
   peer.retire(node);
 };
 
-// The latest tick that every peer can count to.
+// The latest tick that every peer can represent.
 inline constexpr Tick kPeersLatest = Tick{1} << 41;
 
-// Says who is in a table, as long as it lives.
+// Introduces all timers to a peer, and retires them when destroyed. Does nothing for a backend.
 template <class Backend> class Introduced {
 public:
-  Introduced(Backend& /*backend*/, TimerTable<Backend>& /*table*/) {}
+  Introduced(Backend& /*backend*/, ScatteredTimers<Backend>& /*all*/) {}
 };
 
 template <Peer P> class Introduced<P> {
 public:
-  Introduced(P& peer, TimerTable<P>& table) : peer_(peer), table_(table) {
-    for (auto& owner : table_.by_address()) {
+  Introduced(P& peer, ScatteredTimers<P>& all) : peer_(peer), timers_(all) {
+    for (auto& owner : timers_.by_address()) {
       peer_.introduce(owner);
     }
   }
   ~Introduced() {
-    for (auto& owner : table_.by_address()) {
+    for (auto& owner : timers_.by_address()) {
       peer_.retire(owner);
     }
   }
@@ -156,12 +162,12 @@ public:
 
 private:
   P& peer_;
-  TimerTable<P>& table_;
+  ScatteredTimers<P>& timers_;
 };
 
-// Time is now `now`; calls run(owner) for each timer that is due.
+// Moves time on to `now` and calls run(owner) for each timer that is due.
 template <class Backend, class Run> void let_run(Backend& backend, Tick now, Run&& run) {
-  using Owner = typename TimerTable<Backend>::Owner;
+  using Owner = typename ScatteredTimers<Backend>::Owner;
   if constexpr (Peer<Backend>) {
     backend.run_until(now, [&](auto& node) { run(static_cast<Owner&>(node)); });
   } else {
@@ -172,21 +178,23 @@ template <class Backend, class Run> void let_run(Backend& backend, Tick now, Run
   }
 }
 
-// Has a peer do what its disarm() puts off, so that it is timed too.
-template <class Backend> void settle(Backend& backend) {
-  if constexpr (requires { backend.settle(); }) {
-    backend.settle();
+// Makes a peer do the work that its disarm() puts off until the loop's next turn, so that this work
+// is timed too. Does nothing where disarm() puts nothing off.
+template <class Backend> void finish_disarms(Backend& backend) {
+  if constexpr (requires { backend.finish_disarms(); }) {
+    backend.finish_disarms();
   }
 }
 
-// Whether a backend holds exactly the timers it should, by taking all of them out again.
-template <class Backend> class Drain {
+// Checks that a backend holds exactly the timers that it should, by letting all of them run.
+template <class Backend> class ContentsCheck {
 public:
-  // deadlines: by id; kNever for a timer that is not armed.
-  Drain(Backend& backend, const std::vector<Tick>& deadlines)
+  // `deadlines` holds the expected deadline of each timer, by id; kNever when it is not armed.
+  ContentsCheck(Backend& backend, const std::vector<Tick>& deadlines)
       : backend_(backend), deadlines_(deadlines), seen_(deadlines.size(), false) {}
 
-  // Nothing before the earliest deadline, then the sooner half, then the rest.
+  // Moves time on in three steps: to just before the earliest deadline, then past the sooner half
+  // of the deadlines, then to the end.
   std::string_view run() {
     const Tick earliest = quantile(0);
     if constexpr (!Peer<Backend>) {
@@ -213,7 +221,7 @@ public:
 private:
   static constexpr Tick kEnd = Peer<Backend> ? kPeersLatest : kLatest;
 
-  // The deadline at 1/`part` of all, or the earliest for 0.
+  // The deadline below which 1/`part` of all deadlines lie, or the earliest for 0.
   Tick quantile(std::size_t part) const {
     auto sorted = deadlines_;
     const std::size_t rank = part == 0 ? 0 : sorted.size() / part;
@@ -229,7 +237,7 @@ private:
       const Tick deadline = deadlines_[owner.id];
       if (deadline > now || seen_[owner.id]) {
         wrong = "a timer came that was not due";
-      } else if (deadline < last && !Peer<Backend>) { // who make no promise of an order
+      } else if (deadline < last && !Peer<Backend>) { // peers promise no order
         wrong = "timers came out of order";
       }
       last = deadline;
@@ -252,12 +260,12 @@ private:
 };
 
 template <class Backend>
-std::string_view compare(Backend& backend, TimerTable<Backend>& /*table*/,
-                         const std::vector<Tick>& deadlines) {
-  return Drain<Backend>(backend, deadlines).run();
+std::string_view check_contents(Backend& backend, ScatteredTimers<Backend>& /*all*/,
+                                const std::vector<Tick>& deadlines) {
+  return ContentsCheck<Backend>(backend, deadlines).run();
 }
 
-// The clock of a TimerService, moved by hand.
+// Time for a TimerService: its clock stands still until a workload moves it.
 class VirtualTime {
 public:
   struct Clock {
@@ -276,14 +284,15 @@ private:
   Tick tick_ = 0;
 };
 
-// One pass of the service. Says whether it came to an end within a generous bound for `timers` of
-// them: a structure that hands out timers early would get them back for ever.
+// Makes one pass of the service. Returns whether the pass ended within a generous budget for that
+// many timers. Without a budget, a structure that hands out timers early would get them back for
+// ever.
 template <class Service> bool run_due(Service& service, std::size_t timers) {
   return service.run_due(4 * (timers + 64)) == ::timers::Pass::done;
 }
 
-// Sleeps to next_deadline() again and again until nothing is filed. Says whether that came to an
-// end, as above.
+// Moves time on to next_deadline() again and again, with a pass each time, until nothing is filed.
+// Returns whether that came to an end within a generous bound.
 template <class Service> bool run_dry(Service& service, VirtualTime& time, std::size_t timers) {
   for (std::size_t wakes = 0; wakes < 64 * (timers + 64); ++wakes) {
     const Tick next = service.next_deadline();

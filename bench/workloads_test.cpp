@@ -1,8 +1,8 @@
-// That a benchmark notices a wrong structure, and what the plan makes of measured times.
+// Tests that each benchmark notices a wrong structure, and tests of the prediction of costs.
 
 #include "bench/catalogue.hpp"
-#include "bench/peer.hpp"
-#include "bench/plan.hpp"
+#include "bench/peers.hpp"
+#include "bench/trial_cost.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,11 +24,11 @@ using testing::IsSupersetOf;
 
 enum class Fault { none, loses_armed, loses_rearmed, keeps_disarmed, early, late, pops_less };
 
-// The simplest right backend there is, and ways to break it. What gets lost, does so at every
-// seventh call.
+// The simplest correct backend there is, and ways to break it. Faults that lose or keep something
+// strike at every seventh call.
 class Model {
 public:
-  // A static, because workloads construct their backend themselves.
+  // Static, because workloads construct their backend themselves.
   static inline Fault fault = Fault::none;
 
   struct Node {
@@ -93,7 +93,7 @@ private:
   std::uint64_t calls_ = 0;
 };
 
-// The same as a peer, which calls back.
+// The same as a peer, which calls back for each timer.
 class ModelPeer : public Model {
 public:
   static constexpr const char* kName = "model";
@@ -122,10 +122,10 @@ std::vector<Benchmark> of_peer() {
   return all;
 }
 
-// What is measured of the model, as a backend and as a peer.
+// The benchmarks of the model, as a backend and as a peer.
 constexpr std::array kKinds{of_backend, of_peer};
 
-// Names of the operations that find something wrong after three passes over `n` timers.
+// Returns the names of the operations that find something wrong after three passes over `n` timers.
 std::vector<std::string> noticed(Fault fault, std::vector<Benchmark> (*of)(), std::size_t n = 400) {
   Model::fault = fault;
   std::vector<std::string> names;
@@ -141,7 +141,7 @@ std::vector<std::string> noticed(Fault fault, std::vector<Benchmark> (*of)(), st
   return names;
 }
 
-// What a server's timers are asked to do, recorded: some run, some are put off, some disarmed.
+// Records a trace: some of its timers run, some are put off, some are disarmed.
 class Recorded {
 public:
   Recorded() {
@@ -188,11 +188,11 @@ TEST(Replay, notices_a_wrong_structure) {
   add_replay<Service>(all, subject<Model>(Side::ours), timers::Rearm::eager, replayed);
   add_replay<Service>(all, subject<Model>(Side::ours), timers::Rearm::lazy, replayed);
   add_peer<ModelPeer>(all, &replayed);
-  // Not one that keeps what was disarmed: it would touch timers that are gone.
+  // The fault that keeps disarmed timers is left out, because it would touch timers that are gone.
   for (const Fault fault :
        {Fault::none, Fault::loses_armed, Fault::loses_rearmed, Fault::early, Fault::late}) {
     Model::fault = fault;
-    const auto workload = all.front().make(replayed.script.timers); // eager, where each fault shows
+    const auto workload = all.front().make(replayed.script.timers); // eager, which shows each fault
     workload->pass();
     EXPECT_EQ(workload->check().empty(), fault == Fault::none);
   }
@@ -264,25 +264,25 @@ TEST(Workloads, notice_what_is_left_behind) {
   }
 }
 
-TEST(Plan, reckons_by_the_power_law_it_saw) {
-  const Cost small{100, 0.001, 0.0005};
-  EXPECT_NEAR(extrapolate(small, {1000, 0.1, 0.05}, 10'000).whole_s, 10, 1e-6);
-  EXPECT_NEAR(extrapolate(small, {1000, 0.1, 0.05}, 10'000).timed_s, 5, 1e-6);
-  EXPECT_NEAR(extrapolate(small, {1000, 0.01, 0.005}, 10'000).whole_s, 0.1, 1e-6);
+TEST(TrialCost, follows_the_power_law_of_the_trials) {
+  const TrialCost small{100, 0.001, 0.0005};
+  EXPECT_NEAR(predict(small, {1000, 0.1, 0.05}, 10'000).whole_s, 10, 1e-6);
+  EXPECT_NEAR(predict(small, {1000, 0.1, 0.05}, 10'000).timed_s, 5, 1e-6);
+  EXPECT_NEAR(predict(small, {1000, 0.01, 0.005}, 10'000).whole_s, 0.1, 1e-6);
 }
 
-TEST(Plan, never_expects_less_than_linear_growth) {
-  EXPECT_NEAR(extrapolate({100, 0.1, 0.1}, {1000, 0.1, 0.1}, 10'000).whole_s, 1, 1e-6);
+TEST(TrialCost, never_predicts_less_than_linear_growth) {
+  EXPECT_NEAR(predict({100, 0.1, 0.1}, {1000, 0.1, 0.1}, 10'000).whole_s, 1, 1e-6);
 }
 
-TEST(Plan, allows_for_what_every_structure_needs) {
+TEST(TrialCost, allows_the_time_that_every_structure_needs) {
   EXPECT_TRUE(affordable({400, 10, 1}, 10));
   EXPECT_FALSE(affordable({400, 10.1, 1}, 10));
   EXPECT_TRUE(affordable({10'000'000, 29, 1}, 10));
   EXPECT_FALSE(affordable({10'000'000, 31, 1}, 10));
 }
 
-TEST(Plan, limits_passes_only_where_setting_up_dominates) {
+TEST(TrialCost, limits_passes_only_where_setting_up_dominates) {
   EXPECT_EQ(most_passes({400, 0.002, 0.001}, 0.1), 0);
   EXPECT_EQ(most_passes({400, 0.5, 0.001}, 0.1), 4);
   EXPECT_EQ(most_passes({400, 9.0, 0.001}, 0.1), 1);

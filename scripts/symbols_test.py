@@ -6,6 +6,7 @@ IDLEWHEEL_SERVER names the binary: IDLEWHEEL_SERVER=FILE python3 -m unittest sym
 import json
 import os
 import re
+import shutil
 import subprocess
 import unittest
 from pathlib import Path
@@ -36,6 +37,7 @@ def class_of(backend: str) -> str:
     return "timers::" + "".join(word.capitalize() for word in backend.split("-"))
 
 
+@unittest.skipUnless(shutil.which("nm"), "needs nm (scripts/setup installs it)")
 class Symbols(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:

@@ -9,7 +9,6 @@
 #include <chrono>
 #include <climits>
 #include <cstring>
-#include <sstream>
 #include <stdexcept>
 
 namespace server {
@@ -50,20 +49,18 @@ AccessLog::~AccessLog() {
   }
 }
 
-void AccessLog::note(const boost::asio::ip::tcp::endpoint& client, std::string_view request_line,
-                     Status status, std::uint64_t content_length) {
+void AccessLog::note(std::string_view client, std::string_view request_line, Status status,
+                     std::uint64_t content_length) {
   if (lines_.empty()) {
     timer_.expires_after(kLongest);
-    timer_.async_wait([this](Error cancelled) {
+    timer_.async_wait([this](boost::system::error_code cancelled) {
       if (!cancelled) {
         flush();
       }
     });
   }
   append_time();
-  std::ostringstream address;
-  address << client;
-  lines_.append(" ").append(address.str()).append(" ");
+  lines_.append(" ").append(client).append(" ");
   append_quoted(lines_, request_line.empty() ? "-" : request_line);
   lines_.append(" ").append(std::to_string(static_cast<unsigned>(status)));
   lines_.append(" ").append(std::to_string(content_length)).append("\n");

@@ -6,10 +6,8 @@
 // counted. (A regular file takes everything, at the speed of its disk.)
 #pragma once
 
-#include "server/listener.hpp"
-#include "server/request.hpp"
-
-#include <boost/asio/ip/tcp.hpp>
+#include "server/os_timer.hpp"
+#include "server/response.hpp"
 
 #include <cstdint>
 #include <ctime>
@@ -19,7 +17,7 @@
 namespace server {
 
 // Of one worker; all of them append to the same file.
-class AccessLog {
+class AccessLog final : public ResponseLog {
 public:
   // An empty path: no log. Throws std::runtime_error when the file cannot be opened for appending.
   AccessLog(boost::asio::io_context& io, const std::string& path);
@@ -29,10 +27,9 @@ public:
 
   bool enabled() const noexcept { return descriptor_ >= 0; }
 
-  // Requires enabled(). An empty request line: nothing that could be called a request. Written
-  // within a second.
-  void note(const boost::asio::ip::tcp::endpoint& client, std::string_view request_line,
-            Status status, std::uint64_t content_length);
+  // Requires enabled(). The line is written within a second.
+  void note(std::string_view client, std::string_view request_line, Status status,
+            std::uint64_t content_length) override;
 
   // Lines that were not taken.
   std::uint64_t dropped() const noexcept { return dropped_; }

@@ -1,7 +1,5 @@
 #include "server/admin.hpp"
 
-#include "server/stats.hpp"
-
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/empty_body.hpp>

@@ -2,7 +2,7 @@
 // Beast, so that it costs the request path nothing until someone asks.
 #pragma once
 
-#include "server/counters.hpp"
+#include "server/stats.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>

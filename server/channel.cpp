@@ -1,7 +1,9 @@
 #include "server/channel.hpp"
 
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 
+#include <sstream>
 #include <utility>
 
 namespace server {
@@ -44,24 +46,46 @@ void Channel::wait_writable() {
   }
 }
 
-boost::asio::ip::tcp::endpoint Channel::peer() const noexcept {
+std::string Channel::peer() const {
   Error error;
-  return socket_.remote_endpoint(error);
+  std::ostringstream text;
+  text << socket_.remote_endpoint(error);
+  return text.str();
 }
 
-Transfer Channel::read(boost::asio::mutable_buffer buffer, std::size_t& size) {
+Transfer Channel::read(std::span<char> room, std::size_t& size) {
   Error error;
-  size = socket_.read_some(buffer, error);
+  size = socket_.read_some(boost::asio::buffer(room.data(), room.size()), error);
   return outcome(error);
 }
 
-Transfer Channel::write(const std::array<boost::asio::const_buffer, 2>& buffers,
-                        std::size_t& size) {
+Transfer Channel::write(const std::array<std::string_view, 2>& pieces, std::size_t& size) {
   Error error;
+  const auto first = boost::asio::buffer(pieces[0]);
   // One buffer goes by send(), which is cheaper than sendmsg().
-  size = buffers[1].size() == 0 ? socket_.write_some(buffers[0], error)
-                                : socket_.write_some(buffers, error);
+  if (pieces[1].empty()) {
+    size = socket_.write_some(first, error);
+  } else {
+    size = socket_.write_some(std::array{first, boost::asio::buffer(pieces[1])}, error);
+  }
   return outcome(error);
+}
+
+Transfer Channel::discard(int reads) {
+  std::array<char, 4096> bytes;
+  std::size_t size = 0;
+  Transfer outcome = Transfer::done;
+  for (; reads > 0 && outcome == Transfer::done; --reads) {
+    outcome = read(bytes, size);
+  }
+  return outcome;
+}
+
+void Channel::prefetch(const void* object, std::size_t size) noexcept {
+  constexpr std::size_t kCacheLine = 64;
+  for (std::size_t at = 0; at < size; at += kCacheLine) {
+    __builtin_prefetch(static_cast<const char*>(object) + at, 1);
+  }
 }
 
 std::size_t Channel::unread_input() {

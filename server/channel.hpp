@@ -3,12 +3,14 @@
 #pragma once
 
 #include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
 #include <array>
 #include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
 
 namespace server {
 
@@ -40,8 +42,8 @@ protected:
   virtual void on_readable(Error error) = 0;
   virtual void on_writable(Error error) = 0;
 
-  // A system call; unspecified when the peer is gone.
-  boost::asio::ip::tcp::endpoint peer() const noexcept;
+  // The peer's address and port, for a log. A system call; unspecified when the peer is gone.
+  std::string peer() const;
 
   // Waiting for readability holds no buffer. Waiting again while a wait is pending does nothing.
   void wait_readable();
@@ -51,12 +53,20 @@ protected:
   bool pending() const noexcept { return waits_readable_ || waits_writable_; }
 
   // One system call each.
-  Transfer read(boost::asio::mutable_buffer buffer, std::size_t& size);
-  Transfer write(const std::array<boost::asio::const_buffer, 2>& buffers, std::size_t& size);
+  Transfer read(std::span<char> room, std::size_t& size);
+  Transfer write(const std::array<std::string_view, 2>& pieces, std::size_t& size);
   std::size_t unread_input(); // bytes
   bool shut_down_send();      // false when the peer is gone already
   void close_socket();
   void reset_socket(); // with RST: what was not delivered is dropped
+
+  // Reads and drops what it read, at most so many times, until there is nothing left.
+  Transfer discard(int reads);
+
+  // Among thousands of connections this one is in no cache. To be called before the system call of
+  // a turn: all of the object is fetched from memory while the kernel works, instead of part by
+  // part afterwards.
+  static void prefetch(const void* object, std::size_t size) noexcept;
 
 private:
   Socket socket_;

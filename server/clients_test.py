@@ -1,13 +1,12 @@
 """What other people's clients see."""
 
 import re
-import shutil
 import subprocess
 import tempfile
 import textwrap
 import unittest
 
-from testing import PATIENCE_S, Server, WireTest
+from testing import PATIENCE_S, Server, WireTest, needs
 
 
 def run(*command: str) -> subprocess.CompletedProcess:
@@ -22,6 +21,7 @@ class Clients(WireTest):
     def assert_ended_well(self, ended: subprocess.CompletedProcess):
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
+    @needs("curl")
     def test_curl(self):
         ended = run("curl", "-sS", "-i", "--fail", f"{self.url}/bytes/3", f"{self.url}/bytes/4")
         self.assert_ended_well(ended)
@@ -42,17 +42,20 @@ class Clients(WireTest):
         file.flush()
         return file.name
 
+    @needs("wrk")
     def test_wrk(self):
         ended = run("wrk", "-t1", "-c20", "-d1s", self.url)
         self.assert_ended_well(ended)
         self.assertNotIn("Non-2xx", ended.stdout)
         self.assertNotIn("Socket errors", ended.stdout)
 
+    @needs("h2load")
     def test_h2load(self):
         ended = run("h2load", "--h1", "-n2000", "-c20", "-m10", self.url)
         self.assert_ended_well(ended)
         self.assertIn("2000 succeeded, 0 failed, 0 errored, 0 timeout", ended.stdout)
 
+    @needs("ab")
     def test_ab(self):
         for flags in (("-k",), ()):
             ended = run("ab", "-q", *flags, "-n2000", "-c20", self.url + "/bytes/100")
@@ -63,6 +66,7 @@ class Clients(WireTest):
                              bool(flags))
 
 
+@needs("node")
 class NodesAgent(unittest.TestCase):
     def test_keep_alive_races_the_idle_timeout_and_meets_no_reset(self):
         """Requests after pauses about as long as the timeout: answered, or the end came first."""
@@ -91,7 +95,7 @@ class NodesAgent(unittest.TestCase):
               () => console.log(JSON.stringify(ends)));
             """)
         with Server("--idle-timeout=50ms") as server:
-            ended = run(shutil.which("node"), "-e", script, "--", str(server.port), "50")
+            ended = run("node", "-e", script, "--", str(server.port), "50")
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertRegex(ended.stdout, r'^\{"answered":\d+,"ended":\d+,"reset":0\}$')
         self.assertNotIn('"answered":0,', ended.stdout)

@@ -124,16 +124,15 @@ std::string expected_answers(std::string_view sent) {
       return normalised(out);
     }
     if (state == RequestParser::State::bad) {
-      formatter.append(out, parser->error(), 0, Persistence::close);
+      formatter.append(out, {.status = parser->error()}, Persistence::close);
       return normalised(out);
     }
     const Request& request = parser->request();
-    const Answer reply = answer(request);
-    formatter.append(out, reply.status, reply.content_length,
+    const Answer reply = answer(request.resource, request.method, request.body);
+    formatter.append(out, reply,
                      !request.keep_alive ? Persistence::close
                      : request.http_1_0  ? Persistence::keep_1_0
-                                         : Persistence::keep,
-                     reply.allow);
+                                         : Persistence::keep);
     out.append(reply.body).append(static_cast<std::size_t>(reply.filler_bytes), 'x');
     if (!request.keep_alive) {
       return normalised(out);
@@ -142,23 +141,25 @@ std::string expected_answers(std::string_view sent) {
   }
 }
 
-class Life {
+class FuzzedConnection {
 public:
-  explicit Life(Input& input)
-      : input_(input), options_(some_options(input_)), timers_(io_.get_executor(), {}),
-        context_{.options = options_,
-                 .limits = kLimits,
+  explicit FuzzedConnection(Input& input)
+      : input_(input), linger_(input_.ConsumeBool()), window_(some_window(input_)),
+        timers_(io_.get_executor(), {}),
+        context_{.counters = counters_,
+                 .exchanges = ExchangePool({.limits = kLimits,
+                                            .window = window_,
+                                            .scenario = {Scenario::respond, 1},
+                                            .counters = counters_}),
                  .timers = timers_,
-                 .idle_timeout = timers_.timeout(options_.idle_timeout),
-                 .request_timeout = timers_.timeout(options_.request_timeout),
-                 .linger_timeout = timers_.timeout(options_.linger_timeout),
-                 .scenario = {options_.scenario, options_.mixed_period},
-                 .formatter = {},
-                 .held_writes = {io_, options_.write_window_time},
-                 .access_log = {io_, ""},
-                 .loop_probe = {io_, false},
-                 .counters = {},
-                 .free_workspaces = {}} {
+                 .limits = {.silence = timers_.timeout(std::chrono::seconds(3)),
+                            .request = timers_.timeout(std::chrono::seconds(2)),
+                            .linger = linger_
+                                          ? std::optional(timers_.timeout(std::chrono::seconds(1)))
+                                          : std::nullopt},
+                 // By a clock that stands.
+                 .held_writes = {io_, std::chrono::hours(input_.ConsumeBool())},
+                 .loop_probe = {io_, false}} {
     tcp::acceptor acceptor(io_, {asio::ip::make_address("127.0.0.1"), 0});
     client_.connect(acceptor.local_endpoint());
     Socket socket(io_);
@@ -181,17 +182,11 @@ private:
   static constexpr std::size_t kMostMemory = 256 * 1024;
   static constexpr std::int64_t kPauses_ms[]{1, 500, 1'999, 3'001};
 
-  static Options some_options(Input& input) {
-    Options options;
+  static WriteWindow some_window(Input& input) {
     constexpr std::size_t kWindows[]{8192, 0, 100, 1000};
     constexpr std::size_t kResponses[]{0, 1, 3};
-    options.write_window_bytes = input.PickValueInArray(kWindows);
-    options.write_window_responses = input.PickValueInArray(kResponses);
-    options.write_window_time = std::chrono::hours(input.ConsumeBool()); // by a clock that stands
-    options.idle_timeout = std::chrono::seconds(3);
-    options.request_timeout = std::chrono::seconds(2);
-    options.linger_timeout = std::chrono::seconds(input.ConsumeBool());
-    return options;
+    return {.bytes = input.PickValueInArray(kWindows),
+            .responses = input.PickValueInArray(kResponses)};
   }
 
   void step() {
@@ -243,11 +238,11 @@ private:
     }
   }
 
-  bool alive() const { return context_.counters.open != 0; }
+  bool alive() const { return counters_.open != 0; }
   bool ending() const { return context_.serving == 0; }
 
   std::uint64_t closed(CloseReason reason) const {
-    return context_.counters.closed[static_cast<std::size_t>(reason)];
+    return counters_.closed[static_cast<std::size_t>(reason)];
   }
   bool timed_out() const { return closed(CloseReason::idle) + closed(CloseReason::request) != 0; }
 
@@ -262,7 +257,7 @@ private:
     while (!bytes.empty()) {
       // What comes after a close without lingering is answered by a reset, which drops what the
       // client has not read.
-      disturbed_ = disturbed_ || (ending() && options_.linger_timeout.count() == 0);
+      disturbed_ = disturbed_ || (ending() && !linger_);
       const std::size_t size = client_.write_some(asio::buffer(bytes), error);
       if (error && error != asio::error::would_block) {
         disturbed_ = true; // the server has gone
@@ -312,7 +307,7 @@ private:
     require(!alive(), "the connection outlives its end", sent_, received_);
     require(timers_.counters().live() == 0, "a timer outlives its connection", sent_, received_);
     std::uint64_t ends = 0;
-    for (const std::uint64_t count : context_.counters.closed) {
+    for (const std::uint64_t count : counters_.closed) {
       ends += count;
     }
     require(ends == 1 && context_.serving == 0, "not counted once", sent_, received_);
@@ -334,7 +329,7 @@ private:
     // Behind what is the same there may be one answer that says it is the last: to a request that
     // came too late, or to the last one before a drain ended the connection.
     std::string late;
-    ResponseFormatter().append(late, Status::request_timeout, 0, Persistence::close);
+    ResponseFormatter().append(late, {.status = Status::request_timeout}, Persistence::close);
     late = normalised(late);
     const bool is_late = received.ends_with(late) && received.size() - late.size() <= same;
     const std::string drained = without_close(received);
@@ -372,10 +367,12 @@ private:
                                   ? __sanitizer_get_current_allocated_bytes()
                                   : 0;
   Input& input_;
-  const Options options_;
+  const bool linger_;
+  const WriteWindow window_;
   asio::io_context io_;
   HandTimers timers_;
-  WorkerContext<HandTimers> context_;
+  Counters counters_;
+  ConnectionContext<HandTimers> context_;
   tcp::socket client_{io_};
   Connection<HandTimers>* connection_ = nullptr;
   std::string sent_;
@@ -390,6 +387,6 @@ private:
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   server::Input input(data, size);
-  server::Life(input).live();
+  server::FuzzedConnection(input).live();
   return 0;
 }

@@ -1,7 +1,5 @@
-// What a worker counts, and the copy of it that the admin listener shows.
+// What a worker counts about its connections.
 #pragma once
-
-#include "timers/counters.hpp"
 
 #include <array>
 #include <cstddef>
@@ -15,7 +13,7 @@ enum class CloseReason : std::uint8_t { client, idle, request, error, limit, dra
 inline constexpr std::array<std::string_view, 6> kCloseReasonNames{"client", "idle",  "request",
                                                                    "error",  "limit", "drain"};
 
-// Written by one worker, without atomics; others get a copy made by that worker.
+// Written by one worker, without atomics; other threads get a copy that this worker makes.
 struct Counters {
   std::uint64_t requests = 0;  // complete requests received, malformed ones not counted
   std::uint64_t responses = 0; // queued for writing, error responses included
@@ -28,27 +26,20 @@ struct Counters {
   std::array<std::uint64_t, kCloseReasonNames.size()> closed{};
 
   void count_close(CloseReason reason) noexcept { ++closed[static_cast<std::size_t>(reason)]; }
-};
 
-struct Snapshot {
-  Counters server;
-  timers::TimerCounters timers;
-  timers::Histogram loop_stalls;
-
-  void merge(const Snapshot& other) {
-    server.requests += other.server.requests;
-    server.responses += other.server.responses;
-    server.writes += other.server.writes;
-    server.bytes_out += other.server.bytes_out;
-    server.accepted += other.server.accepted;
-    server.accept_errors += other.server.accept_errors;
-    server.open += other.server.open;
-    server.log_lines_dropped += other.server.log_lines_dropped;
-    for (std::size_t i = 0; i < server.closed.size(); ++i) {
-      server.closed[i] += other.server.closed[i];
+  // Adds what another worker counted.
+  void merge(const Counters& other) noexcept {
+    requests += other.requests;
+    responses += other.responses;
+    writes += other.writes;
+    bytes_out += other.bytes_out;
+    accepted += other.accepted;
+    accept_errors += other.accept_errors;
+    open += other.open;
+    log_lines_dropped += other.log_lines_dropped;
+    for (std::size_t i = 0; i < closed.size(); ++i) {
+      closed[i] += other.closed[i];
     }
-    timers.merge(other.timers);
-    loop_stalls.merge(other.loop_stalls);
   }
 };
 

@@ -15,9 +15,8 @@ import threading
 import time
 import unittest
 
-from testing import PATIENCE_S, Server
+from testing import GET, PATIENCE_S, Server, needs
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 SOAK_S = int(os.environ.get("IDLEWHEEL_SOAK_S", "600"))
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -89,6 +88,7 @@ class Leaks(unittest.TestCase):
                 self.assertLess(time.monotonic(), limit)
                 time.sleep(0.05)
 
+    @needs("wrk")
     def test_a_mixed_soak_leaves_memory_where_it_was(self):
         """Busy, silent, slow and vanishing clients at once, with short timeouts. The limit to their
         number makes the most memory they need the same at any time."""
@@ -244,6 +244,7 @@ class Memory(unittest.TestCase):
                 time.sleep(0.5)
 
 
+@needs("slowhttptest")
 class SlowOnPurpose(unittest.TestCase):
     """slowhttptest with a thousand connections, while a normal client is served."""
 

@@ -22,7 +22,7 @@ void HeldWrites::wait() {
     return;
   }
   timer_.expires_at(held_.front().closes_);
-  timer_.async_wait([this](Error cancelled) {
+  timer_.async_wait([this](boost::system::error_code cancelled) {
     if (!cancelled) {
       waiting_ = false;
       close_windows();

@@ -1,7 +1,7 @@
 // The time part of the write window: responses that wait a moment for others to share their write.
 #pragma once
 
-#include "server/listener.hpp"
+#include "server/os_timer.hpp"
 
 #include <boost/intrusive/list.hpp>
 

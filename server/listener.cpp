@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <cstddef>
 #include <new>
 #include <utility>
 
@@ -13,9 +14,25 @@ namespace server {
 namespace {
 
 using boost::asio::ip::tcp;
-using ReusePort = boost::asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>;
-using UnsentLimit = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
-using UserTimeout = boost::asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
+// A socket option that Asio has no name for, as its SettableSocketOption asks.
+template <int Level, int Name> class IntegerOption {
+public:
+  explicit IntegerOption(int value) : value_(value) {}
+
+  template <class Protocol> int level(const Protocol& /*protocol*/) const { return Level; }
+  template <class Protocol> int name(const Protocol& /*protocol*/) const { return Name; }
+  template <class Protocol> const int* data(const Protocol& /*protocol*/) const { return &value_; }
+  template <class Protocol> std::size_t size(const Protocol& /*protocol*/) const {
+    return sizeof value_;
+  }
+
+private:
+  int value_;
+};
+
+using ReusePort = IntegerOption<SOL_SOCKET, SO_REUSEPORT>;
+using UnsentLimit = IntegerOption<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
+using UserTimeout = IntegerOption<IPPROTO_TCP, TCP_USER_TIMEOUT>;
 
 // Bytes of a connection that the kernel holds and has not sent yet. Without a limit it takes
 // megabytes for each peer that does not read.
@@ -39,7 +56,7 @@ Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
   acceptor_.set_option(UnsentLimit(kMostUnsentBytes));
   acceptor_.set_option(UserTimeout(static_cast<int>(config.user_timeout.count())));
   if (config.share_port) {
-    acceptor_.set_option(ReusePort(true));
+    acceptor_.set_option(ReusePort(1));
   }
   acceptor_.bind(config.endpoint);
   acceptor_.listen(config.backlog);

@@ -2,20 +2,15 @@
 #pragma once
 
 #include "server/channel.hpp"
+#include "server/os_timer.hpp"
 
 #include <boost/asio/basic_socket_acceptor.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 
 namespace server {
-
-using OsTimer =
-    boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                      boost::asio::wait_traits<std::chrono::steady_clock>,
-                                      boost::asio::io_context::executor_type>;
 
 struct ListenerConfig {
   boost::asio::ip::tcp::endpoint endpoint;

@@ -7,9 +7,9 @@
 // request that it costs without.
 #pragma once
 
-#include "server/channel.hpp"
 #include "timers/histogram.hpp"
 
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 
 #include <sys/timerfd.h>
@@ -52,7 +52,7 @@ private:
     itimerspec once{};
     once.it_value.tv_nsec = std::chrono::nanoseconds(kPeriod).count();
     timerfd_settime(timer_.native_handle(), 0, &once, nullptr);
-    timer_.async_wait(Timer::wait_read, [this](Error cancelled) {
+    timer_.async_wait(Timer::wait_read, [this](boost::system::error_code cancelled) {
       if (!cancelled) {
         on_due();
       }

@@ -1,6 +1,6 @@
-#include "server/backends.hpp"
 #include "server/options.hpp"
 #include "server/server.hpp"
+#include "server/worker.hpp"
 
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/dup_filter_sink.h>

@@ -1,6 +1,7 @@
 // The command line: every flag, its range and its default.
 #pragma once
 
+#include "server/scenario.hpp"
 #include "timers/config.hpp"
 
 #include <chrono>
@@ -12,8 +13,6 @@
 #include <variant>
 
 namespace server {
-
-enum class Scenario { respond, increasing_timeout, mixed };
 
 struct Options {
   std::string address = "127.0.0.1";
@@ -62,7 +61,5 @@ enum ExitCode : int { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
 // bad value, which has then been named in one line on stderr.
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
                                               std::span<const BackendName> backends);
-
-std::string to_string(Scenario scenario);
 
 } // namespace server

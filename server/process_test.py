@@ -1,8 +1,7 @@
-"""The process: flags, exit codes, ready line, admin listener, limits, signals."""
+"""The process: flags, configuration file, exit codes, ready line, limits, signals."""
 
 import contextlib
 import os
-import re
 import resource
 import signal
 import socket
@@ -12,9 +11,7 @@ import time
 import unittest
 
 import testing
-from testing import PATIENCE_S, Server, exchange, read_to_end, run, split_responses
-
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+from testing import GET, PATIENCE_S, Server, exchange, read_to_end, run, split_responses
 
 
 class Flags(unittest.TestCase):
@@ -147,152 +144,6 @@ class Start(unittest.TestCase):
             with socket.create_connection(("::1", server.port), timeout=PATIENCE_S) as client:
                 client.sendall(GET)
                 self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
-
-
-class Admin(unittest.TestCase):
-    def test_paths(self):
-        with Server() as server:
-            self.assertEqual(server.admin("/healthz"), (200, "ok\n"))
-            self.assertEqual(server.admin("/readyz"), (200, "ready\n"))
-            self.assertEqual(server.admin("/nothing")[0], 404)
-
-    def test_bad_requests_are_answered(self):
-        with Server() as server:
-            for request, status in (
-                (b"nonsense\r\n\r\n", b"400"),
-                (b"GET /stats HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", b"413"),
-                (b"GET /stats HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"413"),
-                (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
-                (b"GET /healthz?x=1 HTTP/1.1\r\nConnection: close\r\n\r\n", b"200"),
-            ):
-                with self.subTest(request=request[:40]), socket.create_connection(
-                        ("127.0.0.1", server.admin_port), timeout=PATIENCE_S) as client:
-                    client.sendall(request)
-                    self.assertEqual(client.recv(65536).split(b" ")[1], status)
-
-    def test_stats_count(self):
-        with Server("--threads=2", "--rearm=eager") as server:
-            for _ in range(5):
-                exchange(server, GET * 2)
-            stats = server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
-            self.assertEqual((stats["requests"], stats["responses"]), (10, 10))
-            self.assertEqual(stats["connections"]["accepted"], 5)
-            self.assertEqual(stats["connections"]["closed"]["client"], 5)
-            self.assertGreater(stats["bytes_out"], 0)
-            timers = stats["timers"]
-            self.assertEqual(timers["armed"], timers["disarmed"] + timers["expired"])
-            self.assertEqual(timers["moved"], timers["armed"] + timers["rearmed"])
-            self.assertGreater(stats["cpu_ns"], 0)
-            self.assertGreater(stats["mono_ns"], 0)
-
-    def test_lazy_moves_less_than_eager(self):
-        moved = {}
-        for rearm in ("lazy", "eager"):
-            with Server("--rearm", rearm) as server:
-                with server.connect() as client:
-                    for _ in range(50):
-                        client.sendall(GET)
-                        client.recv(65536)
-                    moved[rearm] = server.stats()["timers"]["moved"]
-        self.assertLessEqual(moved["lazy"], 3)  # idle, request, and linger at most
-        self.assertGreaterEqual(moved["eager"], 150)
-
-    def test_metrics_are_prometheus_text(self):
-        with Server() as server:
-            exchange(server, GET)
-            status, text = server.admin("/metrics")
-            self.assertEqual(status, 200)
-            self.assertRegex(text, r"(?m)^idlewheel_requests_total\{.*\} 1$")
-            for histogram in ("timer_lateness", "loop_stall"):
-                self.assertRegex(text, rf'(?m)^idlewheel_{histogram}_seconds_bucket\{{.*le="\+Inf"')
-            self.assertRegex(text, r'(?m)^idlewheel_timer_operations_total\{.*operation="armed".*\} ')
-
-    def test_promtool_finds_nothing_wrong_with_the_metrics(self):
-        for flags in ((), ("--threads=2", "--timer-backend=asio", "--access-log=/dev/null")):
-            with self.subTest(flags=flags), Server(*flags) as server:
-                exchange(server, GET + b"nonsense\r\n\r\n")
-                _, text = server.admin("/metrics")
-                checked = subprocess.run([os.environ["PROMTOOL"], "check", "metrics"], input=text,
-                                         capture_output=True, text=True)
-                self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, ""))
-
-    def test_a_stalled_loop_shows(self):
-        with Server() as server:
-            limit = time.monotonic() + PATIENCE_S
-            stalled = 0.0
-            while stalled < 0.2 and time.monotonic() < limit:
-                exchange(server, GET)  # starts the probe, for a tenth of a second
-                server.process.send_signal(signal.SIGSTOP)
-                time.sleep(0.5)
-                server.process.send_signal(signal.SIGCONT)
-                _, text = server.admin("/metrics")
-                stalled = float(re.search(r"(?m)^idlewheel_loop_stall_seconds_sum\S* (\S+)$", text)[1])
-            self.assertGreater(stalled, 0.2)
-
-    def test_there_is_none_by_default(self):
-        process = subprocess.Popen([testing.BINARY, "--port=0"], stdout=subprocess.PIPE, text=True)
-        try:
-            self.assertNotIn("admin=", process.stdout.readline())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            self.assertEqual(process.wait(PATIENCE_S), 0)
-            process.stdout.close()
-
-
-class AccessLog(unittest.TestCase):
-    LINE = r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ 127\.0\.0\.1:\d+ "(.*)" (\d+) (\d+)$'
-
-    def test_a_line_for_each_response(self):
-        with tempfile.TemporaryDirectory() as folder:
-            file = os.path.join(folder, "access.log")
-            with Server("--access-log", file, "--threads=2") as server:
-                exchange(server, b"G\x1b[2J\x00 / HTTP/1.1\r\nHost: h\r\n\r\n")
-                exchange(server, b'GET /bytes/7?"x\\ HTTP/1.1\r\nHost: h\r\n\r\n' + GET)
-                exchange(server, b"nonsense\x1b\r\n\r\n")
-                exchange(server, b"GET / HTTP/2.0\r\n\r\n")
-            with open(file) as log:
-                rows = [re.match(self.LINE, line).groups() for line in log]
-            self.assertEqual(sorted(rows), [("-", "400", "0"), ("-", "400", "0"), ("-", "505", "0"),
-                                            ("GET / HTTP/1.1", "200", "0"),
-                                            (r'GET /bytes/7?\"x\\ HTTP/1.1', "200", "7")])
-
-    def test_lines_come_within_about_a_second(self):
-        with tempfile.NamedTemporaryFile() as file, Server("--access-log", file.name) as server:
-            exchange(server, GET)
-            limit = time.monotonic() + PATIENCE_S
-            while not os.path.getsize(file.name) and time.monotonic() < limit:
-                time.sleep(0.05)
-            self.assertGreater(os.path.getsize(file.name), 0)
-
-    def test_a_full_pipe_holds_up_nothing_and_is_counted(self):
-        with tempfile.TemporaryDirectory() as folder:
-            fifo = os.path.join(folder, "fifo")
-            os.mkfifo(fifo)
-            reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-            try:
-                with Server("--access-log", fifo) as server:
-                    for _ in range(5):
-                        self.assertEqual(len(split_responses(exchange(server, GET * 1000))), 1000)
-                    _, metrics = server.admin("/metrics")
-                    self.assertRegex(metrics, r"(?m)^idlewheel_access_log_lines_dropped_total\S* [1-9]")
-            finally:
-                os.close(reader)
-
-    def test_one_that_may_not_grow_holds_up_nothing_and_is_counted(self):
-        with tempfile.NamedTemporaryFile() as file, Server("--access-log", file.name) as server:
-            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
-            self.assertEqual(len(split_responses(exchange(server, GET * 1000))), 1000)
-            limit = time.monotonic() + PATIENCE_S
-            dropped = None
-            while not dropped and time.monotonic() < limit:
-                _, metrics = server.admin("/metrics")
-                dropped = re.search(r"(?m)^idlewheel_access_log_lines_dropped_total\S* [1-9]", metrics)
-            self.assertTrue(dropped)
-
-    def test_one_that_cannot_be_opened_is_a_failure(self):
-        ended = run("--access-log", "/nothing/here", "--port=0")
-        self.assertEqual((ended.returncode, ended.stderr.count("\n")), (1, 1), ended.stderr)
-        self.assertIn("/nothing/here", ended.stderr)
 
 
 class Limits(unittest.TestCase):

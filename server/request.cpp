@@ -160,23 +160,10 @@ bool is_chunk_extension(std::string_view text) {
   return true;
 }
 
-// The path of "/bytes/N"; false when N is not a plain decimal number of 64 bits.
-bool parse_bytes(std::string_view digits, std::uint64_t& bytes) {
+bool parse_length(std::string_view digits, std::uint64_t& length) {
   const char* const end = digits.data() + digits.size();
-  const auto [rest, error] = std::from_chars(digits.data(), end, bytes);
+  const auto [rest, error] = std::from_chars(digits.data(), end, length);
   return error == std::errc{} && rest == end;
-}
-
-void route(std::string_view target, Request& request) {
-  constexpr std::string_view kBytes = "/bytes/";
-  const std::string_view path = target.substr(0, target.find('?'));
-  if (path == "/" || path.empty()) {
-    request.route = Route::root;
-  } else if (path == "/echo") {
-    request.route = Route::echo;
-  } else if (path.starts_with(kBytes) && parse_bytes(path.substr(kBytes.size()), request.bytes)) {
-    request.route = Route::bytes;
-  }
 }
 
 // RFC 9112, 3.2.2: cuts scheme and authority off an absolute target. False when the target is none.
@@ -363,9 +350,9 @@ void RequestParser::on_request_impl(Method method, string_view /*name*/, string_
   }
   std::string_view target = view(whole_target);
   if (target == "*" && method == Method::options) {
-    request_.route = Route::asterisk;
+    request_.resource.kind = Resource::Kind::asterisk;
   } else if (target.front() == '/' || cut_origin(target)) {
-    route(target, request_);
+    request_.resource = find_resource(target);
   } else {
     refuse(Status::bad_request, error);
   }
@@ -393,7 +380,7 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
 // front are no digits of the number.
 void RequestParser::check_content_length(std::string_view value, error_code& error) noexcept {
   std::uint64_t length = 0;
-  const bool number = parse_bytes(value, length) && length <= std::uint64_t{1} << 63;
+  const bool number = parse_length(value, length) && length <= std::uint64_t{1} << 63;
   if (!number || content_length_seen_) {
     refuse(Status::bad_request, error);
   }
@@ -505,7 +492,7 @@ bool RequestParser::put_trailers(std::string_view input, std::size_t& consumed) 
 
 std::size_t RequestParser::on_body_impl(string_view body, error_code& /*error*/) {
   body_begun_ = true;
-  if (request_.route == Route::echo && request_.method == Method::post) {
+  if (keeps_body(request_.resource, request_.method)) {
     request_.body.append(body.data(), body.size());
   }
   return body.size();

@@ -6,9 +6,9 @@
 // what can never become a request is refused as soon as the line that shows it is there.
 #pragma once
 
+#include "server/resources.hpp"
+
 #include <boost/beast/http/basic_parser.hpp>
-#include <boost/beast/http/status.hpp>
-#include <boost/beast/http/verb.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,9 +17,6 @@
 
 namespace server {
 
-using Status = boost::beast::http::status;
-using Method = boost::beast::http::verb;
-
 struct RequestLimits {
   std::size_t max_header_bytes; // request line, fields and the empty line together
   std::size_t max_headers;
@@ -27,22 +24,12 @@ struct RequestLimits {
   bool keep_request_line = false; // for a log; costs an allocation a request
 };
 
-// What the target names.
-enum class Route {
-  root,     // "/", with or without a query
-  bytes,    // "/bytes/N"
-  echo,     // "/echo"
-  asterisk, // "*", of OPTIONS only
-  unknown
-};
-
 struct Request {
   Method method = Method::unknown;
-  Route route = Route::unknown;
-  std::uint64_t bytes = 0; // N of /bytes/N
+  Resource resource;
   bool http_1_0 = false;
   bool keep_alive = false;
-  std::string body; // kept for POST /echo only
+  std::string body; // as far as its resource wants it kept (resources.hpp)
   std::string line; // the request line, when it is kept
 };
 

@@ -45,9 +45,9 @@ public:
 private:
   void note(const Request& request) {
     log_ += std::to_string(static_cast<int>(request.method)) + ' ' +
-            std::to_string(static_cast<int>(request.route)) + ' ' + std::to_string(request.bytes) +
-            (request.http_1_0 ? " 1.0" : "") + (request.keep_alive ? " keep" : " close") + " [" +
-            request.body + "]\n";
+            std::to_string(static_cast<int>(request.resource.kind)) + ' ' +
+            std::to_string(request.resource.size) + (request.http_1_0 ? " 1.0" : "") +
+            (request.keep_alive ? " keep" : " close") + " [" + request.body + "]\n";
   }
 
   std::optional<RequestParser> parser_{kLimits};
@@ -125,7 +125,7 @@ TEST(Pieces, OfAByteEachGiveTheSame) {
   }
 }
 
-TEST(Pieces, AreToldApartByWhetherARequestHasBegun) {
+TEST(Pieces, ShowWhetherARequestHasBegun) {
   RequestParser parser(kLimits);
   std::size_t used = 0;
   EXPECT_EQ(parser.put("\r", used), RequestParser::State::need_more);

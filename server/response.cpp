@@ -41,37 +41,36 @@ void append_date(std::string& out, std::time_t now) {
 
 } // namespace
 
-// In place, so that nothing is allocated but the first time.
+// Formats in place, so that only the first time allocates.
 void ResponseFormatter::refresh(std::time_t now) {
   common_ = "Server: idlewheel\r\n";
   append_date(common_, now);
   empty_ok_ = "HTTP/1.1 200 OK\r\n";
   empty_ok_ += common_;
   empty_ok_ += "Content-Length: 0\r\n\r\n";
-  formatted_at_ = now; // last: if memory runs out on the way, the next response makes it anew
+  formatted_at_ = now; // last: if memory runs out before, the next response tries again
 }
 
-void ResponseFormatter::append(std::string& out, Status status, std::uint64_t content_length,
-                               Persistence persistence, std::string_view allow) {
+void ResponseFormatter::append(std::string& out, const Answer& answer, Persistence persistence) {
   if (const std::time_t now = std::time(nullptr); now != formatted_at_) {
     refresh(now);
   }
-  if (status == Status::ok && content_length == 0 && persistence == Persistence::keep &&
-      allow.empty()) {
+  if (answer.status == Status::ok && answer.content_length == 0 &&
+      persistence == Persistence::keep && answer.allow.empty()) {
     out += empty_ok_;
     return;
   }
-  append_status_line(out, status);
+  append_status_line(out, answer.status);
   out += common_;
-  if (!allow.empty()) {
-    out.append("Allow: ").append(allow).append("\r\n");
+  if (!answer.allow.empty()) {
+    out.append("Allow: ").append(answer.allow).append("\r\n");
   }
   if (persistence != Persistence::keep) {
     out +=
         persistence == Persistence::close ? "Connection: close\r\n" : "Connection: keep-alive\r\n";
   }
   out += "Content-Length: ";
-  append_number(out, content_length);
+  append_number(out, answer.content_length);
   out += "\r\n\r\n";
 }
 

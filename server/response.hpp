@@ -1,7 +1,7 @@
-// The bytes of a response.
+// The bytes of a response's header, and where a line about it goes.
 #pragma once
 
-#include "server/request.hpp"
+#include "server/resources.hpp"
 
 #include <cstdint>
 #include <ctime>
@@ -17,12 +17,12 @@ enum class Persistence {
   close
 };
 
-// Formats response headers, with a Date that is formatted anew once a second. One per thread.
+// Formats response headers. The Date is formatted anew once a second. One per thread.
 class ResponseFormatter {
 public:
-  // Appends status line and header. Reads the coarse real-time clock (no system call).
-  void append(std::string& out, Status status, std::uint64_t content_length,
-              Persistence persistence, std::string_view allow = {});
+  // Appends the status line and the header of an answer, not its body. Reads the coarse real-time
+  // clock, which is no system call. Allocates only what `out` needs to grow.
+  void append(std::string& out, const Answer& answer, Persistence persistence);
 
 private:
   void refresh(std::time_t now);
@@ -30,6 +30,17 @@ private:
   std::time_t formatted_at_ = -1;
   std::string common_;   // the fields of every response: Server and Date
   std::string empty_ok_; // the whole of the commonest response: 200, no body, persistent
+};
+
+// Takes a line for each response; the access log does.
+class ResponseLog {
+public:
+  // An empty request line: nothing that could be called a request was received.
+  virtual void note(std::string_view client, std::string_view request_line, Status status,
+                    std::uint64_t content_length) = 0;
+
+protected:
+  ~ResponseLog() = default;
 };
 
 } // namespace server

@@ -1,37 +1,35 @@
-// What the server does with a request: answer it, or let it time out.
+// The experiment: which requests are withheld, that is, never answered, and how soon each of these
+// times out. Only requests for "/" take part; the other resources always answer.
 #pragma once
 
-#include "server/options.hpp"
-#include "server/request.hpp"
-#include "server/response.hpp"
+#include "server/resources.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace server {
 
-// What to answer: status, and a body that is either given or so many filler bytes.
-struct Answer {
-  Status status = Status::ok;
-  std::string_view body{}; // lives in the request
-  std::uint64_t filler_bytes = 0;
-  std::uint64_t content_length = 0; // differs from the body's size for HEAD
-  std::string_view allow{};
+enum class Scenario {
+  respond,            // answers every request at once
+  increasing_timeout, // withholds every request; the k-th times out after k ms
+  mixed               // withholds one request in a period; the j-th of these times out after j ms
 };
 
-Answer answer(const Request& request);
+// As users type it.
+std::string_view to_string(Scenario scenario) noexcept;
 
-// Counts the requests of one thread and picks those that are never answered.
+// Counts the requests of one thread and picks those that are withheld.
 class ScenarioState {
 public:
-  ScenarioState(Scenario scenario, std::uint64_t mixed_period)
+  // Requires mixed_period > 0; it matters to Scenario::mixed only.
+  ScenarioState(Scenario scenario, std::uint64_t mixed_period) noexcept
       : scenario_(scenario), mixed_period_(mixed_period) {}
 
-  // The request timeout of a request that shall not be answered; nothing for one that shall.
-  std::optional<std::chrono::milliseconds> withhold(const Request& request) noexcept;
+  // The request timeout of a request that is withheld; nothing for one that is answered. To be
+  // called once for each request.
+  std::optional<std::chrono::milliseconds> withhold(const Resource& resource) noexcept;
 
 private:
   const Scenario scenario_;

@@ -1,7 +1,7 @@
 #include "server/server.hpp"
 
 #include "server/admin.hpp"
-#include "server/backends.hpp"
+#include "server/worker.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -155,7 +155,7 @@ private:
                         .port = options_.port,
                         .share_port = share,
                         .on_finished = [this] { on_worker_finished(); }};
-    workers_.push_back(make_worker(options_.timer_backend, config));
+    workers_.push_back(make_worker(config));
     for (std::size_t i = 1; i < options_.threads; ++i) {
       others_.push_back(make_io());
       WorkerConfig other{.io = *others_.back(),
@@ -163,7 +163,7 @@ private:
                          .port = workers_.front()->endpoint().port(),
                          .share_port = share,
                          .on_finished = config.on_finished};
-      workers_.push_back(make_worker(options_.timer_backend, other));
+      workers_.push_back(make_worker(other));
     }
     running_ = workers_.size();
   }

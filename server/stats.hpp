@@ -1,13 +1,28 @@
-// What /stats and /metrics say, as text.
+// What a worker shows of itself, and how /stats and /metrics say it.
 #pragma once
 
 #include "server/counters.hpp"
+#include "timers/timer_counters.hpp"
+#include "timers/histogram.hpp"
 
 #include <string>
 
 namespace server {
 
-// One JSON object; cpu_ns and mono_ns are read in here, so take the snapshot just before.
+// A copy of what a worker counted, or the sum over several workers.
+struct Snapshot {
+  Counters server;
+  timers::TimerCounters timers;
+  timers::Histogram loop_stalls;
+
+  void merge(const Snapshot& other) {
+    server.merge(other.server);
+    timers.merge(other.timers);
+    loop_stalls.merge(other.loop_stalls);
+  }
+};
+
+// One JSON object. It reads the two clocks, cpu_ns and mono_ns, so take the snapshot just before.
 std::string stats_json(const std::string& backend, const std::string& rearm,
                        const Snapshot& snapshot);
 

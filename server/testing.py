@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,8 +21,14 @@ READY = re.compile(
     r"listening on http://(?P<host>\S+):(?P<port>\d+) backend=(?P<backend>\S+) rearm=(?P<rearm>\S+)"
     r" threads=(?P<threads>\d+)(?: admin=http://(?P<admin_host>\S+):(?P<admin>\d+))?$"
 )
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 # No answer at all within this many seconds is a hang, on however slow a machine.
 PATIENCE_S = 20
+
+
+def needs(program: str):
+    """Skips a test on a machine without a program that it runs."""
+    return unittest.skipUnless(shutil.which(program), f"needs {program} (scripts/setup installs it)")
 
 
 def backends() -> list[str]:
@@ -102,6 +109,14 @@ class Server:
                 raise AssertionError(f"the counters never got there: {stats}")
             time.sleep(0.01)
         return stats
+
+
+def request(line: str, *fields: str, body: bytes = b"") -> bytes:
+    return "\r\n".join([line, "Host: h", *fields, "", ""]).encode() + body
+
+
+def post(*fields: str, body: bytes = b"") -> bytes:
+    return request("POST /echo HTTP/1.1", *fields, body=body)
 
 
 def read_to_end(client: socket.socket) -> bytes:

@@ -5,9 +5,10 @@ import subprocess
 import time
 import unittest
 
-from testing import PATIENCE_S, Server
+from testing import PATIENCE_S, Server, needs
 
 
+@needs("wrk")
 class Threads(unittest.TestCase):
     def test_load_scrapes_and_a_drain(self):
         for backend in ("hierarchical-wheel", "asio", "none"):

@@ -12,9 +12,8 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 import testing
-from testing import Server, WireTest, read_to_end, split_responses
+from testing import GET, Server, WireTest, read_to_end, split_responses
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 IDLE_S = 0.3
 REQUEST_S = 0.25
 # A timer is never early; how late a noisy machine lets us see it is no property of ours.

@@ -1,7 +1,7 @@
 // The default backend's timers, recorded in a file: --timer-trace.
 #pragma once
 
-#include "timers/asio_driver.hpp"
+#include "timers/asio/driver.hpp"
 #include "timers/backends.hpp"
 #include "timers/trace.hpp"
 

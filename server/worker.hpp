@@ -1,8 +1,8 @@
 // One thread of the server: its own io_context, listener, timers, connections and counters.
 #pragma once
 
-#include "server/counters.hpp"
 #include "server/options.hpp"
+#include "server/stats.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 namespace server {
 
@@ -27,8 +28,8 @@ public:
   // Accepts no more and ends every connection at once.
   virtual void cut() = 0;
 
-  // After a handler of its io_context has thrown, in the same thread: waits again for what that
-  // handler, or one that was to follow it, did not get round to. May throw in turn.
+  // To be called in the worker's thread after a handler of its io_context has thrown. Waits again
+  // for what that handler, or one that was to follow it, did not get to. May throw in turn.
   virtual void resume() = 0;
 
   // Calls `done` in the worker's thread with a copy of its counters.
@@ -44,7 +45,11 @@ struct WorkerConfig {
   std::function<void()> on_finished;
 };
 
-// Binds and listens; throws boost::system::system_error when that fails.
-template <class Timers> std::unique_ptr<Worker> make_worker(WorkerConfig config);
+// The timer backends by the name users type: the library's list, Asio's own timers, and none.
+std::vector<BackendName> backend_names();
+
+// A worker whose timers are those of options.timer_backend, which must be one of the names. Binds
+// and listens; throws boost::system::system_error when that fails.
+std::unique_ptr<Worker> make_worker(WorkerConfig config);
 
 } // namespace server

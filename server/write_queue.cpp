@@ -13,10 +13,9 @@ constexpr auto kFiller = [] {
 
 } // namespace
 
-std::array<boost::asio::const_buffer, 2> WriteQueue::front() const noexcept {
+std::array<std::string_view, 2> WriteQueue::front() const noexcept {
   const auto next = static_cast<std::size_t>(std::min<std::uint64_t>(filler_, kFiller.size()));
-  return {boost::asio::const_buffer(bytes_.data() + sent_, size()),
-          boost::asio::const_buffer(kFiller.data(), next)};
+  return {std::string_view(bytes_).substr(sent_), std::string_view(kFiller.data(), next)};
 }
 
 void WriteQueue::consume(std::size_t written) noexcept {
@@ -31,7 +30,7 @@ void WriteQueue::consume(std::size_t written) noexcept {
   }
 }
 
-void WriteQueue::shrink(std::size_t keep) {
+void WriteQueue::shrink(std::size_t keep) noexcept {
   if (bytes_.capacity() > keep) {
     bytes_ = std::string();
   }

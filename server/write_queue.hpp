@@ -1,17 +1,21 @@
-// Responses on their way to the socket, batched: while the window is open they gather here and
-// leave in one write. The window is closed by bytes or by the number of responses (connection.hpp),
-// or by time (held_writes.hpp). `GET /bytes/N` puts a run of filler behind its header without
-// storing it.
+// Responses on their way to the socket. While the write window is open they gather here, and then
+// they leave in one write. `GET /bytes/N` puts a run of filler behind its header without storing
+// it.
 #pragma once
-
-#include <boost/asio/buffer.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace server {
+
+// How much may gather before it is written. The window by time is HeldWrites' (held_writes.hpp).
+struct WriteWindow {
+  std::size_t bytes = 8192;  // 0: a write per response
+  std::size_t responses = 0; // 0: any number
+};
 
 class WriteQueue {
 public:
@@ -23,22 +27,29 @@ public:
 
   // So many filler bytes follow what is queued.
   void start_filler(std::uint64_t size) noexcept { filler_ = size; }
-  bool has_filler() const noexcept { return filler_ != 0; }
+
+  // What is queued must not wait for company: an interim response, which the client waits for.
+  void hurry() noexcept { urgent_ = true; }
+  bool urgent() const noexcept { return urgent_; }
 
   bool empty() const noexcept { return sent_ == bytes_.size() && filler_ == 0; }
 
   // Bytes waiting, filler aside.
   std::size_t size() const noexcept { return bytes_.size() - sent_; }
 
-  // What is queued must not wait for company: an interim response, which the client waits for.
-  void hurry() noexcept { urgent_ = true; }
-  bool urgent() const noexcept { return urgent_; }
-
   // Responses queued since the queue was last empty.
   std::size_t responses() const noexcept { return responses_; }
 
-  // What to write next: at most 64 KiB of filler at a time. Valid until the queue changes.
-  std::array<boost::asio::const_buffer, 2> front() const noexcept;
+  // Whether another response may join those that are queued. The first always may; none may join
+  // behind filler.
+  bool has_room(const WriteWindow& window) const noexcept {
+    return filler_ == 0 &&
+           (size() == 0 ||
+            (size() < window.bytes && (window.responses == 0 || responses_ < window.responses)));
+  }
+
+  // What to write next: queued bytes, then at most 64 KiB of filler. Valid until the queue changes.
+  std::array<std::string_view, 2> front() const noexcept;
 
   // So many bytes of front() were written.
   void consume(std::size_t size) noexcept;
@@ -51,8 +62,8 @@ public:
     urgent_ = false;
   }
 
-  // Gives back the memory of an unusually large response, so that pooled queues stay small.
-  void shrink(std::size_t keep);
+  // Gives back memory beyond `keep` bytes. Requires an empty queue.
+  void shrink(std::size_t keep) noexcept;
 
 private:
   std::string bytes_;

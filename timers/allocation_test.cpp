@@ -1,6 +1,6 @@
 // Line 18 of the timer contract: what does not allocate. operator new and posix_memalign() (which
 // Boost.Align calls) are counted in this program.
-#include "timers/testing.hpp"
+#include "timers/testing/testing.hpp"
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -137,7 +137,7 @@ TEST_P(BackendAllocation, NoneInDisarmAdvancePopOrRearm) {
 // Once as many as that were armed at a time, what arming them again asks for is given back.
 TEST_P(BackendAllocation, MemoryIsWhereItWasAfterManyLives) {
   const auto backend = kind.make(kTimers);
-  const auto life = [&] {
+  const auto cycle = [&] {
     for (std::size_t timer = 0; timer < kTimers; ++timer) {
       backend->arm(timer, std::min<Tick>(100 + timer * 17, kind.furthest(0)));
     }
@@ -145,10 +145,10 @@ TEST_P(BackendAllocation, MemoryIsWhereItWasAfterManyLives) {
       backend->disarm(timer);
     }
   };
-  life();
+  cycle();
   const std::size_t held = allocations - releases;
   for (int i = 0; i < 20; ++i) {
-    life();
+    cycle();
   }
   EXPECT_EQ(allocations - releases, held);
 }
@@ -157,15 +157,15 @@ TEST_P(ServiceAllocation, NoneWhenALoneTimerIsFiledAgain) {
   using namespace std::chrono_literals;
   Rig rig(kind);
   const auto timer = rig.timer([] {});
-  const auto life = [&] {
+  const auto cycle = [&] {
     for (int round = 0; round < 100; ++round) {
       rig.rearm(timer, 30ms);
       rig.move_by(10ms);
       rig.service().run_due(kNoBudget);
     }
   };
-  life();
-  EXPECT_EQ(allocated_by(life), 0U);
+  cycle();
+  EXPECT_EQ(allocated_by(cycle), 0U);
 }
 
 TEST_P(ServiceAllocation, NoneInALifeOfIdleTimeouts) {

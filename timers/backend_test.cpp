@@ -1,6 +1,6 @@
 // The contract of backend.hpp, for every backend of the list. "Line n" is a line of the timer
 // contract: 1-7 when timers run, 8-12 their handles, 16-19 order and cost, 20-21 how it is tested.
-#include "timers/testing.hpp"
+#include "timers/testing/testing.hpp"
 
 #include <map>
 #include <numeric>

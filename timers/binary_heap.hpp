@@ -11,7 +11,7 @@
 //
 // When to choose it: exact order and an exact next deadline with no tuning, and timers that mostly
 // do fire. Re-arming an idle timer to the latest deadline of all usually stops at its first
-// comparison on the way up, but sinks a timer from near the root through every level.
+// comparison on the way up, but sifts a timer down from near the root through every level.
 // Timers of one deadline come in no particular order.
 #pragma once
 
@@ -46,12 +46,12 @@ public:
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     heap_.push_back(&node);
     node.deadline = deadline;
-    rise(heap_.size() - 1, node);
+    sift_up(heap_.size() - 1, node);
   }
 
   TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
-    settle(node.index, node);
+    restore(node.index, node);
   }
 
   TIMERS_STRUCTURAL void disarm(Node& node) noexcept { remove(node); }
@@ -100,20 +100,20 @@ private:
     Node& last = *heap_.back();
     heap_.pop_back();
     if (&last != &node) {
-      settle(node.index, last);
+      restore(node.index, last);
     }
   }
 
   // Puts `node` where it belongs on the path through place i, which is free.
-  void settle(std::size_t i, Node& node) noexcept {
+  void restore(std::size_t i, Node& node) noexcept {
     if (i > 0 && node.deadline < heap_[parent(i)]->deadline) {
-      rise(i, node);
+      sift_up(i, node);
     } else {
-      sink(i, node);
+      sift_down(i, node);
     }
   }
 
-  void rise(std::size_t i, Node& node) noexcept {
+  void sift_up(std::size_t i, Node& node) noexcept {
     while (i > 0 && node.deadline < heap_[parent(i)]->deadline) {
       put(i, *heap_[parent(i)]);
       i = parent(i);
@@ -121,7 +121,7 @@ private:
     put(i, node);
   }
 
-  void sink(std::size_t i, Node& node) noexcept {
+  void sift_down(std::size_t i, Node& node) noexcept {
     for (;;) {
       std::size_t child = 2 * i + 1;
       if (child >= heap_.size()) {

@@ -1,10 +1,10 @@
 // What a server needs of its timers, whatever stands behind them: a backend driven by Asio
-// (asio_driver.hpp), Asio's own timers (asio.hpp) or nothing at all (none.hpp).
+// (asio/driver.hpp), a timer of Asio for each (asio/baseline.hpp) or nothing at all (none.hpp).
 #pragma once
 
 #include "timers/action.hpp"
 #include "timers/config.hpp"
-#include "timers/counters.hpp"
+#include "timers/timer_counters.hpp"
 
 #include <chrono>
 #include <concepts>

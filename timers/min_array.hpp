@@ -28,7 +28,7 @@
 // When to choose it: many timers that are moved all the time and rarely fire, re-armed eagerly: the
 // array is 4 bytes a timer, so a million of them fit a cache that holds none of the owners. It
 // loses where timers fire one by one, each at a tick of its own: then each costs the scans above,
-// 98 ns where a hierarchical wheel pays 27 (10 000 timers, M1 in bench/README.md).
+// 98 ns where a hierarchical wheel pays 27 (10 000 timers, M1 in bench/RESULTS.md).
 //
 // Exact to the tick, without a tick of its own. Deadlines are held relative to a base that moves
 // with time; what lies further ahead than 2^31 ticks keeps its deadline in its owner and counts as

@@ -49,11 +49,11 @@ public:
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     heap_.push_back({deadline, &node});
-    rise(heap_.size() - 1, {deadline, &node});
+    sift_up(heap_.size() - 1, {deadline, &node});
   }
 
   TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
-    settle(node.index, {deadline, &node});
+    restore(node.index, {deadline, &node});
   }
 
   TIMERS_STRUCTURAL void disarm(Node& node) noexcept { remove(node.index); }
@@ -112,20 +112,20 @@ private:
     const Entry last = heap_.back();
     heap_.pop_back();
     if (i < heap_.size()) {
-      settle(i, last);
+      restore(i, last);
     }
   }
 
   // Puts `entry` where it belongs on the path through place i, which is free.
-  void settle(std::size_t i, Entry entry) noexcept {
+  void restore(std::size_t i, Entry entry) noexcept {
     if (i > kRoot && entry.deadline < heap_[parent(i)].deadline) {
-      rise(i, entry);
+      sift_up(i, entry);
     } else {
-      sink(i, entry);
+      sift_down(i, entry);
     }
   }
 
-  void rise(std::size_t i, Entry entry) noexcept {
+  void sift_up(std::size_t i, Entry entry) noexcept {
     while (i > kRoot && entry.deadline < heap_[parent(i)].deadline) {
       put(i, heap_[parent(i)]);
       i = parent(i);
@@ -133,7 +133,7 @@ private:
     put(i, entry);
   }
 
-  void sink(std::size_t i, Entry entry) noexcept {
+  void sift_down(std::size_t i, Entry entry) noexcept {
     for (;;) {
       const std::size_t child = earliest_child(i);
       if (child >= heap_.size() || entry.deadline <= heap_[child].deadline) {

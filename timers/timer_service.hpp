@@ -9,7 +9,7 @@
 //   ...
 //   service.run_due();                               // when the OS timer says so
 //
-// AsioDriver (asio_driver.hpp) is a TimerService that an io_context drives.
+// AsioDriver (asio/driver.hpp) is a TimerService that an io_context drives.
 //
 // Never early: deadlines are rounded up to a tick, now is rounded down, the clock is monotonic. A
 // timer runs in the first pass (run_due) at or after its deadline, which is its timeout rounded up
@@ -23,7 +23,7 @@
 #include "timers/action.hpp"
 #include "timers/backend.hpp"
 #include "timers/config.hpp"
-#include "timers/counters.hpp"
+#include "timers/timer_counters.hpp"
 #include "timers/trace_sink.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
-// A fuzz target: bytes are a life of timers on every backend, in both ways to re-arm, with
-// operations inside actions, judged step by step as the random lives are (line 21 of the timer
-// contract). Built with clang's libFuzzer: scripts/fuzz.
-#include "timers/life.hpp"
+// A fuzz target: bytes are operations on the timers of every backend, in both ways to re-arm, some
+// of them inside actions. They are judged step by step as random operations are (line 21 of the
+// timer contract). Built with clang's libFuzzer: scripts/fuzz.
+#include "timers/testing/judged_operations.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>
 
@@ -25,12 +25,12 @@ Step read_step(Input& input, std::initializer_list<const Op> ops) {
   constexpr std::size_t kBudgets[] = {kNoBudget, kNoBudget, 1, 2};
   constexpr Ticks kSlacks[] = {0, 0, 0, 1, 10, 100};
   const Op op = input.PickValueInArray(ops);
-  const auto timer = input.ConsumeIntegralInRange<std::size_t>(0, kLifeTimers - 1);
+  const auto timer = input.ConsumeIntegralInRange<std::size_t>(0, kJudgedTimers - 1);
   const std::int64_t ns = read_ns(input);
   return {op, timer, ns, input.PickValueInArray(kBudgets), input.PickValueInArray(kSlacks)};
 }
 
-void live(Input& input) {
+void perform(Input& input) {
   const auto inside_steps = input.ConsumeIntegralInRange<std::size_t>(0, 7);
   std::vector<Step> inside;
   while (inside.size() < inside_steps) {
@@ -43,7 +43,7 @@ void live(Input& input) {
                                       Op::destroy, Op::move_clock, Op::pass}));
   }
   for (const ServiceKind& kind : service_kinds()) {
-    const std::string fault = Life(kind, inside).live(steps);
+    const std::string fault = JudgedOperations(kind, inside).perform(steps);
     if (!fault.empty()) {
       PrintTo(kind, &std::cerr);
       std::cerr << ": " << fault << '\n';
@@ -57,6 +57,6 @@ void live(Input& input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   timers::test::Input input(data, size);
-  timers::test::live(input);
+  timers::test::perform(input);
   return 0;
 }

@@ -1,7 +1,7 @@
 // The timer contract at the service, for every backend of the list in both ways to re-arm, with a
 // clock moved by hand. "Line n" is a line of the contract: 1-7 when timers run, 8-12 their handles,
 // 13-15 what actions may do, 16-19 order and cost.
-#include "timers/testing.hpp"
+#include "timers/testing/testing.hpp"
 
 #include "timers/ordered_list.hpp"
 #include "timers/timer_service.hpp"
@@ -250,7 +250,7 @@ TEST_P(TimerContract, ATimeoutOfForEverChangesFromNow) {
   expect_first_to_run_at(rig, 50, 1);
 }
 
-std::vector<LogEntry> little_life(const ServiceKind& kind, std::uint64_t start_ns) {
+std::vector<LogEntry> short_run(const ServiceKind& kind, std::uint64_t start_ns) {
   Rig rig(kind, start_ns);
   std::vector<TimerPtr> timers;
   for (int id = 0; id < 8; ++id) {
@@ -272,11 +272,11 @@ std::vector<LogEntry> little_life(const ServiceKind& kind, std::uint64_t start_n
 TEST_P(TimerContract, ResultsDoNotDependOnWhereTheClockStarts) {
   constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
   constexpr std::uint64_t kMinusTenMs = 0 - std::uint64_t{10'000'000};
-  const std::vector<LogEntry> expected = little_life(kind, 0);
+  const std::vector<LogEntry> expected = short_run(kind, 0);
   for (const std::uint64_t start :
        {std::uint64_t{1}, std::uint64_t{999'999}, std::uint64_t{123'456'789'012'345'678},
         kLargest - 100'000'000, kLargest, kLargest + 1, kMinusTenMs, kMinusTenMs - 1}) {
-    EXPECT_EQ(little_life(kind, start), expected) << "from " << start;
+    EXPECT_EQ(short_run(kind, start), expected) << "from " << start;
   }
 }
 

@@ -1,7 +1,8 @@
-// The floor of the servers: one epoll loop that reads, and writes a constant answer of as many
-// bytes as idlewheel's. No parser, no timeouts, no limits: what the kernel costs, and nothing else.
-// Only for clients that send one request at a time in one piece, as wrk does.
-//   bare_epoll [PORT]      (default: any free one, on loopback)
+// The cheapest possible server: one epoll loop that reads, then writes a constant answer with as
+// many bytes as that of idlewheel. It has no parser, no timeouts and no limits, so it shows what
+// the kernel costs. It only works for clients that send one request at a time in one piece, as wrk
+// does.
+//   bare_epoll [PORT]      (without PORT: any free port; always on loopback)
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

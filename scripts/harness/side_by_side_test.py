@@ -1,3 +1,4 @@
+import shutil
 import unittest
 
 from harness import side_by_side
@@ -5,6 +6,7 @@ from harness.server_under_test import get
 from results.errors import Failed
 
 CPUS = [0, 1]
+NGINX = shutil.which("nginx") or shutil.which("nginx", path=f"{side_by_side.TOOLS}:/usr/sbin")
 
 
 def sample(name: str, connections: int, us: float) -> dict:
@@ -36,12 +38,14 @@ class Started(unittest.TestCase):
             with side_by_side.started(entry, CPUS):
                 pass
 
+    @unittest.skipUnless(shutil.which("node"), "needs node (scripts/setup installs it)")
     def test_node_answers(self) -> None:
         node = next(entry for entry in side_by_side.contenders() if entry.name == "Node.js")
         with side_by_side.started(node, CPUS) as (child, url):
             self.assertEqual(get(url + "/"), (200, b""))
         self.assertFalse(child.running)
 
+    @unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
     def test_nginx_answers_and_leaves_nothing_running(self) -> None:
         nginx = next(entry for entry in side_by_side.contenders() if entry.name == "nginx")
         with side_by_side.started(nginx, CPUS) as (child, url):

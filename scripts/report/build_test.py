@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -44,8 +45,13 @@ class ReportTest(unittest.TestCase):
         self.addCleanup(self._dir.cleanup)
         self.folder = Path(self._dir.name) / "run"
 
+    def build(self) -> Path:
+        with testing.skipped_without_renderer():
+            return build.report(self.folder)
+
     def report(self, **options) -> str:
-        path = build.report(testing.write(self.folder, **options))
+        testing.write(self.folder, **options)
+        path = self.build()
         self.assertEqual(path, self.folder / "report.html")
         text = path.read_text()
         self.sound(text)
@@ -85,6 +91,7 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(first["rounds"], 3)
         self.assertTrue(first["spread"]["ids"])
 
+    @unittest.skipUnless(shutil.which("node"), "needs node (scripts/setup installs it)")
     def test_the_viewers_arithmetic_agrees_with_the_samples(self) -> None:
         data = re.search(r'id="flame-data">(.*?)</script>', self.report(rounds=3), re.S)[1]
         script = """
@@ -132,7 +139,7 @@ class ReportTest(unittest.TestCase):
         path = self.folder / "samples.jsonl"
         path.write_text("".join(line + "\n" for line in path.read_text().splitlines()
                                 if '"kind": "profile"' in line))
-        text = build.report(self.folder).read_text()
+        text = self.build().read_text()
         self.sound(text)
         self.assertIn("No cell was timed", text)
         self.assertNotIn('id="cost"', text)
@@ -151,7 +158,7 @@ class ReportTest(unittest.TestCase):
         testing.write(self.folder)
         folded = next((self.folder / "profiles" / "rounds").iterdir())
         folded.write_text(folded.read_text() + "main;</script><b>operator<< 500\n")
-        text = build.report(self.folder).read_text()
+        text = self.build().read_text()
         self.sound(text)
         self.assertNotIn("</script><b>", text)
 
@@ -160,7 +167,7 @@ class ReportTest(unittest.TestCase):
         path = self.folder / "samples.jsonl"
         path.write_text(path.read_text().replace('"valid": true, "flags": []',
                                                  '"valid": false, "flags": ["steal 3 %"]', 1))
-        text = build.report(self.folder).read_text()
+        text = self.build().read_text()
         self.sound(text)
         self.assertIn("steal 3 %", text)
         self.assertIn("0 of 1", text)
@@ -176,7 +183,7 @@ class ReportTest(unittest.TestCase):
                     del line[key]
                 line |= {"valid": False, "flags": ["failed"], "error": "server ended with 1"}
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        text = build.report(self.folder).read_text()
+        text = self.build().read_text()
         self.sound(text)
         self.assertIn(">failed<", text)
         self.assertIn("server ended with 1", text)
@@ -185,7 +192,7 @@ class ReportTest(unittest.TestCase):
         testing.write(self.folder)
         path = self.folder / "manifest.json"
         path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
-        self.assertIn("was not finished", build.report(self.folder).read_text())
+        self.assertIn("was not finished", self.build().read_text())
 
     def test_results_for_machines(self) -> None:
         self.report(rounds=3)

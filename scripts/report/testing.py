@@ -6,12 +6,15 @@ that a test knows which backend must come out dear; they are nobody's measuremen
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import unittest
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from report import page
 from results import folded, journal, manifest as manifests, sample
 from results.cell import CONTROL, Cell, Measurement
 from results.groups import Groups
@@ -37,6 +40,15 @@ ENV = {"cpu": "Example CPU", "cores": 2, "memory_gib": 8, "virt": "kvm", "kernel
        "os": "Debian 12", "somaxconn": 4096, "port_range": [32768, 60999], "nofile": 20000,
        "aslr": 2, "perf_paranoid": 1,
        "tools": {"wrk": "4.1.0", "perf": "6.1", "compiler": "g++ 12.2"}}
+
+
+@contextlib.contextmanager
+def skipped_without_renderer() -> Iterator[None]:
+    """A page with flame graphs needs their renderer, which npm installs."""
+    try:
+        yield
+    except page.MissingTool:
+        raise unittest.SkipTest("needs d3-flame-graph (scripts/setup installs it)") from None
 
 
 def timer_us(cell: Cell) -> float:

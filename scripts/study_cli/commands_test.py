@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -260,7 +261,8 @@ class Runs(Fakes):
 
 class TornLine(Fakes):
     def test_report_and_compare_leave_it_out(self) -> None:
-        a, b = testing.write(self.folder / "a"), testing.write(self.folder / "b", seed=2)
+        a, b = (testing.write(self.folder / name, profiles=False, seed=seed)
+                for name, seed in (("a", 1), ("b", 2)))
 
         def shown() -> tuple[str, str]:
             self.assertEqual(call("report", str(a))[0], 0)
@@ -276,6 +278,7 @@ class TornLine(Fakes):
 
 
 class Signals(Fakes):
+    @unittest.skipUnless(shutil.which("wrk"), "needs wrk (scripts/setup installs it)")
     def test_a_signal_ends_it_with_130(self) -> None:
         """A server that never gets ready keeps run waiting; SIGINT must end both."""
         slow = self.folder / "slow-server"

@@ -1,5 +1,5 @@
 // What somebody who installed the library would do with it.
-#include <timers/asio_driver.hpp>
+#include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 
 #include <boost/asio/io_context.hpp>

@@ -1,7 +1,7 @@
 // After: the same server (beast_tcp_stream.cpp) with its timeouts on idlewheel. The stream is a
 // plain socket, and expires_after() has become rearm(): a store, unless the timer must run earlier.
 //   beast_idlewheel [PORT]      (default: 7777, on loopback)
-#include <timers/asio_driver.hpp>
+#include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 
 #include <boost/asio.hpp>

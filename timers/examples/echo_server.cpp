@@ -1,6 +1,6 @@
 // An echo server that closes a connection on which nothing came for ten seconds.
 //   echo_server [PORT]      (default: 7777, on loopback)
-#include <timers/asio_driver.hpp>
+#include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 
 #include <boost/asio.hpp>

@@ -1,13 +1,15 @@
-// Counts what a program allocates and asks of the kernel, while it runs and without stopping it:
+// A library that counts heap allocations and system calls of a running program, without stopping
+// it:
 //
 //   CALL_COUNTS=FILE LD_PRELOAD=libcall_counts.so idlewheel-server ...
 //
-// FILE becomes a table that others may read at any time: 32 bytes for each function that was called
-// so far, a name padded with zeros to 24 and the number of its calls in 8. Costs a function that is
-// counted one atomic addition.
+// FILE becomes a table that another process may read at any time. Each function that was called so
+// far has a row of 32 bytes: its name, padded with zeros to 24 bytes, and the number of its calls
+// in 8 bytes. A counted call costs one atomic addition more.
 //
-// Sees what goes through the functions below: what idlewheel-server imports and could call for a
-// request, but fcntl(). Not what glibc does inside (brk() for malloc()), nor syscall().
+// Only calls of the functions below are counted: those that idlewheel-server imports and could call
+// for a request, except fcntl(). Calls that glibc makes inside itself (brk() for malloc()) and
+// syscall() are not seen.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -34,7 +36,7 @@ static_assert(sizeof(Count) == 32 && std::atomic<std::uint64_t>::is_always_lock_
 
 constexpr std::size_t kMostFunctions = 64;
 
-// Calls nothing that is counted. The descriptor is not closed for that reason.
+// Must call nothing that is counted, so it leaves the descriptor open: close() is counted.
 Count* map_table() {
   constexpr std::size_t kSize = kMostFunctions * sizeof(Count);
   const char* const file = std::getenv("CALL_COUNTS");
@@ -49,7 +51,8 @@ Count* map_table() {
   return static_cast<Count*>(table);
 }
 
-// The first call of a function comes here, maybe before any constructor has run.
+// Gives a function its row of the table. The first call of a function comes here, possibly before
+// any constructor has run.
 std::atomic<std::uint64_t>& count_of(const char* name) {
   static Count* const table = map_table();
   static std::atomic<std::size_t> functions = 0;
@@ -60,7 +63,8 @@ std::atomic<std::uint64_t>& count_of(const char* name) {
 
 } // namespace
 
-// dlsym() would be counted in turn if it allocated; glibc's does not since 2.34, when it succeeds.
+// Defines a function that counts its calls and passes them on. It would count the allocations of
+// dlsym() too, but a dlsym() that succeeds makes none since glibc 2.34.
 #define COUNTED(result, name, parameters, arguments)                                               \
   extern "C" result name parameters {                                                              \
     static std::atomic<std::uint64_t>& calls = count_of(#name);                                    \
@@ -103,6 +107,6 @@ COUNTED(int, setsockopt,
 COUNTED(int, getsockname, (int fd, sockaddr* name, socklen_t* size) noexcept, (fd, name, size))
 COUNTED(int, getpeername, (int fd, sockaddr* peer, socklen_t* size) noexcept, (fd, peer, size))
 COUNTED(int, poll, (pollfd fds[], nfds_t n, int timeout_ms), (fds, n, timeout_ms))
-// Declared with "...", but in these calls that is one argument, passed as a pointer is.
+// ioctl() is declared with "...". Its callers here pass one argument, in the way of a pointer.
 COUNTED(int, ioctl, (int fd, unsigned long request, void* argument) noexcept,
         (fd, request, argument))

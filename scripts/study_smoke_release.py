@@ -1,8 +1,14 @@
-"""The study's smallest preset, from the command line to the report, and its interruption."""
+"""The study's smallest preset, from the command line to the report, and its interruption.
 
+scripts/study builds the server itself. What it measured has to be the server of the build that this
+test belongs to.
+"""
+
+import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -10,7 +16,15 @@ import time
 import unittest
 
 STUDY = str(pathlib.Path(__file__).with_name("study"))
+SERVER = pathlib.Path(os.environ["IDLEWHEEL_SERVER"])
 LIMIT_S = 600
+
+
+def setUpModule():
+    """Without these programs scripts/study would install packages, which no test should."""
+    missing = [program for program in ("wrk", "perf", "node", "npm") if not shutil.which(program)]
+    if missing:
+        raise unittest.SkipTest(f"needs {', '.join(missing)} (scripts/setup installs them)")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -54,6 +68,8 @@ class Smoke(unittest.TestCase):
         manifest = json.loads((self.results / "manifest.json").read_text())
         samples = read_samples(self.results / "samples.jsonl")
         self.assertTrue(manifest["finished"])
+        self.assertEqual(manifest["binary"]["sha256"],
+                         hashlib.sha256(SERVER.read_bytes()).hexdigest())
         self.assertEqual({s["id"] for s in samples}, set(manifest["plan"]["cells"]))
         for sample in samples:
             if sample["kind"] == "load":

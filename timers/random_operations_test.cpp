@@ -1,8 +1,8 @@
-// Random lives of timers, judged step by step: lines 1-16 of the timer contract together, with
+// Random operations on timers, judged step by step: lines 1-16 of the timer contract together, with
 // operations inside actions (13), passes of any budget (15), clocks that step back (4), and check()
-// after every step (20, 21). rapidcheck prints the shortest life that fails, and the RC_PARAMS that
-// reproduce it.
-#include "timers/life.hpp"
+// after every step (20, 21). rapidcheck prints the shortest list of steps that fails, and the
+// RC_PARAMS that reproduce it.
+#include "timers/testing/judged_operations.hpp"
 
 #include <rapidcheck.h>
 
@@ -47,7 +47,7 @@ rc::Gen<Step> some_step(const std::vector<Op>& ops) {
   return rc::gen::mapcat(rc::gen::elementOf(ops), [](Op op) {
     return rc::gen::build<Step>(
         rc::gen::set(&Step::op, rc::gen::just(op)),
-        rc::gen::set(&Step::timer, rc::gen::inRange<std::size_t>(0, kLifeTimers)),
+        rc::gen::set(&Step::timer, rc::gen::inRange<std::size_t>(0, kJudgedTimers)),
         rc::gen::set(&Step::ns, op == Op::move_clock ? some_clock_step() : some_timeout()),
         rc::gen::set(&Step::budget,
                      rc::gen::weightedElement<std::size_t>({{4, kNoBudget}, {1, 1}, {1, 2}})),
@@ -66,25 +66,25 @@ const std::vector<Op> kOutside = {Op::rearm,          Op::rearm,  Op::rearm,
 const std::vector<Op> kInside = {Op::rearm,   Op::rearm,      Op::change_timeout, Op::disarm,
                                  Op::destroy, Op::move_clock, Op::nested_pass,    Op::fail};
 
-class RandomLife : public ::testing::TestWithParam<ServiceKind> {
+class RandomOperations : public ::testing::TestWithParam<ServiceKind> {
 protected:
   const ServiceKind& kind = GetParam();
 };
-INSTANTIATE_TEST_SUITE_P(, RandomLife, ::testing::ValuesIn(service_kinds()), service_id);
+INSTANTIATE_TEST_SUITE_P(, RandomOperations, ::testing::ValuesIn(service_kinds()), service_id);
 
 // Lines 1-16
-TEST_P(RandomLife, EqualsTheJudgeWithOperationsInsideActions) {
+TEST_P(RandomOperations, EqualsTheJudgeWithOperationsInsideActions) {
   EXPECT_TRUE(rc::check([&] {
     const auto inside = *some_steps(kInside);
     const auto outside = *some_steps(kOutside);
-    Life life(kind, inside);
-    RC_ASSERT(life.live(outside) == "");
+    JudgedOperations operations(kind, inside);
+    RC_ASSERT(operations.perform(outside) == "");
   }));
 }
 
 // Lines 10 and 21: no step inside actions, and no budget, because what they do hangs on the order
 // within a tick.
-TEST(RandomLives, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
+TEST(RandomOperationsOnAll, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
   const std::vector<ServiceKind>& kinds = service_kinds();
   EXPECT_TRUE(rc::check([&] {
     auto steps = *some_steps(kOutside);
@@ -93,19 +93,19 @@ TEST(RandomLives, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
     }
     std::vector<LogEntry> expected;
     for (const ServiceKind& kind : kinds) {
-      Life life(kind, {});
-      RC_ASSERT(life.live(steps) == "");
+      JudgedOperations operations(kind, {});
+      RC_ASSERT(operations.perform(steps) == "");
       if (&kind == &kinds.front()) {
-        expected = life.sorted_log();
+        expected = operations.sorted_log();
       }
-      RC_ASSERT(life.sorted_log() == expected);
+      RC_ASSERT(operations.sorted_log() == expected);
     }
   }));
 }
 
 // Line 21: every sequence of four steps over two timers that begins by arming the first: each step
 // a way to lengthen, shorten, stop or let time pass.
-TEST_P(RandomLife, EverySequenceOfFewStepsEqualsTheJudge) {
+TEST_P(RandomOperations, EverySequenceOfFewStepsEqualsTheJudge) {
   const std::vector<Step> first = {
       {Op::rearm, 0, 0, 0}, {Op::rearm, 0, 1'000'000, 0}, {Op::rearm, 0, 64'000'000, 0}};
   std::vector<Step> alphabet = {{Op::disarm, 0, 0, 0},
@@ -125,8 +125,8 @@ TEST_P(RandomLife, EverySequenceOfFewStepsEqualsTheJudge) {
       steps.push_back(alphabet[rest % n]);
     }
     // In its action each timer moves the other.
-    Life life(kind, {{Op::rearm, number % 2, 0, 0}});
-    ASSERT_EQ(life.live(steps), "") << rc::toString(steps);
+    JudgedOperations operations(kind, {{Op::rearm, number % 2, 0, 0}});
+    ASSERT_EQ(operations.perform(steps), "") << rc::toString(steps);
   }
 }
 

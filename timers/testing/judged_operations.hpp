@@ -1,8 +1,8 @@
-// A life of timers from a list of steps, and the judge of it: for random lives (rapidcheck), for
-// all short ones, and for those that a fuzzer thinks of.
+// Performs a list of operations on a service and a few timers, and judges each step by a simple
+// model. The lists come from rapidcheck, from an enumeration of all short ones, and from a fuzzer.
 #pragma once
 
-#include "timers/testing.hpp"
+#include "timers/testing/testing.hpp"
 
 #include <bit>
 #include <stdexcept>
@@ -11,8 +11,8 @@ namespace timers::test {
 
 using namespace std::chrono_literals;
 
-inline constexpr nanoseconds kLifeTick = 1ms;
-inline constexpr std::size_t kLifeTimers = 5;
+inline constexpr nanoseconds kJudgedTick = 1ms;
+inline constexpr std::size_t kJudgedTimers = 5;
 
 enum class Op { rearm, change_timeout, disarm, destroy, move_clock, pass, nested_pass, fail };
 
@@ -44,7 +44,7 @@ public:
   // The service reads the clock now, and goes by the latest reading.
   Tick read_clock() {
     latest_ = std::max(latest_, rig_.elapsed());
-    return static_cast<Tick>(latest_ / kLifeTick);
+    return static_cast<Tick>(latest_ / kJudgedTick);
   }
 
   void rearmed(std::size_t timer, nanoseconds timeout, Ticks slack) {
@@ -108,7 +108,7 @@ private:
   };
 
   static Tick ticks_up(nanoseconds duration) {
-    return static_cast<Tick>(duration / kLifeTick) + (duration % kLifeTick != 0ns ? 1 : 0);
+    return static_cast<Tick>(duration / kJudgedTick) + (duration % kJudgedTick != 0ns ? 1 : 0);
   }
 
   // Not before the tick after the pass that it is asked in.
@@ -129,7 +129,7 @@ private:
   void file(std::size_t timer, Tick deadline) {
     Entry& entry = entries_[timer];
     // In a pass the structure stands at its tick, though the clock goes on.
-    const auto now = in_pass() ? *pass_tick_ : static_cast<Tick>(latest_ / kLifeTick);
+    const auto now = in_pass() ? *pass_tick_ : static_cast<Tick>(latest_ / kJudgedTick);
     // Filed where it is now unless a node of it lies about from before, which it would share.
     const bool in_reach = deadline < now + kind_.reach;
     entry.as_filed = (!kind_.lazy() || !entry.filed) && (kind_.reach == kNever || in_reach);
@@ -159,7 +159,7 @@ private:
 
   const ServiceKind& kind_;
   Rig& rig_;
-  std::vector<Entry> entries_ = std::vector<Entry>(kLifeTimers);
+  std::vector<Entry> entries_ = std::vector<Entry>(kJudgedTimers);
   nanoseconds latest_{0};
   std::uint64_t clock_of_arms_ = 0;
   std::optional<Tick> pass_tick_;
@@ -168,18 +168,20 @@ private:
   std::string fault_;
 };
 
-// Lives one life. Each action that runs takes its steps from `inside`, round and round.
-class Life {
+// One service with its timers. Each action that runs takes its steps from `inside`, and begins anew
+// when it has come to the end of them.
+class JudgedOperations {
 public:
-  Life(const ServiceKind& kind, const std::vector<Step>& inside)
-      : kind_(kind), inside_(inside), rig_(kind), judge_(kind, rig_), timers_(kLifeTimers) {
-    for (std::size_t timer = 0; timer < kLifeTimers; ++timer) {
+  JudgedOperations(const ServiceKind& kind, const std::vector<Step>& inside)
+      : kind_(kind), inside_(inside), rig_(kind), judge_(kind, rig_), timers_(kJudgedTimers) {
+    for (std::size_t timer = 0; timer < kJudgedTimers; ++timer) {
       make(timer);
     }
   }
 
-  // Says what went wrong, and nothing when all was well.
-  std::string live(const std::vector<Step>& steps) {
+  // Takes the steps and then lets all timers expire. Returns the first fault; empty when there is
+  // none.
+  std::string perform(const std::vector<Step>& steps) {
     for (const Step& step : steps) {
       take(step);
       const std::string fault = judge_.fault().empty() ? compare() : judge_.fault();
@@ -279,7 +281,7 @@ private:
     if (!complaint_.empty()) {
       return complaint_;
     }
-    for (std::size_t timer = 0; timer < kLifeTimers; ++timer) {
+    for (std::size_t timer = 0; timer < kJudgedTimers; ++timer) {
       if (timers_[timer]->armed() != judge_.is_armed(timer)) {
         return "armed() says the wrong thing";
       }

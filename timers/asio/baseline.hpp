@@ -22,7 +22,7 @@
 
 namespace timers {
 
-class Asio {
+class AsioBaseline {
 public:
   using Executor = boost::asio::io_context::executor_type;
   using Clock = std::chrono::steady_clock;
@@ -44,7 +44,7 @@ public:
   };
 
   // Of `config` only the way to re-arm applies: Asio has neither ticks nor a budget.
-  explicit Asio(Executor executor, DriverConfig config = {})
+  explicit AsioBaseline(Executor executor, DriverConfig config = {})
       : executor_(executor), lazy_(config.service.rearm == Rearm::lazy) {}
 
   Instant now() const noexcept { return Clock::now(); }
@@ -63,9 +63,9 @@ private:
   TimerCounters counters_;
 };
 
-class Asio::Timer {
+class AsioBaseline::Timer {
 public:
-  Timer(Asio& facility, Action action)
+  Timer(AsioBaseline& facility, Action action)
       : facility_(facility), state_(std::make_shared<State>(*this, facility.executor_, action)) {}
 
   ~Timer() { disarm(); }
@@ -156,10 +156,10 @@ private:
     run_action(state.action);
   }
 
-  Asio& facility_;
+  AsioBaseline& facility_;
   std::shared_ptr<State> state_;
 };
 
-static_assert(TimerFacility<Asio>);
+static_assert(TimerFacility<AsioBaseline>);
 
 } // namespace timers

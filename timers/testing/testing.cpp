@@ -1,4 +1,4 @@
-#include "timers/testing.hpp"
+#include "timers/testing/testing.hpp"
 
 #include "timers/backends.hpp"
 

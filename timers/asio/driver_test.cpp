@@ -1,12 +1,12 @@
 // Lines 24 and 25 of the timer contract, on a real io_context: every backend of the list behind
 // AsioDriver, and Asio's own timers where the line is theirs too. "Not before" is exact; "after"
 // is asked in seconds, because a machine may be busy.
-#include "timers/asio_driver.hpp"
+#include "timers/asio/driver.hpp"
 
-#include "timers/asio.hpp"
+#include "timers/asio/baseline.hpp"
 #include "timers/backends.hpp"
 #include "timers/none.hpp"
-#include "timers/testing.hpp"
+#include "timers/testing/testing.hpp"
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -116,8 +116,8 @@ std::vector<LoopKind> driver_kinds() {
 // Those and Asio's own timers.
 std::vector<LoopKind> loop_kinds() {
   std::vector<LoopKind> kinds = driver_kinds();
-  kinds.push_back(loop_kind<Asio>(Asio::kInfo, Rearm::lazy));
-  kinds.push_back(loop_kind<Asio>(Asio::kInfo, Rearm::eager));
+  kinds.push_back(loop_kind<AsioBaseline>(AsioBaseline::kInfo, Rearm::lazy));
+  kinds.push_back(loop_kind<AsioBaseline>(AsioBaseline::kInfo, Rearm::eager));
   return kinds;
 }
 

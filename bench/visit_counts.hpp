@@ -1,4 +1,5 @@
-// What scheme_costs.cpp has backends do, and how it counts what they look at.
+// Operations on the timers of a backend, with a count of the visits they make: what
+// scheme_costs.cpp compares with formulas.
 #pragma once
 
 #include "bench/workload.hpp"
@@ -6,20 +7,20 @@
 #include <cmath>
 
 #if !defined(TIMERS_COUNT_VISITS)
-#error "visit() counts nothing"
+#error "define TIMERS_COUNT_VISITS first: without it, visit() counts nothing"
 #endif
 
 namespace bench {
 
-struct Counted {
+struct VisitCount {
   const char* operation;
   std::size_t timers;
   double operations;
-  double visits = 0;
-  double ns = 0; // both of all operations
+  double visits = 0; // of all operations together
+  double ns = 0;     // of all operations together
 };
 
-template <class Section> void count(Counted& counted, Section section) {
+template <class Section> void count_visits(VisitCount& counted, Section section) {
   const std::uint64_t before = timers::visits;
   const auto elapsed = stopwatch(section);
   counted.visits = static_cast<double>(timers::visits - before);
@@ -42,7 +43,7 @@ inline Deadlines descending(std::size_t n, Ticks step = 1) {
   return deadlines(n, [=](std::size_t timer) { return (n - timer) * step; });
 }
 inline Deadlines equal(std::size_t n, Tick deadline) { return ascending(n, deadline, 0); }
-// Multiples of `step`, no two alike.
+// Different multiples of `step`, in random order.
 inline Deadlines shuffled(std::size_t n, Ticks step = 1) {
   const auto order = permutation(n, 1);
   return deadlines(n, [&](std::size_t timer) { return (order[timer] + 1) * step; });
@@ -52,36 +53,37 @@ inline Deadlines uniform(std::size_t n, Tick most) {
   return deadlines(n, [&](std::size_t) { return 1 + random() % most; });
 }
 
-// A timer for each deadline, on one backend, and what can be done with all of them in turn.
-template <class Backend> class Trial {
+// One backend with a timer for each of the deadlines. Each function does its operation with all
+// timers in turn and returns the visits, or, if its name is a participle, the object itself.
+template <class Backend> class CountedTimers {
 public:
-  // `timeout` 0: each timer has a timeout of its own, as long as its deadline.
-  explicit Trial(Deadlines deadlines, Ticks timeout = 0)
-      : deadlines_(std::move(deadlines)), timeout_(timeout), table_(deadlines_.size()) {}
+  // With a `timeout` of 0, each timer has a timeout of its own: as many ticks as its deadline.
+  explicit CountedTimers(Deadlines deadlines, Ticks timeout = 0)
+      : deadlines_(std::move(deadlines)), timeout_(timeout), timers_(deadlines_.size()) {}
 
-  Counted arm() {
+  VisitCount arm() {
     return each("arm", [this](std::size_t id) {
-      backend_.arm(table_[id], deadlines_[id], timeout_of(id));
+      backend_.arm(timers_[id], deadlines_[id], timeout_of(id));
     });
   }
-  Trial& armed() {
+  CountedTimers& armed() {
     arm();
     return *this;
   }
 
-  Counted rearm(const Deadlines& to) {
+  VisitCount rearm(const Deadlines& to) {
     return each("rearm",
-                [&](std::size_t id) { backend_.rearm(table_[id], to[id], timeout_of(id)); });
+                [&](std::size_t id) { backend_.rearm(timers_[id], to[id], timeout_of(id)); });
   }
-  Trial& rearmed(const Deadlines& to) {
+  CountedTimers& rearmed(const Deadlines& to) {
     rearm(to);
     return *this;
   }
 
-  // Tick by tick, or in larger steps.
-  Counted advance(Tick last, Ticks step = 1) {
-    Counted counted{"advance", table_.size(), static_cast<double>(last / step)};
-    count(counted, [&] {
+  // Advances to tick `last`, in steps of `step` ticks.
+  VisitCount advance(Tick last, Ticks step = 1) {
+    VisitCount counted{"advance", timers_.size(), static_cast<double>(last / step)};
+    count_visits(counted, [&] {
       for (Tick now = step; now <= last; now += step) {
         let_run(backend_, now, [](auto&) {});
       }
@@ -89,20 +91,20 @@ public:
     return counted;
   }
 
-  // Tick by tick, each timer being moved by `later` right before it is due. Requires that they are
-  // due one after another.
-  Counted refresh(Ticks later) {
+  // Advances tick by tick, and moves each timer by `later` ticks right before it would be due.
+  // Requires deadlines that ascend by a tick each.
+  VisitCount refresh(Ticks later) {
     return each("advance", [&](std::size_t id) {
-      backend_.rearm(table_[id], deadlines_[id] + later, timeout_of(id));
+      backend_.rearm(timers_[id], deadlines_[id] + later, timeout_of(id));
       let_run(backend_, deadlines_[id], [](auto&) {});
     });
   }
 
-  // As a driver does it: from one deadline, or idle wake-up, to the next. An operation is a timer
-  // that ran.
-  Counted expire() {
-    Counted counted{"expire", table_.size(), 0};
-    count(counted, [&] {
+  // Advances from one next_deadline() to the next, as a driver does, until nothing is armed. One
+  // operation is one timer that ran.
+  VisitCount expire() {
+    VisitCount counted{"expire", timers_.size(), 0};
+    count_visits(counted, [&] {
       while (backend_.next_deadline() != kNever) {
         let_run(backend_, backend_.next_deadline(), [&](auto&) { ++counted.operations; });
       }
@@ -113,10 +115,10 @@ public:
 private:
   Ticks timeout_of(std::size_t id) const { return timeout_ == 0 ? deadlines_[id] : timeout_; }
 
-  template <class Operation> Counted each(const char* name, Operation operation) {
-    Counted counted{name, table_.size(), static_cast<double>(table_.size())};
-    count(counted, [&] {
-      for (std::size_t id = 0; id < table_.size(); ++id) {
+  template <class Operation> VisitCount each(const char* name, Operation operation) {
+    VisitCount counted{name, timers_.size(), static_cast<double>(timers_.size())};
+    count_visits(counted, [&] {
+      for (std::size_t id = 0; id < timers_.size(); ++id) {
         operation(id);
       }
     });
@@ -125,23 +127,24 @@ private:
 
   Deadlines deadlines_;
   Ticks timeout_;
-  TimerTable<Backend> table_;
+  ScatteredTimers<Backend> timers_;
   Backend backend_ = make_backend<Backend>(kIdleTimeout);
 };
 
-// The paper's model of a list: timers arrive as a Poisson process and stay until they run.
+// The paper's model of a list: timers arrive as a Poisson process, and each stays until it runs.
 struct Arrival {
   Tick tick;
   Ticks timeout;
 };
 
-using Quantile = double (*)(double); // of a distribution of timeouts whose mean is one
+// The quantile function of a distribution of timeouts whose mean is one.
+using Quantile = double (*)(double);
 inline double exponential(double below_one) { return -std::log(1 - below_one); }
 inline double up_to_two(double below_one) { return 2 * below_one; }
 
-// So many that n timers are armed on average (Little's law).
+// Arrivals at such a rate that n timers are armed on average (Little's law).
 inline std::vector<Arrival> poisson(std::size_t n, std::size_t arrivals, Quantile timeout) {
-  constexpr double kMean = 1 << 20; // long enough that hardly two are due in one tick
+  constexpr double kMean = 1 << 20; // so long that two timers are hardly ever due in one tick
   std::mt19937_64 random(1);
   const auto below_one = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
   std::vector<Arrival> all;
@@ -152,20 +155,20 @@ inline std::vector<Arrival> poisson(std::size_t n, std::size_t arrivals, Quantil
   return all;
 }
 
-// Ten mean timeouts fill the structure, the next twenty count. Arming is counted, and so is what
-// comes due in between.
+// Plays the arrivals of thirty mean timeouts. The first ten fill the structure; visits are counted
+// during the other twenty, those for arming and those for what comes due in between.
 template <class Backend> class SteadyState {
 public:
   SteadyState(std::size_t n, Quantile timeout)
-      : arrivals_(poisson(n, 30 * n, timeout)), table_(4 * n),
+      : arrivals_(poisson(n, 30 * n, timeout)), timers_(4 * n),
         free_(permutation(4 * n, 2)), counted_{"arm", n, static_cast<double>(20 * n)} {
     play(0, 10 * n);
     found_ = 0;
-    count(counted_, [&] { play(10 * n, 30 * n); });
+    count_visits(counted_, [&] { play(10 * n, 30 * n); });
   }
 
-  const Counted& counted() const { return counted_; }
-  // How many timers a new one found armed, the mean.
+  const VisitCount& counted() const { return counted_; }
+  // The number of armed timers that a new timer found, on average.
   double found() const { return found_ / counted_.operations; }
 
 private:
@@ -173,18 +176,18 @@ private:
     for (std::size_t i = first; i < end; ++i) {
       const auto [tick, timeout] = arrivals_[i];
       let_run(backend_, tick, [this](auto& owner) { free_.push_back(owner.id); });
-      found_ += static_cast<double>(table_.size() - free_.size());
-      backend_.arm(table_[free_.back()], tick + timeout, timeout);
+      found_ += static_cast<double>(timers_.size() - free_.size());
+      backend_.arm(timers_[free_.back()], tick + timeout, timeout);
       free_.pop_back();
     }
   }
 
   std::vector<Arrival> arrivals_;
-  TimerTable<Backend> table_;
+  ScatteredTimers<Backend> timers_;
   std::vector<std::uint32_t> free_;
   Backend backend_;
   double found_ = 0;
-  Counted counted_;
+  VisitCount counted_;
 };
 
 } // namespace bench

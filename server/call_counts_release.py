@@ -1,8 +1,10 @@
-"""Heap allocations and system calls of keep-alive requests, counted in a running release server.
+"""Tests of a release server: how often keep-alive requests allocate and call the kernel.
 
-    python3 bench/call_counts_test.py --print
+libcall_counts.so is preloaded into the server and counts its calls in a file (call_counts.cpp).
 
-prints them per request.
+    python3 server/call_counts_release.py --print build/release/server
+
+prints the counts per request.
 """
 
 import collections
@@ -15,27 +17,31 @@ import time
 import unittest
 from collections.abc import Iterable
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-LIBRARY = os.environ.get("CALL_COUNTS_LIBRARY", str(ROOT / "build/release/bench/libcall_counts.so"))
-os.environ.setdefault("IDLEWHEEL_SERVER", str(ROOT / "build/release/server/idlewheel-server"))
-sys.path.insert(0, str(ROOT / "server"))
-from testing import BINARY, Server, backends  # noqa: E402: once it is said which binary
+if sys.argv[1:2] == ["--print"]:
+    BUILT = pathlib.Path(sys.argv[2]).resolve()
+    os.environ["CALL_COUNTS_LIBRARY"] = str(BUILT / "libcall_counts.so")
+    os.environ["IDLEWHEEL_SERVER"] = str(BUILT / "idlewheel-server")
+LIBRARY = os.environ["CALL_COUNTS_LIBRARY"]
+from testing import BINARY, Server, backends  # noqa: E402: it reads IDLEWHEEL_SERVER
 
 ALLOCATIONS = ("malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc",
                "posix_memalign")
-# What a turn of a connection takes, which answers all that the client has written at once.
+# Calls that one turn of a connection makes. A turn answers everything that one read has brought.
 ONCE_A_TURN = frozenset({"recv", "send", "epoll_wait", "epoll_ctl"})
-# What server/loop_probe.hpp takes every 100 ms. Nothing else is ever called.
+# Calls that the loop probe (loop_probe.hpp) makes every 100 ms. A server of keep-alive
+# requests makes no others.
 ONCE_A_PROBE = frozenset({"timerfd_settime", "read", "epoll_wait", "epoll_ctl"})
 PROBE_PERIOD_S = 0.1
-# What a wheel with rounds takes when it comes by a slot: each tick once, while idle timers lie there.
+# Calls that a wheel with rounds makes each time its hand reaches the slot of an idle timer. That
+# happens at most once per tick.
 ONCE_A_TICK = {"hashed-wheel": collections.Counter(epoll_wait=1, timerfd_settime=2)}
 TICK_S = 0.001
-# The list of all request timers, which goes with the last of them and is made anew for the next.
+# duration-lists frees the list of a timeout with its last timer, and allocates it again for the next
+# timer. The request timers share such a list.
 MORE_A_TURN = {("duration-lists", "eager"): frozenset({"malloc"})}
 
 CONNECTIONS = 100
-# Connections that send at a time, requests pipelined on each, turns.
+# Number of connections that send at the same time, requests pipelined on each, number of turns.
 LOADS = ((1, 1, 2000), (CONNECTIONS, 1, 20), (1, 16, 200), (CONNECTIONS, 16, 2))
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4242\r\n\r\n"  # as wrk sends it
 ANSWER = b"HTTP/1.1 200 OK\r\n"
@@ -62,7 +68,7 @@ class CountedServer(Server):
         self.table.close()
 
     def calls(self) -> collections.Counter:
-        """Of each function until now. After an answer a call or two of its turn are yet to come."""
+        """Calls of each function so far. Right after an answer, a call or two of its turn may follow."""
         self.table.seek(0)
         rows = struct.iter_unpack("24sQ", self.table.read())
         return collections.Counter({name.rstrip(b"\0").decode(): calls for name, calls in rows})
@@ -74,13 +80,13 @@ class CountedServer(Server):
 
 
 class Load:
-    """Requests as a client sends them, turn by turn, on so many connections at a time."""
+    """Clients that send requests in turns, on a number of connections at the same time."""
 
     def __init__(self, server: CountedServer, connections: int, pipelined: int):
         self.server = server
         self.clients = server.clients[:connections]
         self.pipelined = pipelined
-        self.answers = b""  # to one client, in one turn
+        self.answers = b""  # the bytes that one client got in one turn
 
     def turn(self):
         for client in self.clients:
@@ -103,7 +109,7 @@ class Load:
 
 
 class Counted:
-    """What a load took, once all buffers are as large as they will be."""
+    """The calls that a load took, after a few turns in which buffers grow to their final size."""
 
     def __init__(self, load: Load, turns: Iterable):
         for _ in range(3):
@@ -143,7 +149,8 @@ class CallCounts(unittest.TestCase):
         for function in ONCE_A_TURN | more_a_turn:
             most[function] += counted.turns
         for function in ONCE_A_PROBE:
-            most[function] += int(counted.took_s / PROBE_PERIOD_S) + 2  # one from the turn before
+            # A probe more than there are whole periods, and a call of the turn before the count.
+            most[function] += int(counted.took_s / PROBE_PERIOD_S) + 2
         for function, calls in once_a_tick.items():
             most[function] += calls * (int(counted.took_s / TICK_S) + 1)
         self.assertEqual(counted.calls - most, {}, f"too many, in {counted.turns} turns")
@@ -196,7 +203,7 @@ def show() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--print"]:
+    if sys.argv[1:2] == ["--print"]:
         print(show())
     else:
         unittest.main()

@@ -1,0 +1,28 @@
+// What the connections of one worker share.
+#pragma once
+
+#include "server/connection_timers.hpp"
+#include "server/counters.hpp"
+#include "server/exchange.hpp"
+#include "server/held_writes.hpp"
+#include "server/loop_probe.hpp"
+
+#include <cstddef>
+#include <functional>
+
+namespace server {
+
+// Everything in it belongs to the worker's thread.
+template <timers::TimerFacility Timers> struct ConnectionContext {
+  Counters& counters;
+  ExchangePool exchanges;
+  Timers& timers;
+  TimeLimits<Timers> limits;
+  HeldWrites held_writes;
+  LoopProbe loop_probe;
+  std::size_t serving = 0; // connections that have not ended yet, lingering ones not counted
+  bool draining = false;
+  std::function<void()> on_last_connection = [] {}; // when draining
+};
+
+} // namespace server

@@ -1,0 +1,129 @@
+#include "server/exchange.hpp"
+
+#include <utility>
+
+namespace server {
+
+std::span<char> Exchange::prepare() {
+  const auto room = input_.prepare(kReadSize);
+  return {static_cast<char*>(room.data()), room.size()};
+}
+
+Outcome Exchange::answer(bool draining) {
+  while (output_.has_room(context_.window)) {
+    if (!parser_) {
+      if (input_.size() == 0) {
+        return Outcome::need_more;
+      }
+      parser_.emplace(context_.limits);
+    }
+    std::size_t used = 0;
+    const auto input = input_.cdata();
+    const auto state = parser_->put({static_cast<const char*>(input.data()), input.size()}, used);
+    input_.consume(used);
+    if (state == RequestParser::State::need_more) {
+      continue_if_expected();
+      return Outcome::need_more;
+    }
+    if (state == RequestParser::State::bad) {
+      refuse(parser_->error());
+      return Outcome::last_response;
+    }
+    const Outcome outcome = on_request(parser_->request(), draining);
+    if (outcome != Outcome::need_more) {
+      return outcome;
+    }
+  }
+  return Outcome::window_full;
+}
+
+// RFC 9110, 10.1.1. The client waits for this before it sends the body.
+void Exchange::continue_if_expected() {
+  if (parser_->take_expect_continue() && input_.size() == 0) {
+    output_.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
+    output_.hurry();
+  }
+}
+
+// Outcome::need_more: go on with the next request.
+Outcome Exchange::on_request(const Request& request, bool draining) {
+  ++context_.counters.requests;
+  if (const auto timeout = context_.scenario.withhold(request.resource)) {
+    withheld_timeout_ = *timeout;
+    return Outcome::withheld;
+  }
+  const bool drained = draining && input_.size() == 0;
+  const bool last = !request.keep_alive || drained;
+  respond(server::answer(request.resource, request.method, request.body),
+          last               ? Persistence::close
+          : request.http_1_0 ? Persistence::keep_1_0
+                             : Persistence::keep);
+  answered_ = true;
+  if (last) {
+    close_reason_ = request.keep_alive ? CloseReason::drain : CloseReason::client;
+  }
+  parser_.reset();
+  return last ? Outcome::last_response : Outcome::need_more;
+}
+
+void Exchange::respond(const Answer& answer, Persistence persistence) {
+  context_.formatter.append(output_.bytes(), answer, persistence);
+  output_.bytes().append(answer.body);
+  output_.start_filler(answer.filler_bytes);
+  output_.end_response();
+  ++context_.counters.responses;
+  if (context_.log != nullptr) {
+    context_.log->note(client_, parser_ ? parser_->request().line : std::string_view(),
+                       answer.status, answer.content_length);
+  }
+}
+
+// What follows a request that was not understood is no request, so the error is the last response.
+void Exchange::refuse(Status status) {
+  respond({.status = status}, Persistence::close);
+  close_reason_ = CloseReason::error;
+}
+
+bool Exchange::take_answered() noexcept { return std::exchange(answered_, false); }
+
+bool Exchange::between_requests() const noexcept {
+  return input_.size() == 0 && (!parser_ || parser_->untouched());
+}
+
+bool Exchange::in_progress() const noexcept {
+  return input_.size() != 0 || !output_.empty() || (parser_ && parser_->begun());
+}
+
+bool Exchange::may_refuse() const noexcept {
+  return output_.empty() && parser_ && parser_->begun();
+}
+
+void Exchange::reset(std::size_t keep) noexcept {
+  input_.consume(input_.size());
+  if (input_.capacity() > keep) {
+    input_.shrink_to_fit();
+  }
+  parser_.reset();
+  output_.clear();
+  output_.shrink(keep);
+  answered_ = false;
+  client_.clear();
+}
+
+std::unique_ptr<Exchange> ExchangePool::borrow() {
+  if (free_.empty()) {
+    return std::make_unique<Exchange>(context_);
+  }
+  auto exchange = std::move(free_.back());
+  free_.pop_back();
+  return exchange;
+}
+
+void ExchangePool::give_back(std::unique_ptr<Exchange> exchange) noexcept {
+  if (free_.size() < kMost) {
+    exchange->reset(kMostBytes);
+    free_.push_back(std::move(exchange));
+  }
+}
+
+} // namespace server

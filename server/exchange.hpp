@@ -1,0 +1,156 @@
+// One client's conversation: bytes in, answers out.
+//
+//   received bytes -> parser -> scenario -> resource -> formatter -> write queue
+//
+// An exchange holds what a conversation needs while a request is on its way in or a response on its
+// way out: the input, the parser, and the queue of responses. It knows no socket and no timer. Its
+// owner reads into prepare(), calls answer(), writes output(), and acts on what answer() returned
+// (connection.hpp). Between requests there is nothing in it, so a connection that waits for its
+// next request holds none.
+#pragma once
+
+#include "server/counters.hpp"
+#include "server/request.hpp"
+#include "server/resources.hpp"
+#include "server/response.hpp"
+#include "server/scenario.hpp"
+#include "server/write_queue.hpp"
+
+#include <boost/beast/core/flat_buffer.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace server {
+
+// What the exchanges of one worker share. All of one thread.
+struct ExchangeContext {
+  RequestLimits limits;
+  WriteWindow window;
+  ScenarioState scenario;
+  Counters& counters;         // requests and responses are counted here
+  ResponseLog* log = nullptr; // null: there is none
+  ResponseFormatter formatter{};
+};
+
+// What answer() came to.
+enum class Outcome {
+  need_more,    // Every complete request is answered: write what is queued, and read on.
+  window_full,  // Write what is queued, then call answer() again: input may be left.
+  withheld,     // The latest request is not to be answered: withheld_timeout().
+  last_response // Nothing may follow what is queued: close_reason() says why.
+};
+
+class Exchange {
+public:
+  explicit Exchange(ExchangeContext& context) noexcept : context_(context) {}
+
+  // ---- Input.
+
+  // Room for what is read next, at least kReadSize bytes. Throws std::bad_alloc.
+  static constexpr std::size_t kReadSize = 16 * 1024;
+  std::span<char> prepare();
+
+  // So many bytes of prepare() were filled.
+  void received(std::size_t size) noexcept { input_.commit(size); }
+
+  // Answers the requests that have arrived until the write window is full. `draining` says that the
+  // server ends, and that nothing is left to read: the response to the last request that is here
+  // then closes the connection. Not to be called after `withheld` or `last_response`.
+  // Throws std::bad_alloc.
+  Outcome answer(bool draining);
+
+  // Queues an error that closes the connection, without a request or in place of its answer.
+  void refuse(Status status);
+
+  // ---- What came of it.
+
+  WriteQueue& output() noexcept { return output_; }
+  const WriteQueue& output() const noexcept { return output_; }
+
+  // After Outcome::withheld: how soon the request times out.
+  std::chrono::milliseconds withheld_timeout() const noexcept { return withheld_timeout_; }
+
+  // After Outcome::last_response: `client` asked for the close, `drain`, or `error` for a request
+  // that was refused.
+  CloseReason close_reason() const noexcept { return close_reason_; }
+
+  // Whether a request was answered since the last call.
+  bool take_answered() noexcept;
+
+  // Whether no part of a request is here. Responses may still be queued.
+  bool between_requests() const noexcept;
+
+  // Whether a request has begun to arrive and is not answered, or a response is not yet written.
+  bool in_progress() const noexcept;
+
+  // Whether a request has begun to arrive, and no response is queued: an error would be its answer.
+  bool may_refuse() const noexcept;
+
+  // Whether the queued responses may wait for others to share their write.
+  bool may_gather() const noexcept {
+    return !output_.empty() && !output_.urgent() && output_.has_room(context_.window);
+  }
+
+  // ---- Use and reuse.
+
+  // Who the client is, for the log.
+  void set_client(std::string client) { client_ = std::move(client); }
+
+  // Forgets everything, and keeps at most `keep` bytes of memory each for input and output.
+  void reset(std::size_t keep) noexcept;
+
+  // Gives back the memory that the input does not need now. Slow clients may be many.
+  // Throws std::bad_alloc.
+  void shrink() { input_.shrink_to_fit(); }
+
+private:
+  Outcome on_request(const Request& request, bool draining);
+  void respond(const Answer& answer, Persistence persistence);
+  void continue_if_expected();
+
+  ExchangeContext& context_;
+  boost::beast::flat_buffer input_;
+  std::optional<RequestParser> parser_; // of the request that is half here
+  WriteQueue output_;
+  std::chrono::milliseconds withheld_timeout_{};
+  CloseReason close_reason_ = CloseReason::client;
+  bool answered_ = false;
+  std::string client_;
+};
+
+// The exchanges of one worker: those not in use are kept for the next connections, up to kMost, so
+// that a request allocates nothing.
+class ExchangePool {
+public:
+  explicit ExchangePool(const ExchangeContext& context) : context_(context) {
+    free_.reserve(kMost); // so that giving one back never throws
+  }
+  ExchangePool(const ExchangePool&) = delete;
+  ExchangePool& operator=(const ExchangePool&) = delete;
+
+  // An empty one. Throws std::bad_alloc.
+  std::unique_ptr<Exchange> borrow();
+
+  void give_back(std::unique_ptr<Exchange> exchange) noexcept;
+
+  // Whether an exchange needs to know its client.
+  bool logs() const noexcept { return context_.log != nullptr; }
+
+private:
+  static constexpr std::size_t kMost = 1024;
+  static constexpr std::size_t kMostBytes = 64 * 1024; // of each, for input and for output
+
+  ExchangeContext context_;
+  std::vector<std::unique_ptr<Exchange>> free_;
+};
+
+} // namespace server

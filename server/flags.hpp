@@ -1,0 +1,147 @@
+// Flags of a command line, by what they take: durations, sizes, numbers, choices, texts. CLI11 does
+// the parsing; what its own checks would let through (1.5 for a number, an overflow) is refused
+// here.
+#pragma once
+
+#include "server/quantity.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace server {
+
+// Each flag's default, as --help shows it, is the value that its target has when the flag is added.
+// A bad value throws CLI::ValidationError from the application's parse(), with one line that names
+// the flag, the value and what it should be. Targets must outlive the application.
+class Flags {
+public:
+  explicit Flags(CLI::App& app) : app_(app) {}
+
+  // The group in --help of the flags that follow.
+  void group(const char* name) { app_.option_defaults()->group(name); }
+
+  void duration(const std::string& flag, std::chrono::nanoseconds& target, const std::string& help,
+                bool zero_allowed = true) {
+    add(flag, help, "DURATION", format_duration(target),
+        [&target, zero_allowed](const std::string& text) {
+          const auto value = parse_duration(text);
+          if (!value || (value->count() == 0 && !zero_allowed)) {
+            return std::string("is not a duration ") + (zero_allowed ? "" : "above zero ") +
+                   "(a whole number and a unit: ns us ms s min h, e.g. 500ms)";
+          }
+          target = *value;
+          return std::string();
+        });
+  }
+
+  template <class Integer>
+  void bytes(const std::string& flag, Integer& target, std::uint64_t min, std::uint64_t max,
+             const std::string& help) {
+    add(flag, help, "BYTES", format_bytes(target), [&target, min, max](const std::string& text) {
+      const auto value = parse_bytes(text, max);
+      if (!value || *value < min) {
+        return "is not a size (a whole number, with KiB, MiB or GiB if you like) from " +
+               std::to_string(min) + " to " + std::to_string(max) + " bytes";
+      }
+      target = static_cast<Integer>(*value);
+      return std::string();
+    });
+  }
+
+  // A whole number; CLI11's own range check would take 1.5, or overflow without a word.
+  template <class Integer>
+  void integer(const std::string& flag, Integer& target, std::uint64_t min, std::uint64_t max,
+               const std::string& help) {
+    add_integer(flag, target, min, max, help, std::to_string(target));
+  }
+
+  // As above; without the flag there is no value.
+  template <class Integer>
+  void integer(const std::string& flag, std::optional<Integer>& target, std::uint64_t min,
+               std::uint64_t max, const std::string& help) {
+    add_integer(flag, target, min, max, help, "none");
+  }
+
+  template <class Choice>
+  void choice(const std::string& flag, Choice& target,
+              const std::vector<std::pair<std::string, Choice>>& choices, const std::string& help) {
+    std::string names;
+    std::string preset;
+    for (const auto& [name, value] : choices) {
+      names += (names.empty() ? "" : "|") + name;
+      preset = value == target ? name : preset;
+    }
+    add(flag, help, names, preset, [&target, choices, names](const std::string& text) {
+      for (const auto& [name, value] : choices) {
+        if (name == text) {
+          target = value;
+          return std::string();
+        }
+      }
+      return "is not one of " + names;
+    });
+  }
+
+  // Any text that `check` finds nothing wrong with.
+  void text(const std::string& flag, std::string& target, const std::string& type,
+            const std::string& help, std::string (*check)(const std::string&) = nullptr) {
+    add(flag, help, type, target, [&target, check](const std::string& text) {
+      std::string wrong = check != nullptr ? check(text) : std::string();
+      if (wrong.empty()) {
+        target = text;
+      }
+      return wrong;
+    });
+  }
+
+  void yes(const std::string& flag, bool& target, const std::string& help) {
+    app_.add_flag(flag, target, help);
+  }
+
+  // `store` takes the value, or says what is wrong with it: "is not ...".
+  void add(const std::string& flag, const std::string& help, const std::string& type,
+           const std::string& preset, std::function<std::string(const std::string&)> store) {
+    app_.add_option_function<std::string>(
+            flag,
+            [flag, store = std::move(store)](const std::string& text) {
+              if (const std::string wrong = store(text); !wrong.empty()) {
+                throw CLI::ValidationError(flag, "'" + text + "' " + wrong);
+              }
+            },
+            help)
+        ->type_name(type)
+        ->default_str(preset);
+  }
+
+private:
+  template <class Target>
+  void add_integer(const std::string& flag, Target& target, std::uint64_t min, std::uint64_t max,
+                   const std::string& help, const std::string& preset) {
+    add(flag, help, "N", preset, [&target, min, max](const std::string& text) {
+      const auto value = parse_integer(text, max);
+      if (!value || *value < min) {
+        return "is not a whole number from " + std::to_string(min) + " to " + std::to_string(max);
+      }
+      assign(target, *value);
+      return std::string();
+    });
+  }
+
+  template <class Integer> static void assign(Integer& target, std::uint64_t value) {
+    target = static_cast<Integer>(value);
+  }
+  template <class Integer> static void assign(std::optional<Integer>& target, std::uint64_t value) {
+    target = static_cast<Integer>(value);
+  }
+
+  CLI::App& app_;
+};
+
+} // namespace server

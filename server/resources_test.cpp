@@ -1,0 +1,66 @@
+#include "server/resources.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+namespace server {
+namespace {
+
+using Kind = Resource::Kind;
+
+TEST(Resources, AreFoundByPath) {
+  EXPECT_EQ(find_resource("/").kind, Kind::root);
+  EXPECT_EQ(find_resource("").kind, Kind::root);
+  EXPECT_EQ(find_resource("/?x=/echo").kind, Kind::root);
+  EXPECT_EQ(find_resource("?x").kind, Kind::root);
+  EXPECT_EQ(find_resource("/echo").kind, Kind::echo);
+  EXPECT_EQ(find_resource("/echo?a").kind, Kind::echo);
+  EXPECT_EQ(find_resource("/bytes/0"), (Resource{Kind::bytes, 0}));
+  EXPECT_EQ(find_resource("/bytes/007?x"), (Resource{Kind::bytes, 7}));
+  EXPECT_EQ(find_resource("/bytes/18446744073709551615"),
+            (Resource{Kind::bytes, 18446744073709551615U}));
+}
+
+TEST(Resources, AreUnknownUnderAnyOtherPath) {
+  for (const auto* const path :
+       {"/x", "//", "/echo/", "/Echo", "/bytes", "/bytes/", "/bytes/-1", "/bytes/1x", "/bytes/ 1",
+        "/bytes/0x1", "/bytes/1/", "/bytes/18446744073709551616", "*", "/*"}) {
+    EXPECT_EQ(find_resource(path), Resource{}) << path;
+  }
+}
+
+TEST(Resources, KeepOnlyTheBodyThatTheyEcho) {
+  constexpr std::array kKinds{Kind::root, Kind::bytes, Kind::echo, Kind::asterisk, Kind::unknown};
+  for (const Kind kind : kKinds) {
+    for (const Method method : {Method::get, Method::post, Method::put}) {
+      EXPECT_EQ(keeps_body({kind}, method), kind == Kind::echo && method == Method::post);
+    }
+  }
+}
+
+TEST(Resources, Answer) {
+  EXPECT_EQ(answer({Kind::root}, Method::get, "").status, Status::ok);
+  EXPECT_EQ(answer({Kind::root}, Method::head, "").content_length, 0U);
+  EXPECT_EQ(answer({Kind::bytes, 7}, Method::get, "").filler_bytes, 7U);
+  EXPECT_EQ(answer({Kind::bytes, 7}, Method::head, "").filler_bytes, 0U);
+  EXPECT_EQ(answer({Kind::bytes, 7}, Method::head, "").content_length, 7U);
+  EXPECT_EQ(answer({Kind::echo}, Method::post, "abc").body, "abc");
+  EXPECT_EQ(answer({Kind::echo}, Method::post, "abc").content_length, 3U);
+  EXPECT_EQ(answer({Kind::unknown}, Method::get, "").status, Status::not_found);
+}
+
+TEST(Resources, NameTheirMethods) {
+  EXPECT_EQ(answer({Kind::asterisk}, Method::options, "").status, Status::ok);
+  EXPECT_EQ(answer({Kind::asterisk}, Method::options, "").allow, "GET, HEAD, POST, OPTIONS");
+  for (const Kind kind : {Kind::root, Kind::bytes}) {
+    const Answer refused = answer({kind}, Method::post, "");
+    EXPECT_EQ(refused.status, Status::method_not_allowed);
+    EXPECT_EQ(refused.allow, "GET, HEAD");
+  }
+  EXPECT_EQ(answer({Kind::echo}, Method::get, "").status, Status::method_not_allowed);
+  EXPECT_EQ(answer({Kind::echo}, Method::get, "").allow, "POST");
+}
+
+} // namespace
+} // namespace server

@@ -1,0 +1,260 @@
+// The whole server is compiled once per timer backend, here, and picked by name once, at start-up.
+#include "server/worker.hpp"
+
+#include "server/access_log.hpp"
+#include "server/connection.hpp"
+#include "server/listener.hpp"
+#include "server/os_timer.hpp"
+#include "server/traced_timers.hpp"
+#include "timers/asio/baseline.hpp"
+#include "timers/asio/driver.hpp"
+#include "timers/backends.hpp"
+#include "timers/none.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+namespace server {
+namespace {
+
+using std::chrono::nanoseconds;
+
+// A time of 0 on the command line turns off what it bounds.
+std::optional<nanoseconds> unless_off(nanoseconds time) {
+  return time.count() == 0 ? std::nullopt : std::optional(time);
+}
+
+// A Worker on one kind of timers.
+template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
+public:
+  explicit WorkerOf(WorkerConfig config)
+      : io_(config.io), options_(config.options), on_finished_(std::move(config.on_finished)),
+        timers_(make_timers()), access_log_(io_, options_.access_log), context_(make_context()),
+        listener_(io_,
+                  {.endpoint = {boost::asio::ip::make_address(options_.address), config.port},
+                   .share_port = config.share_port,
+                   .backlog = options_.backlog,
+                   .user_timeout = user_timeout()},
+                  [this](Socket socket) { admit(std::move(socket)); }),
+        drain_limit_(io_) {}
+
+  boost::asio::ip::tcp::endpoint endpoint() const override { return listener_.endpoint(); }
+
+  void drain() override {
+    boost::asio::post(io_, [this] { start_draining(); });
+  }
+
+  void cut() override {
+    boost::asio::post(io_, [this] { end_all(); });
+  }
+
+  void resume() override {
+    listener_.resume();
+    context_.held_writes.wait();
+    if (context_.draining && !drain_begun_) {
+      start_draining();
+    } else if (drain_begun_ && counters_.open == 0) {
+      finish();
+    }
+  }
+
+  void snapshot(std::function<void(Snapshot)> done) override {
+    boost::asio::post(io_, [this, done = std::move(done)] {
+      Snapshot all{.server = counters_,
+                   .timers = timers_.counters(),
+                   .loop_stalls = context_.loop_probe.stalls()};
+      all.server.accept_errors = listener_.errors();
+      all.server.log_lines_dropped = access_log_.dropped();
+      done(all);
+    });
+  }
+
+private:
+  using Connections =
+      boost::intrusive::list<Connection<Timers>, boost::intrusive::constant_time_size<false>>;
+
+  Timers make_timers() {
+    const timers::DriverConfig config{
+        .service = {.tick = options_.tick,
+                    .rearm = options_.rearm,
+                    .longest_timeout = std::max({options_.idle_timeout, options_.request_timeout,
+                                                 options_.linger_timeout})}};
+    if constexpr (std::is_same_v<Timers, TracedTimers>) {
+      return Timers(io_.get_executor(), config, options_.timer_trace);
+    } else {
+      return Timers(io_.get_executor(), config);
+    }
+  }
+
+  // How long the kernel may keep what a client does not acknowledge: as long as the request may
+  // take, but time enough for a few packets lost on the way. Without a request timeout the kernel
+  // decides.
+  std::chrono::milliseconds user_timeout() const {
+    using std::chrono::milliseconds;
+    const auto request_timeout = unless_off(options_.request_timeout);
+    if (!request_timeout) {
+      return milliseconds(0);
+    }
+    return std::clamp(std::chrono::duration_cast<milliseconds>(*request_timeout),
+                      milliseconds(std::chrono::seconds(10)), milliseconds(std::chrono::hours(24)));
+  }
+
+  ConnectionContext<Timers> make_context() {
+    return {.counters = counters_,
+            .exchanges = ExchangePool(exchange_context()),
+            .timers = timers_,
+            .limits = {.silence = timeout(options_.idle_timeout),
+                       .request = timeout(options_.request_timeout),
+                       .linger = timeout(options_.linger_timeout)},
+            .held_writes = {io_, options_.write_window_time},
+            .loop_probe = {io_, options_.admin_port.has_value()},
+            .on_last_connection = [this] { finish(); }};
+  }
+
+  ExchangeContext exchange_context() {
+    return {.limits = {.max_header_bytes = options_.max_header_bytes,
+                       .max_headers = options_.max_headers,
+                       .max_body_bytes = options_.max_body_bytes,
+                       .keep_request_line = access_log_.enabled()},
+            .window = {.bytes = options_.write_window_bytes,
+                       .responses = options_.write_window_responses},
+            .scenario = {options_.scenario, options_.mixed_period},
+            .counters = counters_,
+            .log = access_log_.enabled() ? &access_log_ : nullptr};
+  }
+
+  std::optional<typename Timers::Timeout> timeout(nanoseconds time) const {
+    const auto bounded = unless_off(time);
+    return bounded ? std::optional(timers_.timeout(*bounded)) : std::nullopt;
+  }
+
+  void admit(Socket socket) {
+    const std::size_t max = options_.max_connections;
+    auto& connection = Connection<Timers>::start(context_, std::move(socket));
+    connections_.push_back(connection);
+    if (max != 0 && context_.serving > max) {
+      connection.turn_away();
+    }
+  }
+
+  void start_draining() {
+    if (drain_begun_) {
+      return;
+    }
+    context_.draining = true;
+    listener_.stop();
+    for_each_connection([](Connection<Timers>& connection) { connection.drain(); });
+    drain_limit_.expires_after(options_.drain_timeout);
+    drain_limit_.async_wait([this](Error cancelled) {
+      if (!cancelled) {
+        end_all();
+      }
+    });
+    drain_begun_ = true;
+    if (counters_.open == 0) {
+      finish();
+    }
+  }
+
+  void end_all() {
+    context_.draining = true;
+    listener_.stop();
+    for_each_connection([](Connection<Timers>& connection) { connection.cut(); });
+    if (counters_.open == 0) {
+      finish();
+    }
+  }
+
+  // After this nothing of the worker's keeps the io_context busy. Without memory to say so it says
+  // so later: resume().
+  void finish() noexcept {
+    if (finished_) {
+      return;
+    }
+    try {
+      drain_limit_.cancel();
+      timers_.stop();
+      on_finished_();
+      finished_ = true;
+    } catch (const std::bad_alloc&) {
+    }
+  }
+
+  // `visit` may delete the connection it is given.
+  template <class Visit> void for_each_connection(Visit visit) {
+    for (auto at = connections_.begin(); at != connections_.end();) {
+      visit(*at++);
+    }
+  }
+
+  boost::asio::io_context& io_;
+  const Options& options_;
+  std::function<void()> on_finished_;
+  Timers timers_;
+  Counters counters_;
+  AccessLog access_log_;
+  ConnectionContext<Timers> context_;
+  Listener listener_;
+  OsTimer drain_limit_;
+  Connections connections_;
+  bool drain_begun_ = false;
+  bool finished_ = false;
+};
+
+using MakeWorker = std::unique_ptr<Worker> (*)(WorkerConfig);
+
+template <class Timers> std::unique_ptr<Worker> make(WorkerConfig config) {
+  return std::make_unique<WorkerOf<Timers>>(std::move(config));
+}
+
+struct Entry {
+  const timers::BackendInfo& info;
+  MakeWorker make;
+};
+
+std::vector<Entry> entries() {
+  std::vector<Entry> all;
+  timers::for_each_backend(timers::AllBackends{}, [&all]<class Backend>() {
+    all.push_back({Backend::kInfo, make<timers::AsioDriver<Backend>>});
+  });
+  all.push_back({timers::AsioBaseline::kInfo, make<timers::AsioBaseline>});
+  all.push_back({timers::None::kInfo, make<timers::None>});
+  return all;
+}
+
+} // namespace
+
+std::vector<BackendName> backend_names() {
+  std::vector<BackendName> names;
+  for (const Entry& entry : entries()) {
+    names.push_back({.name = std::string(entry.info.name),
+                     .scheme = std::string(entry.info.scheme),
+                     .summary = std::string(entry.info.summary),
+                     .is_default = entry.info.name == timers::DefaultBackend::kInfo.name});
+  }
+  return names;
+}
+
+std::unique_ptr<Worker> make_worker(WorkerConfig config) {
+  if (!config.options.timer_trace.empty()) {
+    return make<TracedTimers>(std::move(config));
+  }
+  for (const Entry& entry : entries()) {
+    if (entry.info.name == config.options.timer_backend) {
+      return entry.make(std::move(config));
+    }
+  }
+  throw std::invalid_argument("no such timer backend");
+}
+
+} // namespace server
