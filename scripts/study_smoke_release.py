@@ -87,7 +87,8 @@ class Smoke(unittest.TestCase):
 
     def test_traces_of_each_scenario(self):
         folder = pathlib.Path(self.folder.name, "traces")
-        ended = run("traces", "--no-build", "--connections", "20", "--duration", "0.3", "-o", str(folder))
+        ended = run("traces", "--no-build", "--connections", "20", "--duration", "0.3",
+                    "-o", str(folder))
         self.assertEqual(ended.returncode, 0, ended.stderr)
         made = [pathlib.Path(line) for line in ended.stdout.splitlines()]
         self.assertEqual(sorted(made), sorted(folder.iterdir()))
@@ -106,7 +107,8 @@ class Interrupted(unittest.TestCase):
     def test_leaves_nothing_running_and_resumes(self):
         with tempfile.TemporaryDirectory() as folder:
             command = [STUDY, "run", "--preset", "smoke", "--backends", "hierarchical-wheel",
-                       "--connections", "50", "--no-profile", "--no-report", "-o", folder + "/results"]
+                       "--connections", "50", "--no-profile", "--no-report",
+                       "-o", folder + "/results"]
             samples = pathlib.Path(folder, "results/samples.jsonl")
             study = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                      text=True, env={**os.environ, "STUDY_TEST_MARK": folder})
@@ -132,7 +134,7 @@ class Usage(unittest.TestCase):
         self.assertEqual(ended.returncode, 2)
         self.assertIn("hierarchical-wheel", ended.stderr)
 
-    def test_too_few_descriptors_are_refused_with_the_mend(self):
+    def test_too_few_descriptors_are_refused_with_the_fix(self):
         ended = subprocess.run(
             ["sh", "-c", f"ulimit -n 200; exec {STUDY} run --preset smoke --no-build"
              " --connections 400"], capture_output=True, text=True, timeout=LIMIT_S)

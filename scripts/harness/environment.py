@@ -1,4 +1,4 @@
-"""What this machine is, and whether it can carry the study: facts first, then checks on them."""
+"""What this machine is, and whether it can run the study: facts first, then checks on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import perf
 from harness.process import run
 
-SPARE_FILES = 100  # descriptors a process needs beside its connections
+SPARE_FILES = 100  # descriptors that a process needs beside its connections
 SPARE_PORTS = 100
 GOOD_SOMAXCONN = 4096  # the server's --backlog
 MIN_PYTHON = (3, 11)
@@ -39,7 +39,7 @@ class Facts:
     kptr_restrict: int
     root: bool
     tools: dict[str, str | None]
-    perf_records: str  # empty: it does; else why not
+    perf_records: str  # why perf cannot record; empty when it can
     tracepoints: str
     d3: bool
 
@@ -50,12 +50,12 @@ class Check:
     ok: bool
     must: bool
     detail: str
-    mend: str
+    fix: str
 
     def line(self) -> str:
         if self.ok:
             return f"{self.name}: {self.detail}"
-        return f"{self.name}: {self.detail}; mend: {self.mend}"
+        return f"{self.name}: {self.detail}; fix: {self.fix}"
 
 
 def raise_file_limit() -> int:
@@ -83,12 +83,13 @@ def _time_wait() -> int:
 
 
 def try_record() -> str:
-    """Record this very machine's cpu-clock for a moment; why it does not work, or nothing."""
+    """Record cpu-clock for a moment; why that does not work, or nothing."""
     spin = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
     with tempfile.TemporaryDirectory(prefix="idlewheel-doctor-") as folder:
         data = str(Path(folder) / "perf.data")
-        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(perf.WALKS["frame pointers"][1]),
-                              "--call-graph", "fp", "-o", data, "--", "sh", "-c", spin], 20)
+        walk, frequency = perf.WALKS["frame pointers"]
+        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(frequency),
+                              "--call-graph", walk, "-o", data, "--", "sh", "-c", spin], 20)
         if code:
             return (error.strip().splitlines() or ["perf record failed"])[0]
         code, text, _ = run(["perf", "script", "-i", data, "-F", "ip"], 20)
@@ -119,7 +120,7 @@ def gather(root: Path) -> Facts:
 def check_files(limit: int, connections: int) -> Check:
     need = connections + SPARE_FILES
     return Check("descriptors", limit >= need, True,
-                 f"{limit} a process, {connections} connections need {need}",
+                 f"{limit} per process, {connections} connections need {need}",
                  f"ulimit -Hn {need} as root before you start (containers: --ulimit nofile={need}),"
                  f" or fewer --connections")
 
@@ -134,7 +135,7 @@ def check_ports(facts: Facts, connections: int) -> Check:
 def check_time_wait(facts: Facts, connections: int) -> Check:
     free = facts.port_range[1] - facts.port_range[0] + 1 - facts.time_wait
     return Check("TIME_WAIT", facts.tw_reuse > 0 or free >= connections, False,
-                 f"{facts.time_wait} sockets wait, tcp_tw_reuse is {facts.tw_reuse}",
+                 f"{facts.time_wait} sockets, tcp_tw_reuse is {facts.tw_reuse}",
                  "sysctl -w net.ipv4.tcp_tw_reuse=2, or wait a minute")
 
 
@@ -166,7 +167,7 @@ def _perf_checks(facts: Facts, must: bool) -> list[Check]:
 
 def checks(facts: Facts, connections: int, profile: bool = True, report: bool = True
            ) -> list[Check]:
-    """Every check; must is what the asked-for work cannot do without."""
+    """Every check. The work that was asked for cannot do without those whose must is true."""
     python = ".".join(map(str, facts.python))
     return [
         Check("python", facts.python >= MIN_PYTHON, True, python, "apt-get install python3"),
@@ -191,7 +192,7 @@ def usable_cores() -> list[int]:
 
 
 def cores(usable: list[int]) -> tuple[int, int]:
-    """The server's core and the client's: two that are not one core's two threads, if there are."""
+    """The server's core and the client's: not two threads of one core, where there is a choice."""
     server, twins = usable[0], _siblings(usable[0])
     others = [c for c in usable[1:] if c not in twins] or usable[1:] or usable
     return server, others[0]

@@ -56,16 +56,16 @@ class Checks(unittest.TestCase):
         self.assertEqual(failed(without("perf"), profile=False), {"perf": False})
         self.assertEqual(failed(replace(GOOD, d3=False), report=False), {"report's charts": False})
 
-    def test_every_failure_is_one_line_that_says_the_mend(self) -> None:
+    def test_every_failure_is_one_line_that_says_the_fix(self) -> None:
         bad = replace(GOOD, python=(3, 9), cores=[0], nofile=64, somaxconn=1, port_range=(1, 2),
                       tools=dict.fromkeys(environment.TOOLS), perf_records="no", tracepoints="no",
                       d3=False, kptr_restrict=2, tw_reuse=0, time_wait=9)
         for check in checks(bad, 400):
             if not check.ok:
-                self.assertRegex(check.line(), r"^[^\n]+; mend: [^\n]+$")
+                self.assertRegex(check.line(), r"^[^\n]+; fix: [^\n]+$")
                 self.assertNotIn("\n", check.line())
 
-    def test_the_mend_for_descriptors_names_the_number(self) -> None:
+    def test_the_fix_for_descriptors_names_the_number(self) -> None:
         line = environment.check_files(1024, 5000).line()
         self.assertIn("5100", line)
         self.assertIn("1024", line)

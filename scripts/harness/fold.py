@@ -1,23 +1,17 @@
-"""From perf's text to folded stacks with readable names, and to shares per owner group.
-
-Folded stacks are the common format: frames from the outermost to the innermost joined by ";", a
-space, the number of samples. Kernel frames carry the customary suffix _[k].
-"""
+"""From perf's text to stacks with readable names, ready to be folded (results/folded.py)."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-Stack = tuple[str, ...]
+from results.folded import Stack
+
+Stacks = Counter[Stack]
 KERNEL = "_[k]"
-GROUPS = ["timer", "parser", "asio", "write", "kernel network", "kernel timer", "allocator",
-          "other"]
 
 _FRAME = re.compile(r"^\s+[0-9a-f]+ (.*) \((.*)\)$")
 _HEADER = re.compile(r"^\s*(\S.*?)\s+\d+\s*$")
@@ -40,8 +34,10 @@ PLUMBING_FRAME = "asio::[plumbing]"
 
 
 @dataclass(frozen=True)
-class Profile:
-    stacks: Counter[Stack]
+class Recording:
+    """What perf recorded, by stack."""
+
+    stacks: Stacks
     samples: int
     broken: int
     lost: int
@@ -124,9 +120,9 @@ def _is_broken(frames: list[str]) -> bool:
                               or any(f.startswith(_THREAD) for f in frames[:3]))
 
 
-def parse(text: str) -> Profile:
+def parse(text: str) -> Recording:
     """Fold the text of `perf script -F comm,tid,ip,sym,dso`."""
-    stacks: Counter[Stack] = Counter()
+    stacks: Stacks = Counter()
     broken = lost = 0
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if line.strip()]
@@ -141,61 +137,4 @@ def parse(text: str) -> Profile:
         lost_callers = [LOST_FRAME] if _is_broken(frames) else []
         broken += len(lost_callers)
         stacks[(command.replace(";", ":"), *lost_callers, *_collapse(frames))] += 1
-    return Profile(stacks, sum(stacks.values()), broken, lost)
-
-
-def to_text(stacks: Counter[Stack]) -> str:
-    return "".join(f"{';'.join(s)} {n}\n" for s, n in sorted(stacks.items()))
-
-
-def from_text(text: str) -> Counter[Stack]:
-    stacks: Counter[Stack] = Counter()
-    for line in text.splitlines():
-        stack, _, count = line.rpartition(" ")
-        stacks[tuple(stack.split(";"))] += int(count)
-    return stacks
-
-
-def merge(texts: Iterable[str]) -> str:
-    """The folded stacks of several rounds as one."""
-    return to_text(sum((from_text(text) for text in texts), Counter()))
-
-
-class Groups:
-    """The ordered rules of groups.json."""
-
-    def __init__(self, path: Path = Path(__file__).with_name("groups.json")) -> None:
-        rules = json.loads(path.read_text())
-        self._barrier = re.compile(rules["barrier"])
-        self._rules = [(rule["group"], re.compile(rule["match"])) for rule in rules["rules"]]
-        self._known: dict[str, str | None] = {}
-
-    def of(self, frame: str) -> str | None:
-        if frame not in self._known:
-            self._known[frame] = next((g for g, r in self._rules if r.search(frame)), None)
-        return self._known[frame]
-
-    def owner(self, stack: Stack) -> str:
-        """The group of the innermost frame that has one."""
-        return next((g for f in reversed(stack) if (g := self.of(f))), "other")
-
-    def within(self, stack: Stack) -> set[str]:
-        """Every group on the stack; the timer's not when it only called the action on top of it."""
-        return {g for f in stack if (g := self.of(f)) and g != "timer"} | (
-            {"timer"} if "timer" in map(self.of, self._after_barrier(stack)) else set())
-
-    def _after_barrier(self, stack: Stack) -> Stack:
-        cuts = [i for i, frame in enumerate(stack) if self._barrier.search(frame)]
-        return stack[cuts[-1]:] if cuts else stack
-
-    def shares(self, stacks: Counter[Stack]) -> dict[str, dict[str, float]]:
-        """self, inclusive and owner share of each group; the owner column sums to one."""
-        counts = {g: {"self": 0, "inclusive": 0, "owner": 0} for g in GROUPS}
-        for stack, n in stacks.items():
-            leaf, owner = self.of(stack[-1]) or "other", self.owner(stack)
-            counts[leaf]["self"] += n
-            counts[owner]["owner"] += n
-            for group in self.within(stack) | {owner}:
-                counts[group]["inclusive"] += n
-        total = sum(stacks.values()) or 1
-        return {g: {kind: n / total for kind, n in c.items()} for g, c in counts.items()}
+    return Recording(stacks, sum(stacks.values()), broken, lost)

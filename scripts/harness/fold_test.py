@@ -1,23 +1,22 @@
 import unittest
-from collections import Counter
 
 from harness import fold
-from harness.fold import GROUPS, Groups, from_text, merge, parse, shorten, to_text
+from harness.fold import parse, shorten
 
 SCRIPT = """idlewheel-serve  4711 
 \tffffffff81a3b2c1 tcp_sendmsg_locked ([kernel.kallsyms])
 \tffffffff81a3b2c1 __x64_sys_sendto ([kernel.kallsyms])
 \tffffffff81a3b2c1 entry_SYSCALL_64_after_hwframe ([kernel.kallsyms])
 \t           10e6a4 __libc_send (/usr/lib/x86_64-linux-gnu/libc.so.6)
-\t            5f0a1 void server::Connection<timers::TimerService<timers::OrderedList> >::write(boost::asio::const_buffer) (/opt/idlewheel-server)
+\t            5f0a1 server::Connection<timers::AsioDriver<timers::OrderedList, timers::NoTrace> >::on_writable(boost::system::error_code) (/opt/idlewheel-server)
 \t            5f0a1 main (/opt/idlewheel-server)
 \t            2724a __libc_start_call_main (/usr/lib/x86_64-linux-gnu/libc.so.6)
 \t            27305 __libc_start_main@@GLIBC_2.34 (/usr/lib/x86_64-linux-gnu/libc.so.6)
 \t            21a41 _start (/opt/idlewheel-server)
 
 idlewheel-serve  4711 
-\t            5f0a1 timers::OrderedList::rearm(timers::OrderedList::Node&, unsigned long, unsigned long) (/opt/idlewheel-server)
-\t            5f0a1 server::Connection<timers::TimerService<timers::OrderedList> >::read() (/opt/idlewheel-server)
+\t            5f0a1 timers::OrderedList::rearm(timers::ListNode&, unsigned long, unsigned long) (/opt/idlewheel-server)
+\t            5f0a1 server::Connection<timers::AsioDriver<timers::OrderedList, timers::NoTrace> >::on_readable(boost::system::error_code) (/opt/idlewheel-server)
 \t            5f0a1 main (/opt/idlewheel-server)
 \t            21a41 _start (/opt/idlewheel-server)
 
@@ -25,7 +24,7 @@ idlewheel-serve  4711 PERF_RECORD_LOST lost 42
 
 idlewheel-serve  4711 
 \t     7f1122334455 [unknown] (/usr/lib/x86_64-linux-gnu/libc.so.6)
-\t            5f0a1 server::spin() (/opt/idlewheel-server)
+\t            5f0a1 server::serve(server::Options const&) (/opt/idlewheel-server)
 
 """
 
@@ -34,17 +33,18 @@ class Parse(unittest.TestCase):
     def test_stacks_lost_and_broken(self) -> None:
         profile = parse(SCRIPT)
         self.assertEqual((profile.samples, profile.broken, profile.lost), (3, 1, 42))
-        self.assertIn(("idlewheel-serve", "_start", "main", "server::Connection::read",
+        self.assertIn(("idlewheel-serve", "_start", "main", "server::Connection::on_readable",
                        "timers::OrderedList::rearm"), profile.stacks)
-        self.assertIn(("idlewheel-serve", fold.LOST_FRAME, "server::spin", "[libc.so.6]"), profile.stacks)
+        self.assertIn(("idlewheel-serve", fold.LOST_FRAME, "server::serve", "[libc.so.6]"),
+                      profile.stacks)
 
     def test_a_thread_of_ours_is_a_whole_stack(self) -> None:
-        frames = ["[libstdc++.so.6.0.30]", "std::thread::_State_impl::_M_run", "server::run"]
+        frames = ["[libstdc++.so.6.0.30]", "std::thread::_State_impl::_M_run", "server::serve"]
         self.assertFalse(fold._is_broken(frames))
         self.assertTrue(fold._is_broken(["__send", "entry_SYSCALL_64_after_hwframe_[k]"]))
 
     def test_kernel_frames_are_marked(self) -> None:
-        sending = next(s for s in parse(SCRIPT).stacks if "server::Connection::write" in s)
+        sending = next(s for s in parse(SCRIPT).stacks if "server::Connection::on_writable" in s)
         self.assertEqual(sending[-1], "tcp_sendmsg_locked_[k]")
         self.assertIn("__libc_send", sending)
 
@@ -59,16 +59,16 @@ class Parse(unittest.TestCase):
 
 class Shorten(unittest.TestCase):
     CASES = {
-        "timers::OrderedList::rearm(timers::OrderedList::Node&, unsigned long)":
+        "timers::OrderedList::rearm(timers::ListNode&, unsigned long, unsigned long)":
             "timers::OrderedList::rearm",
         "void boost::asio::detail::executor_function::complete<boost::asio::detail::binder2<A<B>, "
         "int> >(boost::asio::detail::executor_function::impl_base*, bool)":
             "asio::executor_function::complete",
         "boost::beast::http::basic_parser<true>::put(boost::asio::const_buffer, "
         "boost::system::error_code&)": "beast::http::basic_parser::put",
-        "server::Connection<timers::TimerService<timers::BinaryHeap> >::read()::"
+        "server::Connection<timers::AsioDriver<timers::BinaryHeap> >::on_readable(int)::"
         "{lambda(boost::system::error_code, unsigned long)#1}::operator()(int, long) const":
-            "server::Connection::read::{lambda#1}::operator()",
+            "server::Connection::on_readable::{lambda#1}::operator()",
         "(anonymous namespace)::run(int)": "{anonymous}::run",
         "server::(anonymous namespace)::Loop<int>::step(int) const &":
             "server::{anonymous}::Loop::step",
@@ -82,7 +82,7 @@ class Shorten(unittest.TestCase):
         "operator delete(void*, unsigned long)": "operator delete",
         "timers::HierarchicalWheel::advance(unsigned long) [clone .isra.0]":
             "timers::HierarchicalWheel::advance",
-        "timers::run_action(timers::Action&) [clone .cold]": "timers::run_action",
+        "timers::run_action(timers::Action) [clone .cold]": "timers::run_action",
         "std::__cxx11::basic_string<char>::append(char const*)": "std::basic_string::append",
         "malloc": "malloc",
         "tcp_sendmsg": "tcp_sendmsg",
@@ -93,88 +93,13 @@ class Shorten(unittest.TestCase):
             self.assertEqual(shorten(full), short, full)
 
     def test_backends_of_a_template_align(self) -> None:
-        names = {shorten(f"server::Connection<timers::TimerService<timers::{b}, C> >::read()")
+        names = {shorten(f"server::Connection<timers::AsioDriver<timers::{b}, C> >::on_readable(int)")
                  for b in ("OrderedList", "HierarchicalWheel")}
-        self.assertEqual(names, {"server::Connection::read"})
+        self.assertEqual(names, {"server::Connection::on_readable"})
 
     def test_no_separator_survives(self) -> None:
         self.assertNotIn(";", shorten("a;b"))
         self.assertNotIn(";", shorten("a::b(x);c"))
-
-
-class Folded(unittest.TestCase):
-    def test_there_and_back(self) -> None:
-        stacks = Counter({("a", "operator new", "b c"): 3, ("a",): 1})
-        self.assertEqual(from_text(to_text(stacks)), stacks)
-
-    def test_rounds_add_up(self) -> None:
-        self.assertEqual(merge(["a;b 1\na;c 2\n", "a;b 4\n"]), "a;b 5\na;c 2\n")
-
-
-class Shares(unittest.TestCase):
-    def setUp(self) -> None:
-        self.groups = Groups()
-
-    def owner(self, *frames: str) -> str:
-        return self.groups.owner(("idlewheel-serve", "_start", "main", *frames))
-
-    def test_owner_is_the_innermost_frame_that_has_a_group(self) -> None:
-        self.assertEqual(self.owner("server::Connection::read", "timers::BinaryHeap::rearm"),
-                         "timer")
-        self.assertEqual(self.owner("timers::BinaryHeap::rearm", "__memmove_avx_unaligned"),
-                         "timer")
-        self.assertEqual(self.owner("timers::AsioDriver::wait", "operator new", "malloc"),
-                         "allocator")
-        self.assertEqual(self.owner("server::Connection::read",
-                                    "beast::http::basic_parser::put"), "parser")
-        self.assertEqual(self.owner("asio::scheduler::run"), "asio")
-        self.assertEqual(self.owner("server::WriteQueue::flush", "memcpy"), "write")
-
-    def test_an_action_is_not_the_timers(self) -> None:
-        stack = ("timers::HierarchicalWheel::pop_expired", "timers::run_action",
-                 "server::Connection::close")
-        self.assertEqual(self.owner(*stack), "other")
-        self.assertEqual(self.owner(*stack[:2], "memset"), "other")
-        self.assertNotIn("timer", self.groups.within(stack))
-        self.assertIn("timer", self.groups.within((*stack, "timers::HierarchicalWheel::disarm")))
-
-    def test_the_kernel_is_split_in_network_and_timer(self) -> None:
-        for frame in ("tcp_v4_rcv", "__sys_sendto", "ep_poll", "do_epoll_wait", "skb_release_data",
-                      "net_rx_action", "__dev_queue_xmit", "sock_def_readable", "inet_csk_accept",
-                      "__alloc_skb", "loopback_xmit", "_copy_from_iter_skb", "nf_hook_slow"):
-            stack = ("entry_SYSCALL_64_after_hwframe_[k]", frame + "_[k]", "_raw_spin_lock_[k]")
-            self.assertEqual(self.owner(*stack), "kernel network", frame)
-        for frame in ("__x64_sys_timerfd_settime", "timerfd_poll", "hrtimer_start_range_ns"):
-            self.assertEqual(self.owner("do_syscall_64_[k]", frame + "_[k]"), "kernel timer", frame)
-
-    def test_entering_the_kernel_belongs_to_the_call(self) -> None:
-        self.assertEqual(self.owner("asio::socket_ops::recv", "__libc_recv",
-                                    "entry_SYSCALL_64_after_hwframe_[k]"), "kernel network")
-        self.assertEqual(self.owner("timers::AsioDriver::program", "timerfd_settime",
-                                    "entry_SYSCALL_64_after_hwframe_[k]"), "kernel timer")
-
-    def test_steady_timers_machinery_is_the_timers(self) -> None:
-        for frame in ("asio::timer_queue::enqueue_timer", "asio::epoll_reactor::schedule_timer",
-                      "asio::deadline_timer_service::cancel", "timers::AsioTimer::rearm"):
-            self.assertEqual(self.owner("server::Connection::read", frame), "timer", frame)
-
-    def test_the_ledger_sums_to_one_and_recursion_counts_once(self) -> None:
-        stacks = Counter({
-            ("s", "main", "timers::A::advance", "timers::A::advance", "memmove"): 3,
-            ("s", "main", "timers::A::rearm"): 1,
-            ("s", "main", "server::x"): 4,
-            ("s", "[unknown]"): 2,
-        })
-        shares = self.groups.shares(stacks)
-        self.assertEqual(list(shares), GROUPS)
-        self.assertAlmostEqual(sum(s["owner"] for s in shares.values()), 1)
-        self.assertAlmostEqual(sum(s["self"] for s in shares.values()), 1)
-        self.assertAlmostEqual(shares["timer"]["owner"], 0.4)
-        self.assertAlmostEqual(shares["timer"]["inclusive"], 0.4)
-        self.assertAlmostEqual(shares["timer"]["self"], 0.1)
-
-    def test_no_samples_give_zero(self) -> None:
-        self.assertEqual(self.groups.shares(Counter())["timer"]["owner"], 0)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ import os
 import select
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from harness.process import Child, run
-from harness.server import Failed
+from results.errors import Failed
 
-# How stacks are walked -> perf's name for it and samples a second. The frequencies are primes: they
+# How stacks are walked -> perf's name for it, and samples per second. The frequencies are primes: they
 # do not beat with the 1 ms ticks of the server or the kernel's 4 ms. Frame pointers cost next to
 # nothing; DWARF copies 8 KiB of stack with each sample, and serves as a check on them.
 WALKS = {"frame pointers": ("fp", 997), "dwarf": ("dwarf,8192", 199)}
@@ -38,8 +40,8 @@ TOTAL = "raw_syscalls:sys_enter"
 PERF_ENV = {**os.environ, "LC_ALL": "C"}
 
 
-class Window:
-    """Runs perf with its events off; on() and off() switch them and wait for perf's answer."""
+class Recorder:
+    """Runs perf with its events off; switched_on() has them on inside its block only."""
 
     def __init__(self, argv: list[str], cpus: set[int]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="idlewheel-perf-")
@@ -53,7 +55,7 @@ class Window:
                   for a in argv]
         self.perf = Child(filled, cpus, env=PERF_ENV)
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -63,10 +65,11 @@ class Window:
         os.close(self._answer)
         self._folder.cleanup()
 
-    def on(self) -> None:
+    @contextmanager
+    def switched_on(self) -> Iterator[None]:
+        """Wait for perf's answer at both ends. When the block fails, perf is ended anyway."""
         self._tell("enable")
-
-    def off(self) -> None:
+        yield
         self._tell("disable")
 
     def end(self) -> str:

@@ -1,40 +1,41 @@
-"""What is measured, in which order: presets, cells and the seeded randomised blocks.
+"""What is measured, in which order: presets, measurements and the seeded randomised blocks.
 
-A cell is one measurement of one variant (backend x rearm) under one load. A block is every variant
-once, in random order, under the same load; a round is every block once, in random order.
+A variant is a backend and its re-arm mode, a workload a scenario and its timeouts. A block is every
+variant once, in random order, under one workload at one number of connections; a round is every
+block once, in random order.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from harness import bad_usage, stats
+from results import stats
+from results.cell import AA, CONTROL, Cell, Measurement
+from results.errors import bad_usage
 
 STUDY_BACKENDS = ["ordered-list", "unordered-list", "binary-heap", "hierarchical-wheel", "asio",
                   "none"]
-CONTROL = "none"  # has no timeouts: measured once a block, and only where none is needed
-LOADS = ["respond", "increasing-timeout", "mixed", "respond+short"]
+WORKLOADS = ["respond", "increasing-timeout", "mixed", "respond+short"]
 REARMS = ["lazy", "eager"]
-AA = "A/A"
 
 SHORT_IDLE_S = 2.0
 SHORT_FLAGS = ["--idle-timeout", "2s", "--request-timeout", "1s"]
-SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # three idle periods at least
+SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # at least three idle periods
 SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
-DWARF_WINDOWS = 2  # of a profile: a fifth of its samples a second
-TIMEOUT_WINDOW_S = 3.0  # expiries come at about one a millisecond: fewer would be too few
+DWARF_WINDOWS = 2  # windows of a profile: it records a fifth as many samples per second
+TIMEOUT_WINDOW_S = 3.0  # about one timer expires per millisecond: a shorter window has too few
 
 FULL_BUDGET_S = 80 * 60
 MAX_ROUNDS = 11  # enough for verdicts among all fourteen backends, both ways
-OVERHEAD_S = 0.5  # of a cell: start, checked GET, stop, drain
+OVERHEAD_S = 0.5  # of a measurement: start, checked GET, stop, drain
 FOLD_S = 1.5  # perf's own start, end and script
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A whole plan but for its order; two runs may share a folder when these are equal."""
+    """A whole plan without its order. Two runs may share a folder when these are equal."""
 
     preset: str
     backends: list[str]
@@ -42,50 +43,21 @@ class Settings:
     rearm: list[str]
     scenarios: list[str]
     levels: dict[str, list[int]]
-    rounds: int  # of the load respond; the others take longer a cell
-    slow_rounds: int  # of every other load
+    rounds: int  # of the workload respond; a measurement of the others takes longer
+    slow_rounds: int  # of every other workload
     seed: int
     window_s: float
-    settle_s: float
+    settle_s: float  # of steady load before the window, once all connections are open
     wrk_threads: int
     wrk_duration_s: int | None  # fixed and never cut short (paper), or as long as the cell needs
     retries: int
     aa: bool
     syscall_loads: list[str]
-    syscall_levels: list[int]  # those of the load's levels that are counted; none of them: all
+    syscall_levels: list[int]  # those of the workload's levels that are counted; empty: all
     profile_rearm: list[str]
     profile_rounds: int
     profile_window_s: float
     dwarf_level: int  # of respond, at which the profiles' stack walk is checked
-
-
-@dataclass(frozen=True)
-class Cell:
-    kind: str
-    round: int
-    scenario: str
-    timeouts: str
-    backend: str
-    rearm: str
-    connections: int
-    alias: str | None = None
-
-    @property
-    def id(self) -> str:
-        suffix = "~aa" if self.alias else ""
-        return (f"r{self.round:02}/{self.scenario}/{self.timeouts}/{self.backend}/{self.rearm}/"
-                f"{self.connections}/{self.kind}{suffix}")
-
-    @property
-    def load(self) -> str:
-        return self.scenario + ("+short" if self.timeouts == "short" else "")
-
-    @property
-    def profile_name(self) -> str:
-        return f"{self.load}-{self.backend}-{self.rearm}-{self.connections}"
-
-    def labels(self) -> dict:
-        return {"id": self.id, **asdict(self)}
 
 
 _QUICK = Settings(
@@ -93,22 +65,23 @@ _QUICK = Settings(
     scenarios=["respond", "increasing-timeout", "respond+short"],
     levels={"respond": [400, 5000, 10_000], "increasing-timeout": [5000], "mixed": [5000],
             "respond+short": [5000]},
-    rounds=1, slow_rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1, wrk_duration_s=None, retries=1,
-    aa=False, syscall_loads=["respond"], syscall_levels=[5000], profile_rearm=["eager"], profile_rounds=1,
+    rounds=1, slow_rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1,
+    wrk_duration_s=None, retries=1, aa=False, syscall_loads=["respond"], syscall_levels=[5000],
+    profile_rearm=["eager"], profile_rounds=1,
     profile_window_s=1.8, dwarf_level=5000)
 
 PRESETS: dict[str, Settings] = {
     "smoke": replace(
         _QUICK, preset="smoke", backends=["ordered-list", "hierarchical-wheel"],
         connections=[50, 100], scenarios=["respond", "increasing-timeout"],
-        levels={load: [50, 100] if load == "respond" else [100] for load in LOADS},
+        levels={workload: [50, 100] if workload == "respond" else [100] for workload in WORKLOADS},
         window_s=0.25, settle_s=0.1, retries=0, syscall_levels=[100], profile_window_s=0.4,
         dwarf_level=100),
     "quick": _QUICK,
     "full": replace(
-        _QUICK, preset="full", backends=[], scenarios=LOADS, rounds=0, slow_rounds=0,
+        _QUICK, preset="full", backends=[], scenarios=WORKLOADS, rounds=0, slow_rounds=0,
         levels=_QUICK.levels | {"increasing-timeout": [5000, 10_000]}, window_s=3.0, settle_s=1.0,
-        aa=True, syscall_loads=LOADS, syscall_levels=[], profile_rearm=REARMS, profile_rounds=3,
+        aa=True, syscall_loads=WORKLOADS, syscall_levels=[], profile_rearm=REARMS, profile_rounds=3,
         profile_window_s=3.0),
     "paper": replace(
         _QUICK, preset="paper", rearm=["eager"], scenarios=["respond", "increasing-timeout"],
@@ -136,11 +109,12 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
         rounds=chosen.get("rounds") or base.rounds,
         slow_rounds=chosen.get("rounds") or base.slow_rounds,
         seed=base.seed if chosen.get("seed") is None else chosen["seed"])
-    made = replace(_with_duration(made, chosen.get("duration")), levels=_levels(base, chosen.get("connections")))
+    made = replace(_with_duration(made, chosen.get("duration")),
+                   levels=_levels(base, chosen.get("connections")))
     if chosen.get("only_profiles"):
         made = replace(made, profile_rounds=chosen.get("rounds") or base.profile_rounds,
                        profile_window_s=chosen.get("duration") or base.profile_window_s)
-    if not any(_variants(made, load) for load in made.scenarios):
+    if not any(_variants(made, workload) for workload in made.scenarios):
         raise bad_usage("nothing to measure: backend none has no timeouts to wait for, "
                         "so it needs the scenario respond or respond+short")
     return made if made.rounds else _fit_rounds(made, any_window=chosen.get("duration") is None)
@@ -157,23 +131,23 @@ def _with_duration(plan: Settings, seconds: float | None) -> Settings:
 
 
 def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int]]:
-    """Connections per load: the preset's, or those of them that the user kept, else the most."""
+    """Levels of each workload: those of the preset that the user kept, else the user's highest."""
     if not connections:
         return base.levels
-    kept = {load: [n for n in levels if n in connections] or [max(connections)]
-            for load, levels in base.levels.items()}
+    kept = {workload: [n for n in levels if n in connections] or [max(connections)]
+            for workload, levels in base.levels.items()}
     return kept | {"respond": connections}
 
 
 def _fit_rounds(plan: Settings, any_window: bool) -> Settings:
     """As many rounds as fit the time of the full preset, with windows as long as allow six.
 
-    any_window: the windows may be shortened for that. When even the shortest windows do not allow six rounds of everything, respond gets them: it is
-    what the verdicts are about.
+    any_window: the windows may be shortened for that. When even the shortest windows do not allow
+    six rounds of everything, respond gets them: it is what the verdicts are about.
     """
-    def cost(plan: Settings, kinds: bool, slow: bool) -> float:
-        return sum(estimate_s(plan, c) for c in cells(plan)
-                   if (c.kind == "load") == kinds and (c.load != "respond") == slow)
+    def cost(plan: Settings, timed: bool, slow: bool) -> float:
+        return sum(estimate_s(plan, m) for m in measurements(plan) if (m.kind == "load") == timed
+                   and (m.cell.workload != "respond") == slow)
 
     def fitting(window_s: float, profile_rounds: int) -> Settings:
         one = replace(plan, rounds=1, slow_rounds=1, window_s=window_s,
@@ -192,9 +166,10 @@ def _fit_rounds(plan: Settings, any_window: bool) -> Settings:
     return next((t for t in tries if t.slow_rounds >= stats.MIN_ROUNDS), tries[-1])
 
 
-def _variants(plan: Settings, load: str) -> list[tuple[str, str]]:
+def _variants(plan: Settings, workload: str) -> list[tuple[str, str]]:
     timed = [(b, r) for b in plan.backends if b != CONTROL for r in plan.rearm]
-    control = CONTROL in plan.backends and load.startswith("respond")
+    # The control has no timeouts: it runs once a block, and only where no request needs one.
+    control = CONTROL in plan.backends and workload.startswith("respond")
     return timed + ([(CONTROL, "lazy")] if control else [])
 
 
@@ -203,14 +178,14 @@ def _aa_variant(variants: list[tuple[str, str]]) -> tuple[str, str]:
     return favourite if favourite in variants else variants[0]
 
 
-def _block(plan: Settings, round_: int, load: str, connections: int, kind: str) -> list[Cell]:
-    scenario, _, short = load.partition("+")
-    variants = _variants(plan, load)
+def _block(plan: Settings, workload: str, connections: int, kind: str) -> list[Cell]:
+    scenario, _, short = workload.partition("+")
+    variants = _variants(plan, workload)
     if kind in ("profile", "dwarf"):
         variants = [(b, r) for b, r in variants if r in plan.profile_rearm or b == CONTROL]
 
     def cell(variant: tuple[str, str], alias: str | None = None) -> Cell:
-        return Cell(kind, round_, scenario, short or "default", *variant, connections, alias)
+        return Cell(scenario, short or "default", *variant, connections, alias)
 
     block = [cell(v) for v in variants]
     if plan.aa and kind == "load" and variants:
@@ -218,69 +193,69 @@ def _block(plan: Settings, round_: int, load: str, connections: int, kind: str) 
     return block
 
 
-def _block_levels(plan: Settings, load: str, kind: str) -> list[int]:
+def _block_levels(plan: Settings, workload: str, kind: str) -> list[int]:
     if kind == "dwarf":
-        return [n for n in plan.levels[load] if n == plan.dwarf_level]
-    counted = [n for n in plan.levels[load] if n in plan.syscall_levels]
-    return counted if kind == "syscalls" and counted else plan.levels[load]
+        return [n for n in plan.levels[workload] if n == plan.dwarf_level]
+    counted = [n for n in plan.levels[workload] if n in plan.syscall_levels]
+    return counted if kind == "syscalls" and counted else plan.levels[workload]
 
 
-def _rounds_of(plan: Settings, load: str) -> int:
-    return plan.rounds if load == "respond" else plan.slow_rounds
+def _rounds_of(plan: Settings, workload: str) -> int:
+    return plan.rounds if workload == "respond" else plan.slow_rounds
 
 
-def _rounds(plan: Settings, kind: str, rounds: int, loads: list[str]) -> Iterator[Cell]:
+def _rounds(plan: Settings, kind: str, rounds: int, workloads: list[str]) -> Iterator[Measurement]:
     rng = random.Random(f"{plan.seed}/{kind}")
     for round_ in range(1, rounds + 1):
-        blocks = [_block(plan, round_, load, n, kind)
-                  for load in loads if kind != "load" or round_ <= _rounds_of(plan, load)
-                  for n in _block_levels(plan, load, kind)]
+        blocks = [_block(plan, workload, n, kind) for workload in workloads
+                  if kind != "load" or round_ <= _rounds_of(plan, workload)
+                  for n in _block_levels(plan, workload, kind)]
         rng.shuffle(blocks)
         for block in blocks:
             rng.shuffle(block)
-            yield from block
+            yield from (Measurement(kind, round_, cell) for cell in block)
 
 
-def cells(plan: Settings) -> list[Cell]:
-    """Every cell in the order it is measured: timing, system calls, profiles and their check."""
-    counted = [load for load in plan.scenarios if load in plan.syscall_loads]
-    checked = [load for load in plan.scenarios if load == "respond"]
+def measurements(plan: Settings) -> list[Measurement]:
+    """Every one in the order it is made: timing, system calls, profiles and their check."""
+    counted = [workload for workload in plan.scenarios if workload in plan.syscall_loads]
+    checked = [workload for workload in plan.scenarios if workload == "respond"]
     return [*_rounds(plan, "load", max(plan.rounds, plan.slow_rounds), plan.scenarios),
             *_rounds(plan, "syscalls", 1, counted),
             *_rounds(plan, "profile", plan.profile_rounds, plan.scenarios),
             *_rounds(plan, "dwarf", 1, checked)]
 
 
-def window_s(plan: Settings, cell: Cell) -> float:
-    if cell.kind == "syscalls":
+def window_s(plan: Settings, todo: Measurement) -> float:
+    if todo.kind == "syscalls":
         return min(SYSCALL_WINDOW_S, plan.window_s)
-    if cell.kind == "profile":
+    if todo.kind == "profile":
         return plan.profile_window_s
-    if cell.kind == "dwarf":
+    if todo.kind == "dwarf":
         return DWARF_WINDOWS * plan.profile_window_s
-    if cell.timeouts == "short":
+    if todo.cell.timeouts == "short":
         return max(plan.window_s, SHORT_WINDOW_S)
-    slow = cell.scenario != "respond" and plan.preset != "smoke"
+    slow = todo.cell.closes and plan.preset != "smoke"
     return max(plan.window_s, TIMEOUT_WINDOW_S) if slow else plan.window_s
 
 
-def estimate_s(plan: Settings, cell: Cell) -> float:
-    connect = cell.connections / 8000
-    fold = {"profile": FOLD_S, "dwarf": FOLD_S, "syscalls": 0.3}.get(cell.kind, 0.0)
-    measured = plan.settle_s + window_s(plan, cell)
-    if plan.wrk_duration_s and cell.kind == "load":
+def estimate_s(plan: Settings, todo: Measurement) -> float:
+    connect = todo.cell.connections / 8000
+    fold = {"profile": FOLD_S, "dwarf": FOLD_S, "syscalls": 0.3}.get(todo.kind, 0.0)
+    measured = plan.settle_s + window_s(plan, todo)
+    if plan.wrk_duration_s and todo.kind == "load":
         measured = plan.wrk_duration_s
     return OVERHEAD_S + connect + measured + fold
 
 
 def label(plan: Settings) -> str:
-    """How many rounds, and whether they can tell the variants of a table apart."""
+    """How many rounds, and whether they are enough for a verdict among so many variants."""
     if plan.rounds == plan.slow_rounds == 1:
         return "one round: no statistics"
-    compared = max(len(_variants(plan, load)) - 1 + plan.aa for load in plan.scenarios)
+    compared = max(len(_variants(plan, workload)) - 1 + plan.aa for workload in plan.scenarios)
     needed = stats.rounds_needed(compared)
     few = (f"; p < 0.05 among so many variants needs {needed}"
            if min(plan.rounds, plan.slow_rounds) < needed else "")
     if plan.rounds == plan.slow_rounds:
         return f"{plan.rounds} rounds{few}"
-    return f"{plan.rounds} rounds of respond, {plan.slow_rounds} of the other loads{few}"
+    return f"{plan.rounds} rounds of respond, {plan.slow_rounds} of the other workloads{few}"

@@ -2,62 +2,76 @@ import unittest
 from collections import Counter
 from dataclasses import replace
 
-from harness import Stop, plan, stats
+from harness import plan
+from results import stats
+from results.cell import Measurement
+from results.errors import Stop
 
 KNOWN = plan.STUDY_BACKENDS
 
 
-def load_cells(made: plan.Settings) -> list[plan.Cell]:
-    return [c for c in plan.cells(made) if c.kind == "load"]
+def total_s(made: plan.Settings) -> float:
+    return sum(plan.estimate_s(made, m) for m in plan.measurements(made))
+
+
+def profiled(made: plan.Settings) -> list[Measurement]:
+    return [m for m in plan.measurements(made) if m.kind == "profile"]
+
+
+def timed(made: plan.Settings) -> list[Measurement]:
+    return [m for m in plan.measurements(made) if m.kind == "load"]
 
 
 class Presets(unittest.TestCase):
     def test_quick_is_one_round_of_the_six_at_three_levels(self) -> None:
         made = plan.settings("quick", KNOWN, {})
-        s1 = [c for c in load_cells(made) if c.load == "respond"]
+        s1 = [m for m in timed(made) if m.cell.workload == "respond"]
         self.assertEqual(len(s1), 3 * (5 * 2 + 1))
-        self.assertEqual(Counter(c.connections for c in s1), {400: 11, 5000: 11, 10_000: 11})
+        self.assertEqual(Counter(m.cell.connections for m in s1), {400: 11, 5000: 11, 10_000: 11})
         self.assertEqual(plan.label(made), "one round: no statistics")
 
     def test_quick_fits_eight_minutes_and_smoke_one(self) -> None:
         for preset, limit in (("quick", 460), ("smoke", 50)):
             made = plan.settings(preset, KNOWN, {})
-            self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), limit, preset)
+            self.assertLess(total_s(made), limit, preset)
 
     def test_quick_profiles_the_eager_cells_and_none(self) -> None:
-        profiled = [c for c in plan.cells(plan.settings("quick", KNOWN, {})) if c.kind == "profile"]
-        self.assertTrue(all(c.rearm == "eager" or c.backend == "none" for c in profiled))
-        self.assertTrue(any(c.backend == "none" for c in profiled))
+        cells = [m.cell for m in profiled(plan.settings("quick", KNOWN, {}))]
+        self.assertTrue(all(cell.rearm == "eager" or cell.backend == "none" for cell in cells))
+        self.assertTrue(any(cell.backend == "none" for cell in cells))
 
     def test_profiles_are_made_as_chosen(self) -> None:
         chosen = {"rearm": ["lazy"], "duration": 9.0, "rounds": 2, "only_profiles": True}
         made = plan.settings("quick", KNOWN, chosen)
-        profiled = [c for c in plan.cells(made) if c.kind == "profile" and c.backend != "none"]
-        self.assertEqual({c.rearm for c in profiled}, {"lazy"})
-        self.assertEqual({c.round for c in profiled}, {1, 2})
-        self.assertEqual({plan.window_s(made, c) for c in profiled}, {9.0})
+        found = [m for m in profiled(made) if m.cell.backend != "none"]
+        self.assertEqual({m.cell.rearm for m in found}, {"lazy"})
+        self.assertEqual({m.round for m in found}, {1, 2})
+        self.assertEqual({plan.window_s(made, m) for m in found}, {9.0})
         beside_loads = plan.settings("quick", KNOWN, {"duration": 9.0, "rounds": 2})
+        quick = plan.PRESETS["quick"]
         self.assertEqual((beside_loads.profile_rounds, beside_loads.profile_window_s),
-                         (plan.PRESETS["quick"].profile_rounds, plan.PRESETS["quick"].profile_window_s))
+                         (quick.profile_rounds, quick.profile_window_s))
 
     def test_full_has_six_rounds_or_more_within_its_budget(self) -> None:
         made = plan.settings("full", KNOWN, {})
         self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
-        self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), plan.FULL_BUDGET_S)
-        self.assertEqual({c.load for c in load_cells(made)}, set(plan.LOADS))
-        timed_out = {c.connections for c in load_cells(made) if c.load == "increasing-timeout"}
+        self.assertLess(total_s(made), plan.FULL_BUDGET_S)
+        self.assertEqual({m.cell.workload for m in timed(made)}, set(plan.WORKLOADS))
+        timed_out = {m.cell.connections for m in timed(made)
+                     if m.cell.workload == "increasing-timeout"}
         self.assertEqual(timed_out, {5000, 10_000})
 
     def test_full_with_fourteen_backends_still_fits(self) -> None:
         many = [f"b{i}" for i in range(13)] + ["none"]
         made = plan.settings("full", many, {})
-        self.assertLess(sum(plan.estimate_s(made, c) for c in plan.cells(made)), 90 * 60)
+        self.assertLess(total_s(made), 90 * 60)
         self.assertEqual(len(made.backends), 14)
         self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
-        rounds = Counter((c.load, c.backend, c.rearm, c.connections)
-                         for c in load_cells(made) if not c.alias)
-        for (load, *_), count in rounds.items():
-            self.assertEqual(count, made.rounds if load == "respond" else made.slow_rounds)
+        rounds = Counter((m.cell.workload, m.cell.backend, m.cell.rearm, m.cell.connections)
+                         for m in timed(made) if not m.cell.alias)
+        for (workload, *_), count in rounds.items():
+            expected = made.rounds if workload == "respond" else made.slow_rounds
+            self.assertEqual(count, expected)
         self.assertIn("rounds of respond", plan.label(made))
         self.assertIn("p < 0.05 among so many variants needs 11", plan.label(made))
 
@@ -73,7 +87,7 @@ class Presets(unittest.TestCase):
     def test_paper_is_the_study_as_it_stood(self) -> None:
         made = plan.settings("paper", KNOWN, {})
         self.assertEqual((made.wrk_threads, made.wrk_duration_s), (12, 30))
-        loads = {(c.load, c.connections) for c in load_cells(made)}
+        loads = {(m.cell.workload, m.cell.connections) for m in timed(made)}
         self.assertEqual(loads, {("respond", 400), ("respond", 10_000),
                                  ("increasing-timeout", 5000)})
 
@@ -81,21 +95,22 @@ class Presets(unittest.TestCase):
 class Blocks(unittest.TestCase):
     def test_every_block_is_complete_and_ids_are_unique(self) -> None:
         made = replace(plan.settings("full", KNOWN, {}), rounds=3, slow_rounds=3)
-        cells = plan.cells(made)
-        self.assertEqual(len({c.id for c in cells}), len(cells))
-        blocks = Counter((c.round, c.load, c.connections) for c in load_cells(made))
-        for (_, load, _), size in blocks.items():
-            self.assertEqual(size, 5 * 2 + 1 + (1 if load.startswith("respond") else 0))
+        todo = plan.measurements(made)
+        self.assertEqual(len({m.id for m in todo}), len(todo))
+        blocks = Counter((m.round, m.cell.workload, m.cell.connections) for m in timed(made))
+        for (_, workload, _), size in blocks.items():
+            self.assertEqual(size, 5 * 2 + 1 + (1 if workload.startswith("respond") else 0))
 
     def test_one_variant_is_repeated_as_aa_in_every_block_of_full(self) -> None:
         made = replace(plan.settings("full", KNOWN, {}), rounds=2, slow_rounds=2)
-        aliased = [c for c in plan.cells(made) if c.alias]
+        aliased = [m for m in plan.measurements(made) if m.cell.alias]
         self.assertEqual(len(aliased), 2 * (3 + 2 + 1 + 1))
-        self.assertEqual({(c.backend, c.rearm) for c in aliased}, {("hierarchical-wheel", "lazy")})
-        self.assertTrue(all(c.id.endswith("load~aa") for c in aliased))
+        self.assertEqual({(m.cell.backend, m.cell.rearm) for m in aliased},
+                         {("hierarchical-wheel", "lazy")})
+        self.assertTrue(all(m.id.endswith("load~aa") for m in aliased))
 
     def test_seed_decides_the_order_and_only_the_order(self) -> None:
-        ids = [[c.id for c in plan.cells(plan.settings("quick", KNOWN, {"seed": s}))]
+        ids = [[m.id for m in plan.measurements(plan.settings("quick", KNOWN, {"seed": s}))]
                for s in (1, 1, 2)]
         self.assertEqual(ids[0], ids[1])
         self.assertNotEqual(ids[0], ids[2])
@@ -103,15 +118,15 @@ class Blocks(unittest.TestCase):
 
     def test_rounds_differ_in_order(self) -> None:
         made = plan.settings("quick", KNOWN, {"rounds": 2, "connections": [400]})
-        orders = [[(c.backend, c.rearm) for c in load_cells(made)
-                   if c.round == r and c.load == "respond"] for r in (1, 2)]
+        orders = [[(m.cell.backend, m.cell.rearm) for m in timed(made)
+                   if m.round == r and m.cell.workload == "respond"] for r in (1, 2)]
         self.assertNotEqual(orders[0], orders[1])
 
     def test_none_is_never_asked_to_time_out(self) -> None:
         made = plan.settings("full", KNOWN, {})
-        timed = [c for c in plan.cells(made) if c.backend == "none"]
-        self.assertEqual({c.scenario for c in timed}, {"respond"})
-        self.assertEqual({c.rearm for c in timed}, {"lazy"})
+        control = [m for m in plan.measurements(made) if m.cell.backend == "none"]
+        self.assertEqual({m.cell.scenario for m in control}, {"respond"})
+        self.assertEqual({m.cell.rearm for m in control}, {"lazy"})
 
 
 class Choices(unittest.TestCase):
@@ -121,17 +136,17 @@ class Choices(unittest.TestCase):
         self.assertEqual(caught.exception.code, 2)
         self.assertIn("hierarchical-wheel", str(caught.exception))
 
-    def test_connections_move_every_load(self) -> None:
+    def test_connections_move_every_workload(self) -> None:
         made = plan.settings("quick", KNOWN, {"connections": [64, 128]})
-        levels = {c.load: set() for c in plan.cells(made)}
-        for cell in plan.cells(made):
-            levels[cell.load].add(cell.connections)
+        levels = {m.cell.workload: set() for m in plan.measurements(made)}
+        for m in plan.measurements(made):
+            levels[m.cell.workload].add(m.cell.connections)
         self.assertEqual(levels, {"respond": {64, 128}, "increasing-timeout": {128},
                                   "respond+short": {128}})
 
     def test_levels_that_equal_the_presets_are_all_kept(self) -> None:
         made = plan.settings("paper", KNOWN, {"connections": [400, 5000, 10_000]})
-        self.assertEqual({c.connections for c in load_cells(made) if c.load == "respond"},
+        self.assertEqual({m.cell.connections for m in timed(made) if m.cell.workload == "respond"},
                          {400, 5000, 10_000})
 
     def test_kept_levels_are_kept(self) -> None:
@@ -145,9 +160,9 @@ class Choices(unittest.TestCase):
 
     def test_short_windows_hold_three_idle_periods(self) -> None:
         made = plan.settings("quick", KNOWN, {"duration": 0.5})
-        short = [c for c in load_cells(made) if c.timeouts == "short"]
+        short = [m for m in timed(made) if m.cell.timeouts == "short"]
         self.assertTrue(short)
-        self.assertTrue(all(plan.window_s(made, c) >= 6.0 for c in short))
+        self.assertTrue(all(plan.window_s(made, m) >= 6.0 for m in short))
 
     def test_seed_zero_is_a_seed(self) -> None:
         self.assertEqual(plan.settings("quick", KNOWN, {"seed": 0}).seed, 0)

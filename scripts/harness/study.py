@@ -1,4 +1,4 @@
-"""The sub-commands that measure: run and profile, from preparing to the report."""
+"""The sub-commands that measure: run and profile, from preparing to the last sample."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import Stop, bad_usage, cannot, cell, environment, invalid, journal, perf, plan, server
-from harness.plan import Cell, Settings
+from harness import environment, measure, perf, plan, resume, server_under_test
+from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
+from harness.server_under_test import Binary
+from results import journal, manifest as manifests
+from results.cell import Cell, Measurement
+from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/release/server/idlewheel-server"
 PREPARE_LIMIT_S = 3600.0
-FAILURES_IN_A_ROW = 3  # then it is not the cells that are wrong
+FAILURES_IN_A_ROW = 3  # then it is not the measurements that are wrong
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Options:
     folder: Path | None
     binary: Path | None
     build: bool
-    report: bool
+    report: Callable[[Path], Path] | None  # makes the report of a folder, if one is wanted
 
     @property
     def profiles(self) -> bool:
@@ -51,10 +55,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def execute(options: Options) -> int:
-    """Prepare, check, measure, report; the exit code."""
+def execute(options: Options) -> None:
+    """Prepare, check, measure, report; prints the path of what it made."""
     with _alone():
-        return _execute(options)
+        _execute(options)
 
 
 @contextmanager
@@ -72,7 +76,7 @@ def _alone() -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             pid = lock.read().strip() or "unknown"
-            raise cannot(f"another study is running on this machine (process {pid}); mend: wait "
+            raise cannot(f"another study is running on this machine (process {pid}): wait "
                          "for it, or end it") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -80,8 +84,8 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _execute(options: Options) -> int:
-    manifest = journal.read_manifest(options.folder) if options.folder else None
+def _execute(options: Options) -> None:
+    manifest = resume.read_manifest(options.folder) if options.folder else None
     if options.build:
         _set_up()
     facts = environment.gather(ROOT)
@@ -89,13 +93,14 @@ def _execute(options: Options) -> int:
     if options.build:
         _build(["idlewheel-server"])
     path = (options.binary or BINARY).resolve()
-    binary = server.inspect(str(path))
+    binary = server_under_test.inspect(str(path))
     planned = _planned(options, manifest, binary, facts)
     folder, manifest = _open_folder(options, planned, path, binary, facts)
     cores = environment.cores(facts.cores)
     with _beside_the_load(cores[1]):
-        _measure(folder, manifest, planned, cell.Bench(binary, planned.settings, folder, *cores))
-    return _conclude(folder, options)
+        bench = measure.Bench(binary, planned.settings, folder, *cores)
+        _measure(folder, manifest, planned, bench)
+    _conclude(folder, options)
 
 
 @contextmanager
@@ -142,7 +147,7 @@ def make_ready(targets: list[str]) -> None:
 def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:
     """End the program with the first thing that is missing for what was asked."""
     levels = options.chosen.get("connections") or _profiled_plan(options, manifest).connections
-    found = environment.checks(facts, max(levels), options.profiles, options.report)
+    found = environment.checks(facts, max(levels), options.profiles, bool(options.report))
     failed = [check for check in found if check.must and not check.ok]
     if failed:
         raise cannot(failed[0].line())
@@ -154,76 +159,78 @@ def _require(facts: environment.Facts, options: Options, manifest: dict | None) 
 def _profiled_plan(options: Options, manifest: dict | None) -> Settings:
     """The plan of the folder that profiles are added to, else the preset."""
     if manifest and options.only_profiles:
-        return journal.settings_of(manifest)
+        return resume.settings_of(manifest)
     return plan.PRESETS[options.preset]
 
 
 @dataclass(frozen=True)
 class Planned:
     settings: Settings
-    cells: list[Cell]
+    measurements: list[Measurement]
 
 
-def _planned(options: Options, manifest: dict | None, binary: server.Binary,
+def _planned(options: Options, manifest: dict | None, binary: Binary,
              facts: environment.Facts) -> Planned:
     """What to measure. profile takes the plan of its folder, narrowed by what the user chose."""
     if manifest and options.only_profiles:
-        settings = journal.settings_of(manifest)
+        settings = resume.settings_of(manifest)
         _refuse_others(settings, options.chosen)
-        cells = _narrowed(settings, options.chosen, binary.backends)
+        todo = _narrowed(settings, options.chosen, binary.backends)
     else:
         settings = plan.settings(options.preset, binary.backends, options.chosen)
-        cells = plan.cells(settings)
+        todo = plan.measurements(settings)
     kinds = set(options.kinds)
     if facts.tracepoints and "syscalls" in kinds:
         say(f"note: no system calls are counted: {facts.tracepoints}")
         kinds.discard("syscalls")
-    return Planned(settings, [c for c in cells if c.kind in kinds])
+    return Planned(settings, [each for each in todo if each.kind in kinds])
 
 
 def _refuse_others(settings: Settings, chosen: dict) -> None:
     """Profiles that are added to a folder are made as its own, or they could not be compared."""
-    for flag, there in (("rounds", settings.profile_rounds), ("duration", settings.profile_window_s)):
+    made_with = {"rounds": settings.profile_rounds, "duration": settings.profile_window_s}
+    for flag, there in made_with.items():
         if chosen[flag] not in (None, there):
-            raise bad_usage(f"--{flag} {chosen[flag]:g}: the profiles of this folder have {there:g}; "
-                            "name a new folder with -o")
+            raise bad_usage(f"--{flag} {chosen[flag]:g}: the profiles of this folder have "
+                            f"{there:g}; name a new folder with -o")
 
 
-def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Cell]:
+def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Measurement]:
     kept = {"backends": settings.backends, "scenarios": settings.scenarios,
             "rearm": settings.rearm, "rounds": settings.rounds, "seed": settings.seed}
     wanted = plan.settings(settings.preset, known,
                            kept | {k: v for k, v in chosen.items() if v is not None})
     if not chosen["connections"]:
         wanted = replace(wanted, connections=settings.connections, levels=settings.levels)
-    return plan.cells(replace(wanted, profile_rearm=chosen["rearm"] or settings.profile_rearm,
-                              profile_rounds=settings.profile_rounds))
+    return plan.measurements(replace(
+        wanted, profile_rearm=chosen["rearm"] or settings.profile_rearm,
+        profile_rounds=settings.profile_rounds))
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _open_folder(options: Options, planned: Planned, path: Path, binary: server.Binary,
+def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
                  facts: environment.Facts) -> tuple[Path, dict]:
     """The folder to write to and its manifest: continued when it is this run, else a new one."""
-    entry = journal.plan_entry(planned.settings, planned.cells)
+    entry = resume.plan_entry(planned.settings, planned.measurements)
     sha256 = _sha256(path)
     results = ROOT / "results"
-    folder = options.folder or journal.unfinished(results, entry, sha256)
-    manifest = journal.read_manifest(folder) if folder else None
+    folder = options.folder or resume.unfinished(results, entry, sha256)
+    manifest = resume.read_manifest(folder) if folder else None
     if manifest:
-        journal.refuse_to_mix(folder, manifest, entry, sha256)
+        resume.refuse_to_mix(folder, manifest, entry, sha256)
         say(f"continuing in {folder}")
         added = [i for i in entry["cells"] if i not in set(manifest["plan"]["cells"])]
         manifest["plan"]["cells"] += added
     else:
-        folder = folder or results / journal.new_id(options.preset)
+        folder = folder or results / resume.new_id(options.preset)
         if folder.is_dir() and any(folder.iterdir()):
             raise bad_usage(f"{folder} is not empty and holds no study; choose another with -o")
         manifest = _manifest(options, planned, folder, path, binary, facts)
     manifest["finished"] = False
-    journal.write_manifest(folder, manifest)
+    manifests.write(folder, manifest)
     return folder, manifest
 
 
@@ -236,27 +243,27 @@ def _git() -> dict:
 
 
 def _commands(settings: Settings) -> dict:
-    example = Cell("load", 1, "respond", "default", "BACKEND", "REARM", 0)
-    wrk = cell.shape(settings, replace(example, connections=max(settings.connections)))
+    example = Cell("respond", "default", "BACKEND", "REARM", max(settings.connections))
+    wrk = measure.shape(settings, Measurement("load", 1, example))
     argv = wrk.argv("http://127.0.0.1:PORT")
     count = f"-c{wrk.connections}"
-    return {"server": shlex.join(server.argv("idlewheel-server", example)),
+    return {"server": shlex.join(server_under_test.argv("idlewheel-server", example)),
             "wrk": shlex.join(["-cCONNECTIONS" if a == count else a for a in argv]),
             "perf": shlex.join(perf.record_argv("PID"))}
 
 
-def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: server.Binary,
+def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: Binary,
               facts: environment.Facts) -> dict:
     settings = planned.settings
     return {
-        "schema": journal.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
+        "schema": manifests.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
         "argv": options.argv, "command": shlex.join(["scripts/study", *options.argv]),
         "seed": settings.seed,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "rounds": settings.rounds, "label": plan.label(settings), "git": _git(),
         "binary": {"sha256": _sha256(path), "version": binary.version},
         "env": environment.fingerprint(facts, path),
-        "plan": journal.plan_entry(settings, planned.cells),
+        "plan": resume.plan_entry(settings, planned.measurements),
         "commands": _commands(settings), "finished": False,
     }
 
@@ -264,30 +271,33 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
 # ---- measuring ----
 
 
-def _measure(folder: Path, manifest: dict, planned: Planned, bench: cell.Bench) -> None:
-    done = {sample["id"] for sample in journal.drop_failed(folder)}
-    due = [c for c in planned.cells if c.id not in done]
-    estimates = [plan.estimate_s(planned.settings, c) for c in due]
-    say(f"{len(due)} cells to measure, about {duration(sum(estimates))}, into {folder}")
-    progress = Progress(len(planned.cells), len(planned.cells) - len(due), sum(estimates))
+def _measure(folder: Path, manifest: dict, planned: Planned, bench: measure.Bench) -> None:
+    done = {sample.id for sample in journal.drop_failed(folder)}
+    due = [each for each in planned.measurements if each.id not in done]
+    estimates = [plan.estimate_s(planned.settings, each) for each in due]
+    say(f"{len(due)} measurements to make, about {duration(sum(estimates))}, into {folder}")
+    progress = Progress(len(planned.measurements), len(planned.measurements) - len(due),
+                        sum(estimates))
     failures = 0
     try:
         for todo, estimate in zip(due, estimates, strict=True):
             progress.start(todo)
-            sample = cell.measure(bench, todo) | {"order": len(done)}
+            sample = measure.measure(bench, todo)
+            sample.order = len(done)
             journal.append(folder, sample)
             done.add(todo.id)
             progress.finish(todo, sample, estimate)
-            failures = 0 if sample["valid"] else failures + 1
+            failures = 0 if sample.valid else failures + 1
             if failures == FAILURES_IN_A_ROW:
-                raise invalid(f"{failures} cells in a row failed, the last with: {sample['error']}")
+                raise invalid(f"{failures} measurements in a row failed, the last with: "
+                              f"{sample.error}")
     except KeyboardInterrupt:
         progress.end()
         again = _resume_command(manifest, folder)
-        raise Stop(f"interrupted; continue with: {again}", 130) from None
+        raise Stop(f"interrupted; continue with: {again}", INTERRUPTED) from None
     progress.end()
     manifest["finished"] = done >= set(manifest["plan"]["cells"])
-    journal.write_manifest(folder, manifest)
+    manifests.write(folder, manifest)
 
 
 def _resume_command(manifest: dict, folder: Path) -> str:
@@ -299,18 +309,9 @@ def _resume_command(manifest: dict, folder: Path) -> str:
 # ---- after measuring ----
 
 
-def _conclude(folder: Path, options: Options) -> int:
-    if options.report:
-        print(build_report(folder), flush=True)
-    else:
-        print(folder, flush=True)
-    failed = [s for s in journal.read_samples(folder) if not s["valid"]]
+def _conclude(folder: Path, options: Options) -> None:
+    print(options.report(folder) if options.report else folder, flush=True)
+    failed = [sample for sample in journal.read(folder) if not sample.valid]
     if failed:
-        raise invalid(f"{len(failed)} cells could not be measured; the first: {failed[0]['id']}: "
-                      f"{failed[0]['error']}")
-    return 0
-
-
-def build_report(folder: Path) -> Path:
-    from report import build
-    return build.report(folder)
+        raise invalid(f"{len(failed)} measurements failed; the first: {failed[0].id}: "
+                      f"{failed[0].error}")

@@ -1,1 +1,1 @@
-"""The report of a results folder, and the comparison of two: build.report, compare.compare."""
+"""The report of a result folder, and the comparison of two: build.report, compare.compare."""

@@ -1,28 +1,33 @@
-"""From samples to the figures of the report: one row a cell, comparisons, and the verdict.
+"""From samples to the figures of the report: a row per cell, comparisons, and the headline.
 
-The primary figure is CPU microseconds per request (per expired request where every request times
-out). Requests per second is given only where the server was the bottleneck, because on two cores
-the load generator often is.
+Nothing here is words: content.py writes them. The primary figure is CPU microseconds per request
+(per expired request where every request times out).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import median
 
-from harness import stats
 from report.profiles import Profile
-from report.results import Cell, Run, usable
-from report.tables import number, percent, times
+from report.run import Run
+from results import stats
+from results.cell import CONTROL, Cell
+from results.sample import SHARES, TIMER_COUNTS, Sample, usable
+from results.schema import value
+from results.stats import Outcome
 
 # A difference within this is none, unless the A/A series says that even more is noise.
 LEAST_MARGIN = 0.01
+# An exact two-sided Mann-Whitney test of fewer rounds a side cannot reach p < 0.05.
+ROUNDS_FOR_MANN_WHITNEY = 4
+NEAR = 1.1  # up to this ratio to the baseline a variant costs next to nothing
 
 
 @dataclass
 class Comparison:
-    """A row against its group's baseline, or against the same cell of another folder, as ratio."""
+    """A row against the baseline of its conditions, as a ratio."""
 
     baseline: str
     ratio: float
@@ -31,46 +36,44 @@ class Comparison:
     p: float | None = None
     p_holm: float | None = None
     n: int = 1
-    verdict: str = ""
+    outcome: Outcome = Outcome.UNTESTED
+    margin: float = LEAST_MARGIN  # a difference within it is none
+    rounds_needed: int = stats.MIN_ROUNDS  # for a verdict among as many comparisons
 
 
 @dataclass
 class Row:
     """Everything the report says about one cell. None: not measured."""
 
-    cell: Cell
-    rounds: int
-    valid_rounds: int
-    flags: list[str]
-    failures: list[str]
-    cpu_us: float | None
-    cpu_us_by_round: dict[int, float]
-    rps: float | None
-    server_bound: bool
-    utilisation: float | None
-    timers_per_request: dict[str, float]
-    expired: int
-    p99_us: float | None
-    late_p99_us: float | None
-    rss_kib: float | None
-    errors: int
-    syscalls: dict[str, float] = field(default_factory=dict)
-    timer_share: dict[str, float] = field(default_factory=dict)
-    timer_us: float | None = None
+    cell: Cell = value("", "what was measured", ("scenario", "timeouts", "backend", "rearm",
+                                                 "connections", "alias"))
+    rounds: int = value("rounds", "how often the cell was timed")
+    valid_rounds: int = value("rounds", "rounds that could be measured")
+    flags: list[str] = value("", "gates that any round failed")
+    failures: list[str] = value("", "why rounds could not be measured")
+    cpu_us: float | None = value("µs", "CPU time per request: the median of the rounds")
+    cpu_us_by_round: dict[int, float] = value("µs", "CPU time per request in each round",
+                                              ("<round>",))
+    rps: float | None = value("requests/s", "requests per second: the median of the rounds")
+    server_bound: bool = value("", "whether the server was the bottleneck in every round")
+    utilisation: float | None = value("share", "median of `cpu.utilisation`")
+    timers_per_request: dict[str, float] = value("calls/request", "as in the samples: medians of the rounds",
+                                                 TIMER_COUNTS)
+    expired: int = value("timers", "timers that fired in the windows of all rounds")
+    p99_us: float | None = value("µs", "median of wrk's p99 latency")
+    late_p99_us: float | None = value("µs", "median of the p99 lateness of timers")
+    rss_kib: float | None = value("KiB", "median of the resident memory")
+    errors: int = value("errors", "errors that wrk counted, without the closes that the scenario intends")
+    syscalls: dict[str, float] = value("calls/request", "`per_request` of the samples: medians of the rounds",
+                                       ("total", "<call>"), default_factory=dict)
+    timer_share: dict[str, float] = value("share", "the timer's shares of the profile", SHARES,
+                                          default_factory=dict)
+    timer_us: float | None = value("µs", "CPU time per request that the timer owns", default=None)
     comparison: Comparison | None = None
 
     @property
     def valid(self) -> bool:
         return self.valid_rounds > 0
-
-    @property
-    def rps_note(self) -> str:
-        """Why requests per second is withheld; empty where it is not."""
-        if self.server_bound or self.rps is None:
-            return ""
-        if self.utilisation is None:
-            return "the server was not the bottleneck"
-        return f"the server was not the bottleneck (its core was {percent(self.utilisation)} busy)"
 
 
 def rows(run: Run, profiles: list[Profile]) -> list[Row]:
@@ -78,10 +81,10 @@ def rows(run: Run, profiles: list[Profile]) -> list[Row]:
     by_cell = {p.cell: p for p in profiles}
     found = [_row(run, cell, samples, by_cell.get(cell))
              for cell, samples in run.of_kind("load").items()]
-    found.sort(key=lambda row: row.cell.order())
+    found.sort(key=lambda row: row.cell.sort_key())
     margin = noise_margin(found)
-    for group in groups(found).values():
-        _compare_with_baseline(group, margin, seed_of(run))
+    for alike in by_conditions(found).values():
+        _compare_with_baseline(alike, margin, seed_of(run))
     return found
 
 
@@ -90,56 +93,47 @@ def seed_of(run: Run) -> int:
     return int(run.manifest.get("seed") or 0)
 
 
-def groups(found: list[Row]) -> dict[tuple[str, str, int], list[Row]]:
+def by_conditions(found: list[Row]) -> dict[tuple[str, str, int], list[Row]]:
+    """Rows that may be compared with each other."""
     table: dict[tuple[str, str, int], list[Row]] = {}
     for row in found:
-        table.setdefault(row.cell.group, []).append(row)
+        table.setdefault(row.cell.conditions, []).append(row)
     return table
 
 
-def _row(run: Run, cell: Cell, samples: list[dict], profile: Profile | None) -> Row:
+def _row(run: Run, cell: Cell, samples: list[Sample], profile: Profile | None) -> Row:
     best = usable(samples)
-    cpu = {s["round"]: _at(s, "cpu", "us_per_request") for s in best
-           if _number(_at(s, "cpu", "us_per_request"))}
+    cpu = {s.round: s.cpu.us_per_request for s in best if s.cpu and _known(s.cpu.us_per_request)}
     calls = usable(run.of_kind("syscalls").get(cell, []))
     return Row(
-        cell=cell, rounds=len(samples),
-        valid_rounds=sum(bool(s.get("valid", True)) for s in samples),
-        flags=sorted({flag for s in samples for flag in s.get("flags", [])}),
-        failures=sorted({s["error"] for s in samples if s.get("error")}),
+        cell=cell, rounds=len(samples), valid_rounds=sum(s.valid for s in samples),
+        flags=sorted({flag for s in samples for flag in s.flags}),
+        failures=sorted({s.error for s in samples if s.error}),
         cpu_us=_median(list(cpu.values())), cpu_us_by_round=cpu,
-        rps=_median([s.get("rps") for s in best]),
-        server_bound=all(s.get("server_bound", False) for s in best),
-        utilisation=_median([_at(s, "cpu", "utilisation") for s in best]),
-        timers_per_request=_medians([s.get("timers_per_request") or {} for s in best]),
-        expired=sum(_at(s, "timers", "expired") or 0 for s in best),
-        p99_us=_median([_at(s, "wrk", "latency_us", "p99") for s in best]),
-        late_p99_us=_median([_at(s, "late_us", "p99") for s in best]),
-        rss_kib=_median([s.get("rss_kib") for s in best]),
-        errors=sum(_errors(cell, _at(s, "wrk", "errors") or {}) for s in best),
-        syscalls=_medians([s.get("per_request") or {} for s in calls]),
+        rps=_median([s.rps for s in best]), server_bound=all(s.server_bound for s in best),
+        utilisation=_median([s.cpu.utilisation for s in best if s.cpu]),
+        timers_per_request=_medians([s.timers_per_request or {} for s in best]),
+        expired=sum((s.timers or {}).get("expired") or 0 for s in best),
+        p99_us=_median([s.wrk.latency_us.p99 for s in best if s.wrk and s.wrk.latency_us]),
+        late_p99_us=_median([s.late_us.p99 for s in best if s.late_us]),
+        rss_kib=_median([s.rss_kib for s in best]),
+        errors=sum(_errors(cell, s.wrk.errors or {}) for s in best if s.wrk),
+        syscalls=_medians([s.per_request or {} for s in calls]),
         timer_share=profile.shares.get("timer", {}) if profile else {},
         timer_us=profile.owner_us("timer") if profile and profile.shares else None)
 
 
 def _errors(cell: Cell, counts: dict[str, int]) -> int:
     """Where requests time out by design, the server's closes are wrk's read errors: not errors."""
-    return sum(n for kind, n in counts.items() if cell.scenario == "respond" or kind != "read")
+    return sum(n for kind, n in counts.items() if not cell.closes or kind != "read")
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _at(sample: dict, *path: str):
-    found: object = sample
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+def _known(found: object) -> bool:
+    return isinstance(found, (int, float)) and math.isfinite(found)
 
 
 def _median(values: list) -> float | None:
-    known = [v for v in values if _number(v)]
+    known = [v for v in values if _known(v)]
     return median(known) if known else None
 
 
@@ -149,19 +143,18 @@ def _medians(tables: list[dict]) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def baseline_of(group: list[Row]) -> Row | None:
+def baseline_of(alike: list[Row]) -> Row | None:
     """`none` where it ran: what the rest of the server costs. Else the wheel, lazily re-armed."""
-    known = [row for row in group if row.cpu_us and not row.cell.alias]
-    control = [row for row in known if row.cell.backend == "none"]
+    known = [row for row in alike if row.cpu_us and not row.cell.alias]
+    control = [row for row in known if row.cell.backend == CONTROL]
     wheel = [row for row in known if row.cell.backend == "hierarchical-wheel"]
     return next(iter(control + sorted(wheel, key=lambda row: row.cell.rearm != "lazy")), None)
 
 
 def twins(found: list[Row]) -> list[tuple[Row, Row]]:
     """Each row of the A/A series beside the row it repeats."""
-    same = {(row.cell.group, row.cell.variant): row for row in found if not row.cell.alias}
-    plain = [(row, same.get((row.cell.group, replace(row.cell, alias=None).variant)))
-             for row in found if row.cell.alias]
+    same = {row.cell: row for row in found if not row.cell.alias}
+    plain = [(row, same.get(replace(row.cell, alias=None))) for row in found if row.cell.alias]
     return [(row, twin) for row, twin in plain if twin]
 
 
@@ -177,14 +170,14 @@ def _blocks(row: Row, base: Row) -> list[tuple[float, float]]:
     return [(row.cpu_us_by_round[n], base.cpu_us_by_round[n]) for n in both]
 
 
-def _compare_with_baseline(group: list[Row], margin: float, seed: int) -> None:
-    base = baseline_of(group)
+def _compare_with_baseline(alike: list[Row], margin: float, seed: int) -> None:
+    base = baseline_of(alike)
     if base is None:
         return
-    for row in group:
+    for row in alike:
         if row.cpu_us and row is not base:
             row.comparison = paired(row, base, seed)
-    _judge([row.comparison for row in group if row.comparison], margin)
+    _judge([row.comparison for row in alike if row.comparison], margin)
 
 
 def paired(row: Row, base: Row, seed: int) -> Comparison:
@@ -197,92 +190,81 @@ def paired(row: Row, base: Row, seed: int) -> Comparison:
 
 
 def _judge(comparisons: list[Comparison], margin: float) -> None:
-    """Holm over the group, then the verdict in words."""
+    """Holm over those that may be compared, then the verdict."""
     tested = [c for c in comparisons if c.p is not None]
     for comparison, p in zip(tested, stats.holm([c.p for c in tested])):
-        comparison.p_holm = p
-        comparison.verdict = verdict_word(comparison, margin, stats.rounds_needed(len(tested)))
+        comparison.p_holm, comparison.margin = p, margin
+        comparison.rounds_needed = stats.rounds_needed(len(tested))
+        comparison.outcome = stats.verdict(comparison.low, comparison.high, p, margin)
 
 
-def verdict_word(comparison: Comparison, margin: float, needed: int = stats.MIN_ROUNDS) -> str:
-    """faster, slower, no difference within ±x %, or inconclusive (and why, if rounds lack)."""
-    found = {"low": comparison.low, "high": comparison.high}
-    word = stats.verdict(found, comparison.p_holm, margin)
-    if word == "inconclusive" and comparison.n < needed:
-        return f"inconclusive ({comparison.n} rounds, {needed} needed for a verdict among so many)"
-    return word
+@dataclass(frozen=True)
+class Pair:
+    """A cell of two result folders; unpaired, because they share no rounds."""
+
+    a: Row
+    b: Row
+    ratio: float  # B over A
+    p_holm: float | None
+    outcome: Outcome
 
 
-def verdict(found: list[Row]) -> list[str]:
-    """The page's opening sentences, from the level where the timers weigh most."""
-    if not found:
-        return ["No cell was timed; the profiles stand alone."]
-    group = _headline_group(found)
-    base = baseline_of(group) if group else None
-    if base is None:
-        return [f"{len(found)} cells were timed; none of them is a control to compare with."]
-    others = sorted((r for r in group if r.cpu_us and r is not base and not r.cell.alias),
+def shared(a: list[Row], b: list[Row]) -> list[Pair]:
+    """The cells that both folders timed."""
+    theirs = {row.cell: row for row in b if row.cpu_us}
+    pairs = [(row, theirs[row.cell]) for row in a if row.cpu_us and row.cell in theirs]
+    found = [_unpaired(mine, other) for mine, other in pairs]
+    adjusted = iter(stats.holm([p for _, p in found if p is not None]))
+    return [_pair(*rows, ratio, next(adjusted) if p is not None else None)
+            for rows, (ratio, p) in zip(pairs, found)]
+
+
+def _unpaired(a: Row, b: Row) -> tuple[float, float | None]:
+    rounds = [list(row.cpu_us_by_round.values()) for row in (b, a)]
+    if min(map(len, rounds)) < ROUNDS_FOR_MANN_WHITNEY:
+        return b.cpu_us / a.cpu_us, None
+    found = stats.mann_whitney(*rounds)
+    return found["shift"], found["p"]
+
+
+def _pair(a: Row, b: Row, ratio: float, p_holm: float | None) -> Pair:
+    if p_holm is None:
+        return Pair(a, b, ratio, None, Outcome.UNTESTED)
+    changed = Outcome.SLOWER if ratio > 1 else Outcome.FASTER
+    return Pair(a, b, ratio, p_holm, changed if p_holm < 0.05 else Outcome.INCONCLUSIVE)
+
+
+@dataclass
+class Headline:
+    """The conditions under which the timers weigh most, and what stands out there."""
+
+    base: Row | None  # what the others are compared with
+    others: list[Row]  # cheapest first
+    near: list[Row]  # of them, those that cost next to nothing
+    growth: list[tuple[int, float]]  # the dearest variant: connections and CPU µs per request
+
+
+def headline(found: list[Row]) -> Headline:
+    plain = [alike for conditions, alike in by_conditions(found).items()
+             if conditions[:2] == ("respond", "default")]
+    alike = max(plain or list(by_conditions(found).values()), default=[], key=_contrast)
+    base = baseline_of(alike)
+    others = sorted((r for r in alike if r.cpu_us and r is not base and not r.cell.alias),
                     key=lambda row: row.cpu_us)
-    if not others:
-        return [f"Only {base.cell.variant} was measured: {base.cpu_us:.1f} µs of CPU per request."]
-    return [_dearest(others[-1], base), *_near(others, base), *_judgements(others, base),
-            *_growth(found, others[-1])]
+    if base is None or not others:
+        return Headline(base, others, [], [])
+    near = [row for row in others if row.cpu_us <= NEAR * base.cpu_us]
+    return Headline(base, others, near, _growth(found, others[-1].cell))
 
 
-def _headline_group(found: list[Row]) -> list[Row]:
-    plain = [g for key, g in groups(found).items() if key[0] == "respond" and key[1] == "default"]
-    return max(plain or list(groups(found).values()), default=[], key=_contrast)
-
-
-def _contrast(group: list[Row]) -> float:
-    """How far apart the group's cells are; 0 where nothing can be compared."""
-    base = baseline_of(group)
-    known = [row.cpu_us for row in group if row.cpu_us]
+def _contrast(alike: list[Row]) -> float:
+    """How far apart the rows are; 0 where nothing can be compared."""
+    base = baseline_of(alike)
+    known = [row.cpu_us for row in alike if row.cpu_us]
     return max(known) / base.cpu_us if base and len(known) > 1 else 0.0
 
 
-def _dearest(row: Row, base: Row) -> str:
-    share = row.timer_share.get("owner")
-    inside = "" if share is None else f"; {percent(share)} of its CPU time is spent in the timer"
-    return (f"At {number(row.cell.connections, 0)} connections {row.cell.variant} costs "
-            f"{row.cpu_us:.1f} µs of CPU per request, {times(row.cpu_us / base.cpu_us)} "
-            f"{base.cell.variant} ({base.cpu_us:.1f} µs){inside}.")
-
-
-def _near(others: list[Row], base: Row) -> list[str]:
-    """Which variants cost next to nothing, a backend at a time."""
-    near: dict[str, list[str]] = {}
-    for row in others:
-        if row.cpu_us <= 1.1 * base.cpu_us:
-            near.setdefault(row.cell.backend, []).append(
-                f"{row.cell.rearm} {times(row.cpu_us / base.cpu_us)}")
-    if not near:
-        return [f"No variant stays within 10 % of {base.cell.variant}."]
-    names = ", ".join(f"{backend} ({', '.join(found)})" for backend, found in near.items())
-    return [f"Within 10 % of {base.cell.variant}: {names}."]
-
-
-def _judgements(others: list[Row], base: Row) -> list[str]:
-    """What the statistics say at this level; nothing with a single round."""
-    words: dict[str, list[str]] = {}
-    for row in others:
-        if row.comparison and row.comparison.verdict:
-            words.setdefault(row.comparison.verdict, []).append(row.cell.variant)
-    if not words:
-        return []
-    if base.rounds < stats.MIN_ROUNDS:
-        return [f"{base.rounds} rounds are too few for a verdict; {stats.MIN_ROUNDS} are needed."]
-    told = "; ".join(f"{word}: {', '.join(names)}" for word, names in words.items())
-    return [f"Tested against {base.cell.variant}: {told}."]
-
-
-def _growth(found: list[Row], dearest: Row) -> list[str]:
-    """How the dearest variant's cost moves with the number of connections."""
-    cell = dearest.cell
-    line = sorted((r.cell.connections, r.cpu_us) for r in found if r.cpu_us and
-                  (r.cell.scenario, r.cell.timeouts, r.cell.backend, r.cell.rearm, r.cell.alias)
-                  == (cell.scenario, cell.timeouts, cell.backend, cell.rearm, None))
-    if len(line) < 2:
-        return []
-    steps = ", ".join(f"{us:.1f} at {number(connections, 0)}" for connections, us in line)
-    return [f"{cell.variant} in µs per request by connections: {steps}."]
+def _growth(found: list[Row], cell: Cell) -> list[tuple[int, float]]:
+    """How a variant's cost moves with the number of connections."""
+    return sorted((row.cell.connections, row.cpu_us) for row in found
+                  if row.cpu_us and replace(row.cell, connections=cell.connections) == cell)

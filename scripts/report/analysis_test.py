@@ -5,10 +5,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from report import analysis, content, profiles, results, testing
+from report import analysis, content, profiles, run, testing
 from report.analysis import Comparison, Row
 from report.profiles import Tree
-from report.results import Cell
+from results.cell import Cell
+from results.stats import Outcome
 
 
 def row(backend: str, rounds: dict[int, float], alias: str | None = None, **more) -> Row:
@@ -22,8 +23,8 @@ def row(backend: str, rounds: dict[int, float], alias: str | None = None, **more
 
 def rows_of(**options) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        run = results.read(testing.write(Path(folder) / "run", **options))
-        return analysis.rows(run, profiles.load(run, Tree()))
+        read = run.read(testing.write(Path(folder) / "run", **options))
+        return analysis.rows(read, profiles.read(read, Tree()))
 
 
 class RowsTest(unittest.TestCase):
@@ -32,7 +33,8 @@ class RowsTest(unittest.TestCase):
         dear = found[Cell("respond", "default", "ordered-list", "eager", 5000)]
         self.assertGreater(dear.comparison.ratio, 5)
         self.assertIsNone(dear.comparison.low)
-        self.assertEqual(dear.comparison.verdict, "")
+        self.assertIs(dear.comparison.outcome, Outcome.UNTESTED)
+        self.assertEqual(content.verdict_words(dear.comparison), "")
         self.assertAlmostEqual(dear.timer_us, dear.timer_share["owner"] * dear.cpu_us, delta=2)
         self.assertEqual(dear.syscalls["total"], 3.1)
 
@@ -40,9 +42,9 @@ class RowsTest(unittest.TestCase):
         found = {r.cell: r for r in rows_of(rounds=10, profiles=False)}
         dear = found[Cell("respond", "default", "ordered-list", "eager", 5000)].comparison
         self.assertTrue(1 < dear.low <= dear.ratio <= dear.high)
-        self.assertEqual((dear.n, dear.verdict), (10, "slower"))
+        self.assertEqual((dear.n, dear.outcome), (10, Outcome.SLOWER))
         wheel = found[Cell("respond", "default", "hierarchical-wheel", "lazy", 5000)].comparison
-        self.assertNotIn(wheel.verdict, ("slower", "faster"))
+        self.assertNotIn(wheel.outcome, (Outcome.SLOWER, Outcome.FASTER))
 
     def test_what_was_not_measured_is_none(self) -> None:
         found = rows_of(profiles=False, syscalls=False)
@@ -51,9 +53,9 @@ class RowsTest(unittest.TestCase):
 
     def test_requests_per_second_are_withheld_with_the_reason(self) -> None:
         withheld = row("none", {1: 9.0}, server_bound=False, utilisation=0.8)
-        self.assertIn("80.0\u202f%", withheld.rps_note)
+        self.assertIn("80.0\u202f%", content.rps_note(withheld))
         self.assertEqual(content._rps(withheld).text, "client-bound")
-        self.assertEqual(row("none", {1: 9.0}).rps_note, "")
+        self.assertEqual(content.rps_note(row("none", {1: 9.0})), "")
 
 
     def test_the_servers_closes_are_no_errors_where_requests_time_out(self) -> None:
@@ -85,19 +87,20 @@ class BaselineTest(unittest.TestCase):
         self.assertEqual(pairs, [(2.0, 1.0), (6.0, 3.0)])
 
 
-class VerdictWordTest(unittest.TestCase):
-    def word(self, low: float, high: float, p: float, n: int = 10, margin: float = 0.01) -> str:
-        return analysis.verdict_word(
-            Comparison("none", 1.0, low, high, p, p_holm=p, n=n), margin)
+class VerdictTest(unittest.TestCase):
+    def words(self, low: float, high: float, p: float, n: int = 10) -> str:
+        found = Comparison("none", 1.0, low, high, p, n=n)
+        analysis._judge([found], 0.01)
+        return content.verdict_words(found)
 
     def test_the_four_words(self) -> None:
-        self.assertEqual(self.word(1.2, 1.3, 0.002), "slower")
-        self.assertEqual(self.word(0.7, 0.8, 0.002), "faster")
-        self.assertEqual(self.word(0.998, 1.004, 0.6), "no difference within ±1.0%")
-        self.assertEqual(self.word(0.9, 1.2, 0.6), "inconclusive")
+        self.assertEqual(self.words(1.2, 1.3, 0.002), "slower")
+        self.assertEqual(self.words(0.7, 0.8, 0.002), "faster")
+        self.assertEqual(self.words(0.998, 1.004, 0.6), "no difference within ±1.0%")
+        self.assertEqual(self.words(0.9, 1.2, 0.6), "inconclusive")
 
     def test_too_few_rounds_say_so(self) -> None:
-        self.assertIn("3 rounds, 6 needed for a verdict", self.word(1.2, 1.3, 0.25, n=3))
+        self.assertIn("3 rounds, 6 needed for a verdict", self.words(1.2, 1.3, 0.25, n=3))
 
     def test_the_a_a_series_widens_what_counts_as_none(self) -> None:
         twice = [row("none", {1: 10.0, 2: 10.0}), row("none", {1: 10.4, 2: 10.1}, alias="A/A")]
@@ -107,17 +110,17 @@ class VerdictWordTest(unittest.TestCase):
 
 class SentencesTest(unittest.TestCase):
     def test_names_the_dearest_where_it_is_dearest(self) -> None:
-        text = " ".join(analysis.verdict(rows_of()))
+        text = " ".join(content.opening(rows_of()))
         self.assertRegex(text, r"At 5\u202f000 connections ordered-list eager costs [\d.]+ µs")
         self.assertRegex(text, r"Within 10 % of none: .*hierarchical-wheel \(.*eager")
         self.assertRegex(text, r"by connections: [\d.]+ at 400, [\d.]+ at 5\u202f000\.")
 
     def test_one_backend_without_a_control(self) -> None:
-        text = " ".join(analysis.verdict(rows_of(backends=["ordered-list"])))
+        text = " ".join(content.opening(rows_of(backends=["ordered-list"])))
         self.assertIn("none of them is a control", text)
 
     def test_the_control_alone(self) -> None:
-        self.assertIn("Only none was measured", analysis.verdict(rows_of(backends=["none"]))[0])
+        self.assertIn("Only none was measured", content.opening(rows_of(backends=["none"]))[0])
 
 
 class ContentTest(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""The report of one results folder: report.html, summary.md and results.json beside its samples."""
+"""The report of one result folder: report.html, summary.md and results.json beside its samples."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import os
 from pathlib import Path
 
-from report import analysis, page, profiles, results, summary
-from report.content import Loaded
+from report import analysis, content, page, profiles, run, summary
+from report.content import Findings
 from report.embed import flame_data
 from report.page import MissingTool
 from report.profiles import Tree
-from report.results import Unreadable
+from results.errors import Unreadable
 
-__all__ = ["MissingTool", "Unreadable", "report", "load", "pruned", "write"]
+__all__ = ["MissingTool", "Unreadable", "report", "analyse", "pruned", "write"]
 
 
 def report(results_dir: Path) -> Path:
@@ -24,22 +24,22 @@ def report(results_dir: Path) -> Path:
     installed the flame-graph renderer and there are profiles to draw.
     """
     tree = Tree()
-    loaded = load("", Path(results_dir), tree)
-    tree = pruned(tree, [loaded])
-    text = _page(tree, loaded)
-    write(loaded.run.folder / "summary.md", summary.markdown(loaded))
-    write(loaded.run.folder / "results.json",
-          json.dumps(summary.machine_readable(loaded, tree), indent=1, allow_nan=False) + "\n")
-    return write(loaded.run.folder / "report.html", text)
+    findings = analyse("", Path(results_dir), tree)
+    tree = pruned(tree, [findings])
+    text = _page(tree, findings)
+    write(findings.run.folder / "summary.md", summary.markdown(findings))
+    write(findings.run.folder / "results.json",
+          json.dumps(summary.machine_readable(findings, tree), indent=1, allow_nan=False) + "\n")
+    return write(findings.run.folder / "report.html", text)
 
 
-def load(name: str, folder: Path, tree: Tree) -> Loaded:
-    run = results.read(folder)
-    found = profiles.load(run, tree)
-    return Loaded(name, run, found, analysis.rows(run, found))
+def analyse(name: str, folder: Path, tree: Tree) -> Findings:
+    read = run.read(folder)
+    found = profiles.read(read, tree)
+    return Findings(name, read, found, analysis.rows(read, found))
 
 
-def pruned(tree: Tree, folders: list[Loaded]) -> Tree:
+def pruned(tree: Tree, folders: list[Findings]) -> Tree:
     return profiles.prune(tree, [p for folder in folders for p in folder.profiles])
 
 
@@ -51,35 +51,36 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def _page(tree: Tree, loaded: Loaded) -> str:
-    sections = [*page.cost_section(loaded), *page.flame_section([loaded]),
-                *page.ledger_section([loaded]), *page.details_section(loaded),
-                *page.study_section(loaded), *page.ticks_section(tree, [loaded]),
-                page.validity_section([loaded])]
+def _page(tree: Tree, findings: Findings) -> str:
+    sections = [*page.cost_section(findings), *page.flame_section([findings]),
+                *page.ledger_section([findings]), *page.details_section(findings),
+                *page.study_section(findings), *page.ticks_section(tree, [findings]),
+                page.validity_section([findings])]
     data = None
-    if loaded.profiles:
-        data = flame_data(tree, [loaded], _start(loaded))
+    if findings.profiles:
+        data = flame_data(tree, [findings], _start(findings))
         sections.append(page.licence_section())
-    return page.assemble("idlewheel: report", _head(loaded), sections, data)
+    return page.assemble("idlewheel: report", _head(findings), sections, data)
 
 
-def _start(loaded: Loaded) -> tuple[str, str]:
+def _start(findings: Findings) -> tuple[str, str]:
     """The pair to open with: the profile with the dearest timers, and the wheel beside it."""
-    known = loaded.profiles
-    plain = [p for p in known if p.cell.group[:2] == ("respond", "default")] or known
+    known = findings.profiles
+    plain = [p for p in known if p.cell.conditions[:2] == ("respond", "default")] or known
     first = max(plain, key=lambda p: p.owner_us("timer"))
-    beside = [p for p in known if p.cell.group == first.cell.group and p is not first] or known
+    beside = [p for p in known
+              if p.cell.conditions == first.cell.conditions and p is not first] or known
     wheel = [p for p in beside if p.cell.backend == "hierarchical-wheel"
              and p.cell.rearm == first.cell.rearm]
     second = (wheel or [min(beside, key=lambda p: p.us_per_request)])[0]
-    return loaded.key(first), loaded.key(second)
+    return findings.key(first), findings.key(second)
 
 
-def _head(loaded: Loaded) -> str:
-    manifest = loaded.run.manifest
+def _head(findings: Findings) -> str:
+    manifest = findings.run.manifest
     label = html.escape(str(manifest.get("label") or "unlabelled"))
     marked = f'<span class="label">{label}</span>'
     about = html.escape(summary.about(manifest)).replace(label, marked, 1)
-    sentences = "".join(f"<p>{html.escape(line)}</p>" for line in analysis.verdict(loaded.rows))
+    sentences = "".join(f"<p>{html.escape(line)}</p>" for line in content.opening(findings.rows))
     return (f'<h1>idlewheel: what timeouts cost, backend by backend</h1><p class="run">{about}</p>'
             f'<div class="verdict">{sentences}</div>')

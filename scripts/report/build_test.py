@@ -121,6 +121,12 @@ class ReportTest(unittest.TestCase):
         self.assertIn("timers::OrderedList::rearm", block[1])
         self.assertIn("34.4 %", text)
 
+    def test_profiles_stand_beside_their_check_with_dwarf(self) -> None:
+        text = self.report(dwarf=True)
+        self.assertIn("Frame pointers against DWARF", text)
+        self.assertRegex(text, r"<th[^>]*>timer, DWARF</th>")
+        self.assertNotIn("against DWARF", self.report())
+
     def test_without_profiles_there_is_no_empty_box(self) -> None:
         text = self.report(profiles=False, syscalls=False)
         for anchor in ("flame", "ledger", "ticks", "licences"):
@@ -145,7 +151,7 @@ class ReportTest(unittest.TestCase):
         self.assertIn('"respond-ordered-list-eager-50"', text)
 
     def test_scenarios_without_a_control(self) -> None:
-        text = self.report(backends=["binary-heap", "asio"], scenario="increasing-timeout")
+        text = self.report(backends=["binary-heap", "quad-heap"], scenario="increasing-timeout")
         self.assertIn("expired request", text)
 
     def test_hostile_names_stay_text(self) -> None:
@@ -211,7 +217,7 @@ class ReportTest(unittest.TestCase):
         for name in re.findall(r'href="(profiles/[^"]+)"', self.report()):
             self.assertTrue((self.folder / name).is_file(), name)
 
-    def test_a_missing_renderer_names_the_mend(self) -> None:
+    def test_a_missing_renderer_names_the_fix(self) -> None:
         testing.write(self.folder)
         with mock.patch.object(page, "MODULES", self.folder / "nowhere"):
             with self.assertRaisesRegex(build.MissingTool, "scripts/setup") as caught:

@@ -26,7 +26,7 @@ def colour(backend: str) -> str:
 
 def by_connections(found: list[Row]) -> str:
     """CPU per request against connections, a panel a rearm mode; every round is a dot."""
-    rows = [r for r in found if r.cell.group[:2] == ("respond", "default") and r.cpu_us
+    rows = [r for r in found if r.cell.conditions[:2] == ("respond", "default") and r.cpu_us
             and not r.cell.alias]
     modes = [m for m in ("eager", "lazy") if any(r.cell.rearm == m and r.cell.backend != "none"
                                                  for r in rows)]
@@ -110,9 +110,9 @@ def _grid_line(left: float, right: float, y: float, label: str) -> str:
             f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
 
 
-def strip(group: list[Row]) -> str:
-    """One group's cells as dots on a line each, cheapest at the top: all rounds, and the median."""
-    rows = sorted((r for r in group if r.cpu_us), key=lambda r: r.cpu_us)
+def strip(alike: list[Row]) -> str:
+    """A line per cell, cheapest at the top: a dot per round, and the median."""
+    rows = sorted((r for r in alike if r.cpu_us), key=lambda r: r.cpu_us)
     if len(rows) < 2:
         return ""
     width, left, right, step, top = 1100, 240, 90, 20, 26
@@ -151,7 +151,7 @@ def _even_ticks(most: float) -> list[float]:
 
 
 def ledger(known: list[tuple[str, Profile]]) -> str:
-    """Where the CPU time of a request goes: a bar a profile, a part an owner group."""
+    """Where the CPU time of a request goes: a bar per profile, a part per owner group."""
     width, left, right, step, top = 1200, 400, 70, 24, 12
     height = top + step * len(known) + 34
     most = max(p.us_per_request for _, p in known)

@@ -1,31 +1,28 @@
-"""Two results folders side by side: one page with both, and a table of every cell they share."""
+"""Two result folders side by side: one page with both, and a table of every cell they share."""
 
 from __future__ import annotations
 
 import html
 from pathlib import Path
 
-from harness import Stop, stats
-from report import build, page, summary
-from report.analysis import Row
-from report.content import Loaded
+from report import analysis, build, content, page, summary
+from report.content import Findings
 from report.embed import flame_data
 from report.page import Section
 from report.profiles import Tree
-from report.tables import NOTHING, Table, Text, micros, times
+from report.tables import Table
+from results.errors import BAD_USAGE, Stop
 
 # What changes the figures themselves. Limits and permissions decide whether a run is possible, not
 # what it costs, and may differ from shell to shell.
 SAME = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "somaxconn", "aslr", "tools")
-# An exact two-sided Mann-Whitney test of fewer rounds a side cannot reach p < 0.05.
-ROUNDS_FOR_A_TEST = 4
 
 
 class Refused(Stop):
     """The two folders must not be compared; the message says what differs."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, 2)
+        super().__init__(message, BAD_USAGE)
 
 
 def compare(a: Path, b: Path, out: Path | None = None, force: bool = False) -> Path:
@@ -34,18 +31,18 @@ def compare(a: Path, b: Path, out: Path | None = None, force: bool = False) -> P
     `out` is the page's name, or a folder for it; without one it lies in the second folder.
     """
     tree = Tree()
-    folders = [build.load(name, Path(folder), tree) for name, folder in (("A", a), ("B", b))]
-    _name_apart(*folders)
+    folders = [build.analyse(name, Path(folder), tree) for name, folder in (("A", a), ("B", b))]
+    _give_titles(*folders)
     differing = differences(*(f.run.manifest.get("env") or {} for f in folders))
     if differing and not force:
         raise Refused(f"the environments differ: {'; '.join(differing)}")
     tree = build.pruned(tree, folders)
-    table = shared_cells(*folders)
+    table = content.shared_cells(analysis.shared(*(folder.rows for folder in folders)))
     print(table.markdown() if table.rows else "The two folders share no timing cell.")
     return build.write(_place(Path(a), Path(b), out), _page(tree, folders, table, differing))
 
 
-def _name_apart(a: Loaded, b: Loaded) -> None:
+def _give_titles(a: Findings, b: Findings) -> None:
     """The folders' own names say more than A and B, unless they are the same."""
     names = [folder.run.folder.resolve().name for folder in (a, b)]
     a.title, b.title = names if names[0] != names[1] else ("A", "B")
@@ -75,42 +72,7 @@ def _place(a: Path, b: Path, out: Path | None) -> Path:
     return out / name
 
 
-def shared_cells(a: Loaded, b: Loaded) -> Table:
-    """CPU per request in both, B as a ratio to A; unpaired, because they share no rounds."""
-    theirs = {row.cell: row for row in b.rows if row.cpu_us}
-    pairs = [(row, theirs[row.cell]) for row in a.rows if row.cpu_us and row.cell in theirs]
-    found = [_unpaired(mine, other) for mine, other in pairs]
-    adjusted = iter(stats.holm([p for _, p in found if p is not None]))
-    table = Table([Text("cell"), Text("A µs"), Text("B µs"), Text("B / A"),
-                   Text("p (Holm)", "Mann-Whitney, exact"), Text("verdict"),
-                   Text("A timer µs"), Text("B timer µs")])
-    for (mine, other), (ratio, p) in zip(pairs, found):
-        p_holm = next(adjusted) if p is not None else None
-        table.rows.append([Text(mine.cell.label), Text(micros(mine.cpu_us)),
-                           Text(micros(other.cpu_us)), Text(times(ratio)),
-                           Text(NOTHING if p_holm is None else f"{p_holm:.3g}"),
-                           Text(_verdict(ratio, p_holm)), Text(micros(mine.timer_us)),
-                           Text(micros(other.timer_us))])
-    return table.without_empty_columns()
-
-
-def _unpaired(mine: Row, other: Row) -> tuple[float, float | None]:
-    a, b = list(mine.cpu_us_by_round.values()), list(other.cpu_us_by_round.values())
-    if min(len(a), len(b)) < ROUNDS_FOR_A_TEST:
-        return other.cpu_us / mine.cpu_us, None
-    found = stats.mann_whitney(b, a)
-    return found["shift"], found["p"]
-
-
-def _verdict(ratio: float, p_holm: float | None) -> str:
-    if p_holm is None:
-        return f"no statistics (fewer than {ROUNDS_FOR_A_TEST} rounds)"
-    if p_holm < 0.05:
-        return "slower" if ratio > 1 else "faster"
-    return "no difference proven"
-
-
-def _page(tree: Tree, folders: list[Loaded], table: Table, differing: list[str]) -> str:
+def _page(tree: Tree, folders: list[Findings], table: Table, differing: list[str]) -> str:
     sections = [Section("shared", "Cells in both folders", table.html() if table.rows else
                         "<p>The two folders share no timing cell.</p>"),
                 *page.flame_section(folders), *page.ledger_section(folders)]
@@ -124,7 +86,7 @@ def _page(tree: Tree, folders: list[Loaded], table: Table, differing: list[str])
     return page.assemble("idlewheel: two runs compared", _head(folders, differing), sections, data)
 
 
-def _start(folders: list[Loaded]) -> tuple[str, str]:
+def _start(folders: list[Findings]) -> tuple[str, str]:
     """The cell with the dearest timers that both have; else the first of each, or of one alone."""
     a, b = ({p.cell: p for p in folder.profiles} for folder in folders)
     both = max((p for cell, p in a.items() if cell in b), default=None,
@@ -135,7 +97,7 @@ def _start(folders: list[Loaded]) -> tuple[str, str]:
     return keys[0], keys[-1]
 
 
-def _head(folders: list[Loaded], differing: list[str]) -> str:
+def _head(folders: list[Findings], differing: list[str]) -> str:
     lines = "".join(f'<p class="run"><b>{folder.name}</b> {html.escape(folder.run.folder.name)}: '
                     f"{html.escape(summary.about(folder.run.manifest))}</p>" for folder in folders)
     warning = (f'<p class="warning">Compared although the environments differ: '

@@ -6,26 +6,35 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.fold import GROUPS
-from report import analysis, study_2014
-from report.analysis import Comparison, Row
+from report import analysis
+from report.analysis import Comparison, Headline, Pair, Row
 from report.profiles import Profile
-from report.results import SCENARIO_WORDS, Run, usable
+from report.run import Run
 from report.tables import NOTHING, Table, Text, micros, number, percent, times
+from results import stats
+from results.cell import CONTROL
+from results.groups import GROUPS
+from results.sample import Sample, usable
+from results.stats import Outcome
 
+SCENARIO_WORDS = {
+    "respond": "S1: every request answered at once",
+    "increasing-timeout": "S2: every request times out",
+    "mixed": "mixed: one request in ten times out",
+}
 SHORT_WORDS = {"respond": "S1", "increasing-timeout": "S2 (per expired request)", "mixed": "mixed"}
 ABOUT_SCENARIOS = ("S1 answers every request at once; in S2 every request times out. The number in "
                    "a heading is that of the connections.")
-# Behind a figure that failed a gate.
+# Stands behind a figure that failed a gate.
 FLAGGED = " *"
 # The owner groups, in the order in which the ledger stacks them.
 LEDGER = tuple(GROUPS)
 
 
 @dataclass
-class Loaded:
-    """One results folder, read and analysed. Where there are two, `name` (A or B) and `title` tell
-    them apart; both are empty otherwise.
+class Findings:
+    """What one result folder says. Where two are compared, `name` (A or B) and `title` say which it
+    is; both are empty otherwise.
     """
 
     name: str
@@ -50,11 +59,85 @@ def heading(scenario: str, timeouts: str) -> str:
     return f"{words}, short timeouts" if timeouts == "short" else words
 
 
+def opening(found: list[Row]) -> list[str]:
+    """The page's first sentences, from the conditions under which the timers weigh most."""
+    if not found:
+        return ["No cell was timed; the profiles stand alone."]
+    head = analysis.headline(found)
+    if head.base is None:
+        return [f"{len(found)} cells were timed; none of them is a control to compare with."]
+    if not head.others:
+        return [f"Only {head.base.cell.variant} was measured: {head.base.cpu_us:.1f} µs of CPU per "
+                "request."]
+    return [_dearest(head.others[-1], head.base), _near(head), *_judgements(head), *_growth(head)]
+
+
+def _dearest(row: Row, base: Row) -> str:
+    share = row.timer_share.get("owner")
+    inside = "" if share is None else f"; {percent(share)} of its CPU time is spent in the timer"
+    return (f"At {number(row.cell.connections, 0)} connections {row.cell.variant} costs "
+            f"{row.cpu_us:.1f} µs of CPU per request, {times(row.cpu_us / base.cpu_us)} "
+            f"{base.cell.variant} ({base.cpu_us:.1f} µs){inside}.")
+
+
+def _near(head: Headline) -> str:
+    """Which variants cost next to nothing, by backend."""
+    near: dict[str, list[str]] = {}
+    for row in head.near:
+        near.setdefault(row.cell.backend, []).append(
+            f"{row.cell.rearm} {times(row.cpu_us / head.base.cpu_us)}")
+    if not near:
+        return f"No variant stays within 10 % of {head.base.cell.variant}."
+    names = ", ".join(f"{backend} ({', '.join(found)})" for backend, found in near.items())
+    return f"Within 10 % of {head.base.cell.variant}: {names}."
+
+
+def _judgements(head: Headline) -> list[str]:
+    """What the statistics say; nothing with a single round."""
+    words: dict[str, list[str]] = {}
+    for row in head.others:
+        if row.comparison and (verdict := verdict_words(row.comparison)):
+            words.setdefault(verdict, []).append(row.cell.variant)
+    if not words:
+        return []
+    base = head.base
+    if base.rounds < stats.MIN_ROUNDS:
+        return [f"{base.rounds} rounds are too few for a verdict; {stats.MIN_ROUNDS} are needed."]
+    said = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in words.items())
+    return [f"Tested against {base.cell.variant}: {said}."]
+
+
+def _growth(head: Headline) -> list[str]:
+    if len(head.growth) < 2:
+        return []
+    steps = ", ".join(f"{us:.1f} at {number(connections, 0)}" for connections, us in head.growth)
+    return [f"{head.others[-1].cell.variant} in µs per request by connections: {steps}."]
+
+
+def verdict_words(found: Comparison) -> str:
+    """Empty where there are no statistics; says so where more rounds are needed for a verdict."""
+    if found.outcome is Outcome.SAME:
+        return f"no difference within ±{found.margin:.1%}"
+    if found.outcome is Outcome.INCONCLUSIVE and found.n < found.rounds_needed:
+        return (f"inconclusive ({found.n} rounds, {found.rounds_needed} needed for a verdict among "
+                "so many)")
+    return "" if found.outcome is Outcome.UNTESTED else str(found.outcome)
+
+
+def rps_note(row: Row) -> str:
+    """Why requests per second are withheld; empty where they are not."""
+    if row.server_bound or row.rps is None:
+        return ""
+    if row.utilisation is None:
+        return "the server was not the bottleneck"
+    return f"the server was not the bottleneck (its core was {percent(row.utilisation)} busy)"
+
+
 def overview(found: list[Row]) -> Table:
     """Backend × connections: CPU per request and its ratio to the column's control."""
     plain = [row for row in found if not row.cell.alias]
-    columns = list(dict.fromkeys(row.cell.group for row in plain))
-    by_place = {(row.cell.variant, row.cell.group): row for row in plain}
+    columns = list(dict.fromkeys(row.cell.conditions for row in plain))
+    by_place = {(row.cell.variant, row.cell.conditions): row for row in plain}
     table = Table([Text("backend")] + [_column_head(*group) for group in columns],
                   caption="µs of CPU per request")
     for variant in _dearest_first(plain):
@@ -76,7 +159,7 @@ def _dearest_first(plain: list[Row]) -> list[str]:
     for row in plain:
         name = row.cell.variant
         dearest[name] = max(dearest.get(name, 0.0), row.cpu_us or 0.0)
-    return sorted(dearest, key=lambda name: (name == "none", -dearest[name], name))
+    return sorted(dearest, key=lambda name: (name == CONTROL, -dearest[name], name))
 
 
 def _overview_cell(row: Row | None) -> Text:
@@ -86,7 +169,7 @@ def _overview_cell(row: Row | None) -> Text:
         return Text("failed", "; ".join(row.failures), "invalid")
     found = row.comparison
     text = f"{micros(row.cpu_us)} ({times(found.ratio)})" if found else micros(row.cpu_us)
-    notes = [f"ratio to {found.baseline}" if found else "", found.verdict if found else "",
+    notes = [f"ratio to {found.baseline}" if found else "", verdict_words(found) if found else "",
              "; ".join(row.flags)]
     return Text(text + (FLAGGED if row.flags else ""), "; ".join(n for n in notes if n),
                 "heat" if row.valid else "heat invalid", heat=_heat(found))
@@ -98,7 +181,7 @@ def control_note(found: list[Row]) -> str:
     for row in found:
         if row.comparison:
             names = columns.setdefault(row.comparison.baseline, [])
-            names.append(_column_head(*row.cell.group).text)
+            names.append(_column_head(*row.cell.conditions).text)
     if not columns:
         return ""
     usual = max(columns, key=lambda base: len(columns[base]))
@@ -113,12 +196,12 @@ def _heat(found: Comparison | None) -> float:
     return min(1.0, max(0.0, math.log10(found.ratio))) if found else 0.0
 
 
-def details(group: list[Row]) -> Table:
+def details(alike: list[Row]) -> Table:
     """Every figure of the cells that share scenario, timeouts and connections, dearest first."""
-    group = sorted(group, key=lambda row: (row.cell.backend == "none", -(row.cpu_us or 0.0)))
-    cell = group[0].cell
+    alike = sorted(alike, key=lambda row: (row.cell.backend == CONTROL, -(row.cpu_us or 0.0)))
+    cell = alike[0].cell
     per = unit(cell.scenario)
-    base = next((row.comparison.baseline for row in group if row.comparison), "")
+    base = next((row.comparison.baseline for row in alike if row.comparison), "")
     columns = (
         ("backend", "", _name),
         (f"CPU µs per {per}", "user + system time of the server process", _cpu),
@@ -129,17 +212,18 @@ def details(group: list[Row]) -> Table:
         (f"timer µs per {per}", "owner share × CPU per request", _timer_us),
         (f"rearms per {per}", "calls, lazy ones included", _operations("rearmed")),
         (f"moved per {per}", "structural moves in the backend", _operations("moved")),
-        ("expired", "timers that fired in the window, whichever", _expired),
+        ("expired", "timers that fired in the window, idle and request", _expired),
         (f"syscalls per {per}", "tracepoint counts, in a window of their own", _syscalls),
         ("p99 ms (wrk, co-corrected)", "wrk rewrites its histogram for coordinated omission", _p99),
         ("late p99 ms", "from deadline to expiry, since the server began", _late),
         ("RSS MiB", "", _rss),
-        ("errors", "socket errors that wrk counted, the server's intended closes aside", _errors),
+        ("errors", "socket errors that wrk counted, but for the closes that the scenario intends",
+         _errors),
         ("flags", "", _flags),
     )
     title = f"{heading(cell.scenario, cell.timeouts)}, {number(cell.connections, 0)} connections"
     table = Table([Text(name, note) for name, note, _ in columns],
-                  [[column(row) for _, _, column in columns] for row in group], title)
+                  [[column(row) for _, _, column in columns] for row in alike], title)
     return table.without_empty_columns()
 
 
@@ -164,7 +248,7 @@ def _ratio(row: Row) -> Text:
 
 
 def _verdict(row: Row) -> Text:
-    return Text(row.comparison.verdict if row.comparison else "", tone="words")
+    return Text(verdict_words(row.comparison) if row.comparison else "", tone="words")
 
 
 def _rps(row: Row) -> Text:
@@ -172,7 +256,7 @@ def _rps(row: Row) -> Text:
         return Text(NOTHING)
     if row.server_bound:
         return Text(number(row.rps, 0))
-    return Text("client-bound", f"withheld: {row.rps_note}", "muted")
+    return Text("client-bound", f"withheld: {rps_note(row)}", "muted")
 
 
 def _timer_share(row: Row) -> Text:
@@ -226,25 +310,25 @@ def _flags(row: Row) -> Text:
     return Text("; ".join(row.flags), tone="invalid" if not row.valid else "")
 
 
-def shares(loaded: Loaded) -> Table:
+def shares(findings: Findings) -> Table:
     """The owner ledger: which part of the program the samples of each profile belong to."""
-    groups = _groups(loaded.profiles)
+    groups = _groups(findings.profiles)
     table = Table([Text("profile"), Text("CPU µs/request"), Text("samples")] +
                   [Text(g, "owner share; hover for self and inclusive") for g in groups] +
                   [Text("broken stacks", "samples whose stack did not reach the root"),
                    Text("lost"), Text("folded stacks")])
-    for p in loaded.profiles:
+    for p in findings.profiles:
         table.rows.append(
-            [Text(loaded.label(p)), Text(micros(p.us_per_request)), Text(number(p.samples, 0))] +
+            [Text(findings.label(p)), Text(micros(p.us_per_request)), Text(number(p.samples, 0))] +
             [_share(p, g) for g in groups] +
             [Text(percent(p.unresolved)), Text(number(p.lost, 0)),
-             Text("file", href=_href(loaded, p)) if p.files else Text(NOTHING)])
+             Text("file", href=_href(findings, p)) if p.files else Text(NOTHING)])
     return table.without_empty_columns()
 
 
-def _href(loaded: Loaded, profile: Profile) -> str:
-    """Relative to the page, which lies in the results folder; no link from a comparison page."""
-    return "" if loaded.name else profile.files[0]
+def _href(findings: Findings, profile: Profile) -> str:
+    """Relative to the page, which lies in the result folder; no link from a comparison page."""
+    return "" if findings.name else profile.files[0]
 
 
 def _share(profile: Profile, group: str) -> Text:
@@ -261,52 +345,6 @@ def _groups(profiles: list[Profile]) -> list[str]:
     return [g for g in LEDGER if g in known] + [g for g in known if g not in LEDGER]
 
 
-def study_shares(profiles: list[Profile]) -> Table:
-    """Share of ticks in the timer: the study's, the original binaries', ours (eager)."""
-    mine = {(p.cell.backend, p.cell.connections): p.shares["timer"] for p in profiles
-            if p.cell.group[:2] == ("respond", "default") and p.cell.rearm == "eager"
-            and "timer" in p.shares}
-    levels = sorted({level for _, level in mine})
-    table = Table([Text("implementation"), Text("2014 study, 400 connections", tone="prose")] +
-                  [Text(f"original binary, {number(level, 0)}") for level in study_2014.LEVELS] +
-                  [Text(f"here, {number(level, 0)}", "self / inclusive / owner")
-                   for level in levels])
-    for past in study_2014.IMPLEMENTATIONS:
-        table.rows.append(
-            [Text(past.name, f"here: {past.backend}, eager"), Text(past.share_2014, tone="prose")] +
-            [Text(percent(share), past.node or "") for share in past.node_share] +
-            [_three(mine.get((past.backend, level))) for level in levels])
-    return table.without_empty_columns()
-
-
-def _three(found: dict[str, float] | None) -> Text:
-    if not found:
-        return Text(NOTHING)
-    return Text(" / ".join(percent(found[kind]) for kind in ("self", "inclusive", "owner")))
-
-
-def study_cpu(found: list[Row]) -> Table:
-    """CPU per request by connections, each also as a multiple of the lowest level's."""
-    mine = {(row.cell.backend, row.cell.connections): row.cpu_us for row in found
-            if row.cell.group[:2] == ("respond", "default") and row.cell.rearm == "eager"
-            and not row.cell.alias}
-    levels = sorted({level for _, level in mine})
-    table = Table([Text("implementation")] +
-                  [Text(f"original binary, {number(level, 0)}") for level in study_2014.LEVELS] +
-                  [Text(f"here, {number(level, 0)}") for level in levels])
-    for past in study_2014.IMPLEMENTATIONS:
-        ours = [mine.get((past.backend, level)) for level in levels]
-        name = f"{past.name} ({past.node})" if past.node else past.name
-        table.rows.append([Text(name)] + _with_growth(past.node_cpu_us) + _with_growth(ours))
-    return table.without_empty_columns()
-
-
-def _with_growth(values) -> list[Text]:
-    first = next((v for v in values if v), None)
-    return [Text(NOTHING if v is None else micros(v) if v == first
-                 else f"{micros(v)} ({v / first:.1f} ×)") for v in values]
-
-
 def stack_walks(run: Run) -> Table:
     """Profiles beside the same cells recorded with the other way to walk a stack."""
     table = Table([Text("profile")] +
@@ -314,25 +352,25 @@ def stack_walks(run: Run) -> Table:
                       ("timer", "owner share of the timer group"),
                       ("broken stacks", "samples whose stack did not reach the root"),
                       ("samples", "")) for walk in ("frame pointers", "DWARF")])
-    for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].order()):
+    for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].sort_key()):
         plain = usable(run.of_kind("profile").get(cell, []))
-        both = [[s for s in samples if s.get("shares")] for samples in (plain, usable(checks))]
+        both = [[s for s in samples if s.shares] for samples in (plain, usable(checks))]
         if all(both):
             table.rows.append([Text(cell.label), *[
                 show(samples) for show in (_timer_owned, _broken, _sampled) for samples in both]])
     return table
 
 
-def _timer_owned(samples: list[dict]) -> Text:
-    return Text(percent(fmean(s["shares"]["timer"]["owner"] for s in samples)))
+def _timer_owned(samples: list[Sample]) -> Text:
+    return Text(percent(fmean(s.shares["timer"]["owner"] for s in samples)))
 
 
-def _broken(samples: list[dict]) -> Text:
-    return Text(percent(fmean(s["unresolved"] for s in samples)))
+def _broken(samples: list[Sample]) -> Text:
+    return Text(percent(fmean(s.unresolved for s in samples)))
 
 
-def _sampled(samples: list[dict]) -> Text:
-    return Text(number(sum(s["samples"] for s in samples), 0))
+def _sampled(samples: list[Sample]) -> Text:
+    return Text(number(sum(s.samples for s in samples), 0))
 
 
 GATES = ("A cell that fails a gate is measured again; if it fails again it is kept, its figures "
@@ -352,7 +390,7 @@ def flagged(found: list[Row]) -> Table:
 
 
 def same_against_same(found: list[Row], seed: int) -> Table:
-    """The A/A series: one variant measured twice a round. It must show no difference."""
+    """The A/A series: one variant measured twice in each round. It must show no difference."""
     table = Table([Text("variant"), Text("first µs"), Text("second µs"), Text("ratio"),
                    Text("interval"), Text("p", "sign-flip, not adjusted")])
     for row, twin in analysis.twins(found):
@@ -364,6 +402,26 @@ def same_against_same(found: list[Row], seed: int) -> Table:
                  Text(NOTHING if same.low is None else f"[{same.low:.3f}, {same.high:.3f}]"),
                  Text(NOTHING if same.p is None else f"{same.p:.3g}")])
     return table.without_empty_columns()
+
+
+def shared_cells(pairs: list[Pair]) -> Table:
+    """CPU per request of each cell in two folders, B as a ratio to A."""
+    table = Table([Text("cell"), Text("A µs"), Text("B µs"), Text("B / A"),
+                   Text("p (Holm)", "Mann-Whitney, exact"), Text("verdict"),
+                   Text("A timer µs"), Text("B timer µs")])
+    for pair in pairs:
+        table.rows.append([Text(pair.a.cell.label), Text(micros(pair.a.cpu_us)),
+                           Text(micros(pair.b.cpu_us)), Text(times(pair.ratio)),
+                           Text(NOTHING if pair.p_holm is None else f"{pair.p_holm:.3g}"),
+                           Text(_change(pair)), Text(micros(pair.a.timer_us)),
+                           Text(micros(pair.b.timer_us))])
+    return table.without_empty_columns()
+
+
+def _change(pair: Pair) -> str:
+    if pair.outcome is Outcome.UNTESTED:
+        return f"no statistics (fewer than {analysis.ROUNDS_FOR_MANN_WHITNEY} rounds)"
+    return "no difference proven" if pair.outcome is Outcome.INCONCLUSIVE else str(pair.outcome)
 
 
 def environment(run: Run) -> Table:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from harness.fold import GROUPS, Groups
-from report.content import Loaded, unit
+from report.content import Findings, unit
 from report.profiles import Profile, Tree, spread
+from results.groups import GROUPS, Groups
 
 
-def flame_data(tree: Tree, folders: list[Loaded], start: tuple[str, str] | None) -> dict:
+def flame_data(tree: Tree, folders: list[Findings], start: tuple[str, str] | None) -> dict:
     """Names once, nodes as parent and name index, profiles as steps from node to node."""
     names = list(dict.fromkeys(tree.names))
     index = {name: i for i, name in enumerate(names)}
@@ -35,7 +35,7 @@ def _owners(tree: Tree) -> list[int]:
     return found
 
 
-def _profile(tree: Tree, folder: Loaded, profile: Profile) -> dict:
+def _profile(tree: Tree, folder: Findings, profile: Profile) -> dict:
     nodes = sorted(profile.counts)
     cell = profile.cell
     return {"key": folder.key(profile), "label": folder.label(profile), "folder": folder.name,

@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Stop
 from report import charts, content, embed, study_2014
-from report.analysis import groups, noise_margin, seed_of
-from report.content import Loaded
+from report.analysis import by_conditions, noise_margin, seed_of
+from report.content import Findings
 from report.profiles import PRUNE_SHARE, Profile, Ticks, Tree, bottom_up
-from report.results import Run
+from report.run import Run
 from report.tables import Table, number, percent
+from results.errors import CANNOT, Stop
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
@@ -22,10 +22,10 @@ LIBRARIES = ("d3-selection/dist/d3-selection.min.js", "d3-flame-graph/dist/d3-fl
 
 
 class MissingTool(Stop):
-    """What the page embeds is not installed; the message names the mend."""
+    """What the page embeds is not installed; the message says how to install it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, 3)
+        super().__init__(message, CANNOT)
 
 
 @dataclass
@@ -72,51 +72,51 @@ def _scripts(data: dict) -> str:
             "\n".join(f"<script>\n{text}</script>" for text in code))
 
 
-def cost_section(loaded: Loaded) -> list[Section]:
+def cost_section(findings: Findings) -> list[Section]:
     """The verdict table, backend × connections, and with it how the cost grows."""
-    if not loaded.rows:
+    if not findings.rows:
         return []
-    table, lines = content.overview(loaded.rows).html(), charts.by_connections(loaded.rows)
-    note = (f"{content.ABOUT_SCENARIOS} {content.control_note(loaded.rows)} Darker is dearer. "
+    table, lines = content.overview(findings.rows).html(), charts.by_connections(findings.rows)
+    note = (f"{content.ABOUT_SCENARIOS} {content.control_note(findings.rows)} Darker is dearer. "
             "Requests per second appear below, only where the server was the bottleneck: CPU time "
             "per request holds either way. In the charts each dot is a round.")
-    return [Section(f"cost{_anchor(loaded)}", f"CPU per request{_of(loaded)}",
+    return [Section(f"cost{_anchor(findings)}", f"CPU per request{_of(findings)}",
                     f'{table}{lines}<p class="note">{html.escape(note)}</p>')]
 
 
-def details_section(loaded: Loaded) -> list[Section]:
-    if not loaded.rows:
+def details_section(findings: Findings) -> list[Section]:
+    if not findings.rows:
         return []
-    return [Section(f"details{_anchor(loaded)}", f"All figures by level{_of(loaded)}",
-                    _details(loaded))]
+    return [Section(f"details{_anchor(findings)}", f"All figures by level{_of(findings)}",
+                    _details(findings))]
 
 
-def _of(loaded: Loaded) -> str:
-    return f" of {loaded.name}" if loaded.name else ""
+def _of(findings: Findings) -> str:
+    return f" of {findings.name}" if findings.name else ""
 
 
-def _anchor(loaded: Loaded) -> str:
-    return f"-{loaded.name}" if loaded.name else ""
+def _anchor(findings: Findings) -> str:
+    return f"-{findings.name}" if findings.name else ""
 
 
-def _details(loaded: Loaded) -> str:
+def _details(findings: Findings) -> str:
     parts = []
-    for key, group in groups(loaded.rows).items():
-        table = content.details(group)
+    for key, alike in by_conditions(findings.rows).items():
+        table = content.details(alike)
         caption, table.caption = table.caption, ""
         opened = " open" if key[:2] == ("respond", "default") else ""
         parts.append(f"<details{opened}><summary>{html.escape(caption)}</summary>{table.html()}"
-                     f"{charts.strip(group)}</details>")
+                     f"{charts.strip(alike)}</details>")
     return "".join(parts)
 
 
-def ledger_section(folders: list[Loaded]) -> list[Section]:
+def ledger_section(folders: list[Findings]) -> list[Section]:
     """A chart a scenario, each with its own scale: an expired request costs many answered ones."""
     kinds: dict[tuple[str, str], list[tuple[str, Profile]]] = {}
     for folder in folders:
         for p in folder.profiles:
             if p.shares:
-                kinds.setdefault(p.cell.group[:2], []).append((folder.label(p), p))
+                kinds.setdefault(p.cell.conditions[:2], []).append((folder.label(p), p))
     bars = "".join(f"<h3>{html.escape(content.heading(*kind))} (µs of CPU per "
                    f"{content.unit(kind[0])})</h3>{charts.ledger(known)}"
                    for kind, known in kinds.items())
@@ -124,16 +124,16 @@ def ledger_section(folders: list[Loaded]) -> list[Section]:
     return [Section("ledger", title, bars + _shares(folders))] if bars else []
 
 
-def _shares(folders: list[Loaded]) -> str:
+def _shares(folders: list[Findings]) -> str:
     tables = "".join(content.shares(folder).html() for folder in folders if folder.profiles)
     return ("<details><summary>Shares by owner group, sample counts, folded stacks</summary>"
-            '<p class="note">Owner share: the innermost frame that belongs to a group owns the '
-            "sample, so a row sums to 100 %. Self and inclusive shares appear on hover. Broken "
-            "stacks, whose outer end was lost, are the uncertainty of the inclusive shares.</p>"
+            '<p class="note">Owner share: a sample counts for the group of the innermost frame '
+            "whose group is known, so a row sums to 100 %. Self and inclusive shares appear on hover. "
+            "Broken stacks, whose outer end was lost, are the uncertainty of the inclusive shares.</p>"
             f"{tables}</details>")
 
 
-def flame_section(folders: list[Loaded]) -> list[Section]:
+def flame_section(folders: list[Findings]) -> list[Section]:
     if not any(folder.profiles for folder in folders):
         return []
     note = ('<p class="note">Widths are CPU time per request, so a frame that costs the same in A '
@@ -143,7 +143,7 @@ def flame_section(folders: list[Loaded]) -> list[Section]:
     return [Section("flame", "Flame graphs: any two compared", viewer + note)]
 
 
-def ticks_section(tree: Tree, folders: list[Loaded]) -> list[Section]:
+def ticks_section(tree: Tree, folders: list[Findings]) -> list[Section]:
     known = [(folder, p) for folder in folders for p in folder.profiles]
     if not known:
         return []
@@ -161,7 +161,7 @@ def ticks_section(tree: Tree, folders: list[Loaded]) -> list[Section]:
                     f"{blocks}")]
 
 
-def _ticks_block(tree: Tree, folder: Loaded, profile: Profile, hidden: bool) -> str:
+def _ticks_block(tree: Tree, folder: Findings, profile: Profile, hidden: bool) -> str:
     lines = "".join(_tick_line(line, 0) for line in bottom_up(tree, profile)[:25])
     return (f'<div class="scroll ticks" data-profile="{html.escape(folder.key(profile))}"'
             f'{" hidden" if hidden else ""}><table><thead><tr><th>ticks</th><th>parent</th>'
@@ -175,9 +175,9 @@ def _tick_line(line: Ticks, depth: int) -> str:
     return own + "".join(_tick_line(caller, depth + 1) for caller in line.callers)
 
 
-def study_section(loaded: Loaded) -> list[Section]:
+def study_section(findings: Findings) -> list[Section]:
     """Only where this run has something to put beside the study's figures."""
-    shares, costs = content.study_shares(loaded.profiles), content.study_cpu(loaded.rows)
+    shares, costs = study_2014.shares(findings.profiles), study_2014.cpu(findings.rows)
     parts = [f"<h3>{title}</h3>{table.html()}" for title, table in (
         ("Share of ticks in the timer", shares),
         ("CPU per request (µs), and its growth over the lowest level", costs))
@@ -185,23 +185,23 @@ def study_section(loaded: Loaded) -> list[Section]:
     if not parts:
         return []
     parts.append('<p class="note">The study gave self shares at 400 connections, with helper stubs '
-                 "listed apart; here each cell reads self / inclusive / owner, eager re-arm. In "
+                 "listed separately; here each cell reads self / inclusive / owner, eager re-arm. In "
                  "its second scenario, at 5000 connections, it saw "
                  f"{html.escape(study_2014.EXPIRY_2014)}. The original binaries ran on another "
                  "machine: compare shares and growth, not microseconds.</p>")
     return [Section("study", "Beside the study of 2014", "".join(parts))]
 
 
-def validity_section(folders: list[Loaded]) -> Section:
+def validity_section(folders: list[Findings]) -> Section:
     return Section("validity", "Validity", "".join(_validity(folder) for folder in folders))
 
 
-def _validity(loaded: Loaded) -> str:
-    manifest, rows = loaded.run.manifest, loaded.rows
+def _validity(findings: Findings) -> str:
+    manifest, rows = findings.run.manifest, findings.rows
     passed = ("Every timing cell passed its gates (host steal, wrk's and the server's counts, "
               "socket errors, open connections, foreign load)." if rows else "No cell was timed.")
-    same = content.same_against_same(rows, seed_of(loaded.run))
-    parts = [f"<h3>{html.escape(loaded.title)}</h3>"] if loaded.title else []
+    same = content.same_against_same(rows, seed_of(findings.run))
+    parts = [f"<h3>{html.escape(findings.title)}</h3>"] if findings.title else []
     if not manifest.get("finished", True):
         parts.append('<p class="warning">This run was not finished; the same command resumes '
                      "it.</p>")
@@ -209,8 +209,8 @@ def _validity(loaded: Loaded) -> str:
               f'<p class="note">{content.GATES}</p>',
               _or_words("A/A: one variant against itself", same, "No A/A series in this run."),
               f"<p>No difference means within ±{percent(noise_margin(rows))}.</p>",
-              _broken_stacks(loaded.profiles), _stack_walks(loaded.run), "<h3>Environment</h3>",
-              content.environment(loaded.run).html(), "<h3>Exact commands</h3>",
+              _broken_stacks(findings.profiles), _stack_walks(findings.run), "<h3>Environment</h3>",
+              content.environment(findings.run).html(), "<h3>Exact commands</h3>",
               _commands(manifest)]
     return "".join(parts)
 

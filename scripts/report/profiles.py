@@ -11,7 +11,11 @@ import math
 from dataclasses import dataclass, field
 from statistics import stdev
 
-from report.results import Cell, Run, Unreadable, usable
+from report.run import Run
+from results import folded
+from results.cell import Cell
+from results.errors import Unreadable
+from results.sample import SHARES, Sample, usable
 
 # A stack that stays below this share in every profile of the page is counted in its caller.
 PRUNE_SHARE = 0.0005
@@ -79,52 +83,38 @@ class Profile:
         return self.shares.get(group, {}).get("owner", 0.0) * self.us_per_request
 
 
-def parse_folded(text: str) -> dict[tuple[str, ...], int]:
-    """`a;b;c 12` lines to counts by stack; a line that is not one is refused with its number."""
-    stacks: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        stack, _, count = line.rpartition(" ")
-        if not stack or not count.isdigit():
-            raise ValueError(f"line {number} is not `frame;frame count`")
-        frames = tuple(stack.split(";"))
-        stacks[frames] = stacks.get(frames, 0) + int(count)
-    return stacks
-
-
-def load(run: Run, tree: Tree) -> list[Profile]:
+def read(run: Run, tree: Tree) -> list[Profile]:
     """Every profiled cell of the run whose folded stacks are there and not empty."""
     found = (_profile(run, tree, cell, usable(samples))
              for cell, samples in run.of_kind("profile").items())
-    return sorted((p for p in found if p), key=lambda p: p.cell.order())
+    return sorted((p for p in found if p), key=lambda p: p.cell.sort_key())
 
 
-def _profile(run: Run, tree: Tree, cell: Cell, samples: list[dict]) -> Profile | None:
+def _profile(run: Run, tree: Tree, cell: Cell, samples: list[Sample]) -> Profile | None:
     rounds = _rounds(run, tree, samples)
-    merged = _add([counts for counts, _ in rounds]) or _read(run, tree, samples[0].get("folded"))
-    requests = sum(s.get("requests") or 0 for s in samples)
+    merged = _add([counts for counts, _ in rounds]) or _counts(run, tree, samples[0].folded)
+    requests = sum(s.requests or 0 for s in samples)
     us = _weighted(samples, requests)
     if not merged or not us:
         return None
-    return Profile(cell.key, cell, us, requests, sum(s.get("lost") or 0 for s in samples),
-                   sorted({flag for s in samples for flag in s.get("flags", [])}),
-                   _mean_shares(samples), _mean([s.get("unresolved") for s in samples]),
+    return Profile(cell.key, cell, us, requests, sum(s.lost or 0 for s in samples),
+                   sorted({flag for s in samples for flag in s.flags}),
+                   _mean_shares(samples), _mean([s.unresolved for s in samples]),
                    _files(samples), merged, rounds if len(rounds) > 1 else [])
 
 
-def _rounds(run: Run, tree: Tree, samples: list[dict]) -> list[tuple[dict[int, int], float]]:
-    read = [(_read(run, tree, s.get("round_folded")), s.get("us_per_request")) for s in samples]
-    return [(counts, us) for counts, us in read if counts and us]
+def _rounds(run: Run, tree: Tree, samples: list[Sample]) -> list[tuple[dict[int, int], float]]:
+    found = [(_counts(run, tree, s.round_folded), s.us_per_request) for s in samples]
+    return [(counts, us) for counts, us in found if counts and us]
 
 
-def _read(run: Run, tree: Tree, name: str | None) -> dict[int, int]:
+def _counts(run: Run, tree: Tree, name: str | None) -> dict[int, int]:
     path = run.folder / name if name else None
     if not path or not path.is_file():
         return {}
     counts: dict[int, int] = {}
     try:
-        stacks = parse_folded(path.read_text(encoding="utf-8"))
+        stacks = folded.from_text(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise Unreadable(f"{path}: {error}") from None
     for stack, count in stacks.items():
@@ -133,14 +123,14 @@ def _read(run: Run, tree: Tree, name: str | None) -> dict[int, int]:
     return counts
 
 
-def _files(samples: list[dict]) -> list[str]:
-    names = [s.get("folded") for s in samples] + [s.get("round_folded") for s in samples]
+def _files(samples: list[Sample]) -> list[str]:
+    names = [s.folded for s in samples] + [s.round_folded for s in samples]
     return list(dict.fromkeys(name for name in names if name))
 
 
-def _weighted(samples: list[dict], requests: int) -> float | None:
+def _weighted(samples: list[Sample], requests: int) -> float | None:
     """CPU time of all rounds over requests of all rounds."""
-    times = [(s.get("us_per_request"), s.get("requests") or 0) for s in samples]
+    times = [(s.us_per_request, s.requests or 0) for s in samples]
     if requests and all(us is not None for us, _ in times):
         return sum(us * n for us, n in times) / requests
     return _mean([us for us, _ in times])
@@ -151,11 +141,11 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _mean_shares(samples: list[dict]) -> dict[str, dict[str, float]]:
-    tables = [s.get("shares") or {} for s in samples]
+def _mean_shares(samples: list[Sample]) -> dict[str, dict[str, float]]:
+    tables = [s.shares or {} for s in samples]
     groups = dict.fromkeys(group for table in tables for group in table)
     return {g: {kind: _mean([t.get(g, {}).get(kind, 0.0) for t in tables]) or 0.0
-                for kind in ("self", "inclusive", "owner")} for g in groups}
+                for kind in SHARES} for g in groups}
 
 
 def _add(parts: list[dict[int, int]]) -> dict[int, int]:

@@ -1,29 +1,21 @@
-"""Folded stacks, the shared tree, pruning, noise, and the study's table."""
+"""The shared tree, pruning, noise, and the study's table."""
 
 import tempfile
 import unittest
 from pathlib import Path
 
-from report import profiles, results, testing
+from report import profiles, run, testing
 from report.profiles import Profile, Tree
-from report.results import Cell
+from results import folded
+from results.cell import Cell
+from results.errors import Unreadable
 
 CELL = Cell("respond", "default", "ordered-list", "eager", 400)
 
 
 def profile(tree: Tree, text: str, rounds=()) -> Profile:
-    counts = {tree.node(list(s)): n for s, n in profiles.parse_folded(text).items()}
+    counts = {tree.node(list(s)): n for s, n in folded.from_text(text).items()}
     return Profile(CELL.key, CELL, 10.0, 1000, 0, [], {}, None, [], counts, list(rounds))
-
-
-class FoldedTest(unittest.TestCase):
-    def test_sums_equal_stacks_and_keeps_spaces_in_names(self) -> None:
-        found = profiles.parse_folded("a;operator new 2\n\na;operator new 3\na 1\n")
-        self.assertEqual(found, {("a", "operator new"): 5, ("a",): 1})
-
-    def test_refuses_a_line_without_a_count(self) -> None:
-        with self.assertRaisesRegex(ValueError, "line 2"):
-            profiles.parse_folded("a 1\na;b\n")
 
 
 class TreeTest(unittest.TestCase):
@@ -90,32 +82,32 @@ class LoadTest(unittest.TestCase):
 
     def test_rounds_add_up(self) -> None:
         tree = Tree()
-        run = results.read(testing.write(self.folder, rounds=3))
-        found = {p.cell: p for p in profiles.load(run, tree)}[CELL]
+        read = run.read(testing.write(self.folder, rounds=3))
+        found = {p.cell: p for p in profiles.read(read, tree)}[CELL]
         self.assertEqual(found.samples, sum(sum(c.values()) for c, _ in found.rounds))
         self.assertEqual(len(found.rounds), 3)
         times = [us for _, us in found.rounds]
         self.assertTrue(min(times) <= found.us_per_request <= max(times))
 
     def test_without_the_rounds_files_the_merged_one_serves(self) -> None:
-        run = results.read(testing.write(self.folder))
+        read = run.read(testing.write(self.folder))
         for path in (self.folder / "profiles" / "rounds").iterdir():
             path.unlink()
-        self.assertEqual(len(profiles.load(run, Tree())), 5 * 2)
+        self.assertEqual(len(profiles.read(read, Tree())), 5 * 2)
 
     def test_a_profile_without_its_files_is_absent(self) -> None:
-        run = results.read(testing.write(self.folder))
+        read = run.read(testing.write(self.folder))
         for path in (self.folder / "profiles").rglob("*.folded"):
             path.unlink()
-        self.assertEqual(profiles.load(run, Tree()), [])
+        self.assertEqual(profiles.read(read, Tree()), [])
 
 
     def test_a_torn_file_is_named(self) -> None:
-        run = results.read(testing.write(self.folder))
+        read = run.read(testing.write(self.folder))
         torn = next((self.folder / "profiles" / "rounds").iterdir())
         torn.write_text("main;ru")
-        with self.assertRaisesRegex(results.Unreadable, f"{torn.name}: line 1"):
-            profiles.load(run, Tree())
+        with self.assertRaisesRegex(Unreadable, f"{torn.name}: line 1"):
+            profiles.read(read, Tree())
 
 
 class BottomUpTest(unittest.TestCase):

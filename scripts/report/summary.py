@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from report import content
-from report.analysis import groups, seed_of, verdict
-from report.content import Loaded
-from report.profiles import Ticks, Tree, bottom_up
-from report.results import SCHEMA
+from report import content, study_2014
+from report.analysis import Row, by_conditions, seed_of
+from report.content import Findings
+from report.profiles import Profile, Ticks, Tree, bottom_up
+from results.manifest import SCHEMA
 
 FROM_MANIFEST = ("id", "preset", "command", "label", "created", "rounds", "seed", "git", "binary",
                  "env", "finished")
@@ -35,51 +35,58 @@ def _kernel(env: dict) -> str:
     return f"Linux {env['kernel']}" if env.get("kernel") else ""
 
 
-def markdown(loaded: Loaded) -> str:
-    parts = ["# idlewheel: results", about(loaded.run.manifest), *verdict(loaded.rows)]
-    if loaded.rows:
-        parts += ["## Cost", content.overview(loaded.rows).markdown(),
-                  f"{content.ABOUT_SCENARIOS} {content.control_note(loaded.rows)}",
+def markdown(findings: Findings) -> str:
+    parts = ["# idlewheel: results", about(findings.run.manifest), *content.opening(findings.rows)]
+    if findings.rows:
+        parts += ["## Cost", content.overview(findings.rows).markdown(),
+                  f"{content.ABOUT_SCENARIOS} {content.control_note(findings.rows)}",
                   "## All figures",
-                  *(content.details(group).markdown() for group in groups(loaded.rows).values())]
-    if loaded.profiles:
-        parts += ["## Owner shares of the profiles", content.shares(loaded).markdown()]
-    if any(p.shares for p in loaded.profiles):
+                  *(content.details(alike).markdown()
+                    for alike in by_conditions(findings.rows).values())]
+    if findings.profiles:
+        parts += ["## Owner shares of the profiles", content.shares(findings).markdown()]
+    if any(p.shares for p in findings.profiles):
         parts += ["## Beside the study of 2014", "Share of ticks in the timer; ours as self / "
-                  "inclusive / owner.", content.study_shares(loaded.profiles).markdown()]
-    parts += ["## Validity", *_validity(loaded)]
+                  "inclusive / owner.", study_2014.shares(findings.profiles).markdown()]
+    parts += ["## Validity", *_validity(findings)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _validity(loaded: Loaded) -> list[str]:
-    bad = content.flagged(loaded.rows)
-    same = content.same_against_same(loaded.rows, seed_of(loaded.run))
-    passed = "Every timing cell passed its gates." if loaded.rows else "No cell was timed."
+def _validity(findings: Findings) -> list[str]:
+    bad = content.flagged(findings.rows)
+    same = content.same_against_same(findings.rows, seed_of(findings.run))
+    passed = "Every timing cell passed its gates." if findings.rows else "No cell was timed."
     return [bad.markdown() if bad.rows else passed,
             same.markdown() if same.rows else "No A/A series in this run."]
 
 
-def machine_readable(loaded: Loaded, tree: Tree) -> dict:
+def machine_readable(findings: Findings, tree: Tree) -> dict:
     """results.json. Keys: schema, manifest, verdict, rows, profiles, comparisons.
 
     rows: analysis.Row, one a timing cell; profiles: shares and the study's table by cell;
     comparisons: each cell against its group's baseline, as ratios. Absent figures are null.
     """
-    manifest = loaded.run.manifest
+    manifest = findings.run.manifest
     return {"schema": SCHEMA, "manifest": {key: manifest.get(key) for key in FROM_MANIFEST},
-            "verdict": verdict(loaded.rows), "rows": [_row(row) for row in loaded.rows],
-            "profiles": [_profile(tree, p) for p in loaded.profiles],
-            "comparisons": [{"cell": asdict(row.cell), **asdict(row.comparison)}
-                            for row in loaded.rows if row.comparison]}
+            "verdict": content.opening(findings.rows), "rows": [_row(row) for row in findings.rows],
+            "profiles": [_profile(tree, p) for p in findings.profiles],
+            "comparisons": [_comparison(row) for row in findings.rows if row.comparison]}
 
 
-def _row(row) -> dict:
+def _row(row: Row) -> dict:
     found = asdict(row)
     found.pop("comparison")
     return found
 
 
-def _profile(tree: Tree, profile) -> dict:
+def _comparison(row: Row) -> dict:
+    found = row.comparison
+    return {"cell": asdict(row.cell), "baseline": found.baseline, "ratio": found.ratio,
+            "low": found.low, "high": found.high, "p": found.p, "p_holm": found.p_holm,
+            "n": found.n, "verdict": content.verdict_words(found)}
+
+
+def _profile(tree: Tree, profile: Profile) -> dict:
     return {"key": profile.key, "cell": asdict(profile.cell), "samples": profile.samples,
             "rounds": max(1, len(profile.rounds)), "requests": profile.requests,
             "us_per_request": profile.us_per_request, "unresolved": profile.unresolved,

@@ -1,11 +1,13 @@
-"""study servers, windows and traces: whole servers loaded alike, side by side or recorded."""
+"""study servers and study windows: whole servers, ours and others, loaded alike and side by side.
+
+The server that study run measures stands in server_under_test.py.
+"""
 
 from __future__ import annotations
 
 import random
 import re
 import shutil
-import signal
 import socket
 import statistics
 import sys
@@ -17,12 +19,11 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import cannot, manual
-from harness.cell import hold
-from harness.load import Shape, Wrk
+from harness import running_server
 from harness.process import Child, cpu_s, rss_kib
-from harness.plan import SHORT_FLAGS
-from harness.server import READY_LIMIT_S, STOP_LIMIT_S, Failed, get
+from harness.server_under_test import READY_LIMIT_S, get
+from harness.window import Target
+from results.errors import Failed, cannot
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build/release"
@@ -35,8 +36,8 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @dataclass(frozen=True)
 class Contender:
-    """A server; command(folder) gives its command line, and may leave files in the folder. With two
-    cores it shares the second with the load."""
+    """A server. command(folder) gives its command line, and may leave files in the folder. A server
+    on two cores shares the second with the load."""
 
     name: str
     command: Callable[[Path], list[str]]
@@ -52,14 +53,15 @@ def own(name: str, *flags: str, cores: int = 1) -> Contender:
 def _nginx(folder: Path) -> list[str]:
     found = shutil.which("nginx") or shutil.which("nginx", path=f"{TOOLS}:/usr/sbin")
     if not found:
-        raise cannot("nginx: not found; mend: scripts/setup")
+        raise cannot("nginx: not found; fix: scripts/setup")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = (ROOT / "bench/servers/nginx.conf.in").read_text()
     config = config.replace("@FOLDER@", str(folder)).replace("@PORT@", str(port))
     (folder / "nginx.conf").write_text(config)
-    shell = 'echo "listening on http://127.0.0.1:$1"; exec "$2" -e stderr -p "$3" -c "$3/nginx.conf"'
+    shell = ('echo "listening on http://127.0.0.1:$1"; '
+             'exec "$2" -e stderr -p "$3" -c "$3/nginx.conf"')
     return ["sh", "-c", shell, "sh", str(port), found, str(folder)]
 
 
@@ -112,39 +114,22 @@ def _wait_ready(name: str, child: Child, answers: bool) -> str:
     raise Failed(f"{name} was not ready: {child.last_words()}")
 
 
-def record(folder: Path, connections: int, seconds: float, cpus: list[int]) -> list[Path]:
-    """A trace of each scenario's timers, and of short timeouts, for timer-bench --replay."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kinds = {"respond": [], "respond-short": SHORT_FLAGS, "mixed": ["--scenario=mixed"],
-             "increasing-timeout": ["--scenario=increasing-timeout"]}
-    made = []
-    for name, flags in kinds.items():
-        path = folder / f"{name}-{connections}.trace"
-        recorder = own(name, f"--timer-trace={path}", *flags)
-        shape = Shape(connections, 1, int(seconds) + 60)
-        with started(recorder, cpus, answers=name.startswith("respond")) as (child, url):
-            with Wrk(shape, url, {cpus[-1]}) as wrk:
-                hold(seconds, child, wrk)
-            child.signal(signal.SIGTERM)
-            if child.wait(STOP_LIMIT_S) != 0:
-                raise Failed(f"the server did not end well: {child.last_words()}")
-        made.append(path)
-    return made
-
-
 @dataclass(frozen=True)
 class Load:
+    """What wrk asks of each server."""
+
     connections: int
     pipeline: int
     duration_s: float
 
 
 def measure(contender: Contender, load: Load, cpus: list[int]) -> dict:
-    """CPU microseconds per request, user part apart; connecting is part of it."""
+    """CPU microseconds per request, and those in user mode; connecting is part of them."""
     with started(contender, cpus) as (child, url):
-        figures = manual.drive(url, load.connections, load.duration_s, None, child.pid,
-                               {cpus[-1]}, load.pipeline)
-    if why := manual.problem(figures):
+        target = Target(url, pid=child.pid, child=child)
+        figures = running_server.drive(target, load.connections, load.duration_s, {cpus[-1]},
+                                       load.pipeline)
+    if why := running_server.problem(figures):
         raise Failed(f"{contender.name}: {why}")
     return {"name": contender.name, "connections": load.connections,
             "us": figures["cpu"]["us_per_request"],
@@ -182,9 +167,9 @@ def run(entries: list[Contender], loads: list[Load], rounds: int, seed: int,
     order = random.Random(seed)
     samples = []
     for number in range(rounds):
-        cells = [(entry, load) for entry in entries for load in loads]
-        order.shuffle(cells)
-        for entry, load in cells:
+        pairs = [(entry, load) for entry in entries for load in loads]
+        order.shuffle(pairs)
+        for entry, load in pairs:
             sample = measure(entry, load, cpus)
             samples.append(sample)
             print(f"round {number + 1}/{rounds}: {load.connections} connections, {entry.name}: "
@@ -208,7 +193,7 @@ def table(names: list[str], samples: list[dict], memory: list[dict]) -> str:
     head = ["server", *(f"{level} connections" for level in levels),
             *(f"user mode, {level}" for level in levels)]
     if memory:
-        head += ["bytes an idle connection", "CPU while idle"]
+        head += ["bytes per idle connection", "CPU while idle"]
     rows = [head, ["---"] * len(head)]
     for name in names:
         row = [name]

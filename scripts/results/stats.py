@@ -11,6 +11,7 @@ import itertools
 import math
 import random
 import statistics
+from enum import StrEnum
 
 EXACT_FLIPS = 16  # up to 2^16 sign patterns are enumerated, beyond that they are sampled
 SAMPLED_FLIPS = 50_000
@@ -18,6 +19,16 @@ RESAMPLES = 10_000
 MIN_ROUNDS = 6  # with fewer pairs the sign-flip test cannot reach p < 0.05: rounds_needed()
 
 Result = dict[str, float | int | None]
+
+
+class Outcome(StrEnum):
+    """What a comparison says about a cost."""
+
+    UNTESTED = "untested"  # one round: there are no statistics
+    SAME = "same"  # the whole interval lies within the margin
+    SLOWER = "slower"
+    FASTER = "faster"
+    INCONCLUSIVE = "inconclusive"
 
 
 def hodges_lehmann(values: list[float]) -> float:
@@ -86,16 +97,16 @@ def noise_band(pairs: list[tuple[float, float]]) -> float | None:
     return gaps[math.ceil(0.95 * len(gaps)) - 1] if gaps else None
 
 
-def verdict(result: Result, p_adjusted: float | None, margin: float) -> str:
-    """Put a comparison in words; margin is the relative difference that counts as none."""
-    low, high = result["low"], result["high"]
+def verdict(low: float | None, high: float | None, p_adjusted: float | None,
+            margin: float) -> Outcome:
+    """Judge the interval of a ratio; margin is the relative difference that counts as none."""
     if low is None or high is None or p_adjusted is None:
-        return "one round: no statistics"
+        return Outcome.UNTESTED
     if 1 - margin <= low and high <= 1 + margin:
-        return f"no difference within ±{margin:.1%}"
+        return Outcome.SAME
     if p_adjusted < 0.05 and (low > 1 or high < 1):
-        return "slower" if low > 1 else "faster"
-    return "inconclusive"
+        return Outcome.SLOWER if low > 1 else Outcome.FASTER
+    return Outcome.INCONCLUSIVE
 
 
 def _midranks(values: list[float]) -> list[int]:

@@ -1,6 +1,7 @@
 import unittest
 
-from harness import stats
+from results import stats
+from results.stats import Outcome
 
 
 class CompareBlocks(unittest.TestCase):
@@ -82,14 +83,12 @@ class MannWhitney(unittest.TestCase):
 
 
 class Verdict(unittest.TestCase):
-    def test_words(self) -> None:
-        result = {"estimate": 1.2, "low": 1.15, "high": 1.25, "p": 0.002, "n": 10}
-        self.assertEqual(stats.verdict(result, 0.01, 0.01), "slower")
-        self.assertEqual(stats.verdict(result, 0.2, 0.01), "inconclusive")
-        close = {"estimate": 1.0, "low": 0.995, "high": 1.004, "p": 0.5, "n": 10}
-        self.assertEqual(stats.verdict(close, 0.5, 0.01), "no difference within ±1.0%")
-        single = {"estimate": 1.2, "low": None, "high": None, "p": None, "n": 1}
-        self.assertIn("one round", stats.verdict(single, None, 0.01))
+    def test_outcomes(self) -> None:
+        self.assertEqual(stats.verdict(1.15, 1.25, 0.01, 0.01), Outcome.SLOWER)
+        self.assertEqual(stats.verdict(0.75, 0.85, 0.01, 0.01), Outcome.FASTER)
+        self.assertEqual(stats.verdict(1.15, 1.25, 0.2, 0.01), Outcome.INCONCLUSIVE)
+        self.assertEqual(stats.verdict(0.995, 1.004, 0.5, 0.01), Outcome.SAME)
+        self.assertEqual(stats.verdict(None, None, None, 0.01), Outcome.UNTESTED)
 
     def test_noise_band(self) -> None:
         self.assertAlmostEqual(stats.noise_band([(1.02, 1.0), (1.0, 1.0)]), 0.02)

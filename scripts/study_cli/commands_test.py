@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,9 +11,15 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import cell, cli, environment, journal, study
+from harness import environment, measure, study
 from harness.environment_test import GOOD
-from harness.server_test import Fakes
+from harness.server_under_test_test import Fakes, gone
+from report import testing
+from results import journal, manifest, sample
+from results.cell import Measurement
+from results.sample import Cpu, Sample
+from results.sample_test import paths
+from study_cli import commands
 
 SCRIPT = Path(__file__).resolve().parents[1] / "study"
 
@@ -24,7 +31,7 @@ def call(*argv: str) -> tuple[int, str, str]:
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                code = cli.main(list(argv))
+                code = commands.main(list(argv))
             except SystemExit as leaving:
                 code = leaving.code
     finally:
@@ -58,7 +65,8 @@ class Usage(Fakes):
                 self.refused(*argv)
 
     def test_every_command_has_help(self) -> None:
-        for command in ("run", "profile", "load", "doctor", "report", "compare"):
+        for command in ("run", "profile", "load", "servers", "windows", "traces", "doctor",
+                        "report", "compare"):
             code, out, _ = call(command, "--help")
             self.assertEqual(code, 0)
             self.assertIn("usage: scripts/study " + command, out)
@@ -85,7 +93,7 @@ class Environment(Fakes):
             facts = environment.Facts(**vars(GOOD) | {"tools": GOOD.tools | {tool: None}})
             self.assertIn(tool + ": not found", self.ends_with_three(facts, *run))
         few = environment.Facts(**vars(GOOD) | {"nofile": 1024})
-        self.assertIn("1024 a process", self.ends_with_three(few, *run, "--connections", "5000"))
+        self.assertIn("1024 per process", self.ends_with_three(few, *run, "--connections", "5000"))
         self.assertFalse((self.folder / "out").exists())
 
     def test_doctor_fails_with_the_names(self) -> None:
@@ -107,28 +115,32 @@ class Environment(Fakes):
         self.assertEqual((code, len(err.splitlines())), (3, 1), err)
 
 
-def figures(bench: cell.Bench, todo: cell.Cell) -> dict:
-    common = todo.labels() | {"valid": True, "flags": [], "retried": False, "t0": "now"}
-    return common | {"rps": 1.0, "cpu": {"us_per_request": 10.0}, "per_request": {"total": 2.0},
-                     "shares": {"timer": {"owner": 0.1}}, "samples": 10}
+def figures(bench: measure.Bench, todo: Measurement) -> Sample:
+    cpu = Cpu(user_s=1.0, sys_s=1.0, utilisation=1.0, outside_s=2.0, us_per_request=10.0)
+    return sample.of(todo, t0="now", rps=1.0, cpu=cpu, per_request={"total": 2.0}, samples=10,
+                     shares={"timer": {"owner": 0.1}})
+
+
+def failing(bench: measure.Bench, todo: Measurement, error: str) -> Sample:
+    return sample.of(todo, valid=False, flags=["failed"], error=error)
 
 
 class Runs(Fakes):
-    """run without load: the cells are answered by a function."""
+    """run without load: a function answers each measurement."""
 
-    def run_study(self, measure, *more: str) -> tuple[int, str, str]:
+    def run_study(self, measured, *more: str) -> tuple[int, str, str]:
         argv = ["run", "--preset", "smoke", "--backends", "ordered-list", "--server",
                 self.server, "-o", str(self.folder / "out"), "--no-report", *more]
         with (mock.patch.object(environment, "gather", return_value=GOOD),
-              mock.patch.object(cell, "measure", side_effect=measure)):
+              mock.patch.object(measure, "measure", side_effect=measured)):
             return call(*argv)
 
     def setUp(self) -> None:
         super().setUp()
         self.server = self.fake()
 
-    def samples(self) -> list[dict]:
-        return journal.read_samples(self.folder / "out")
+    def samples(self) -> list[Sample]:
+        return journal.read(self.folder / "out")
 
     def manifest(self) -> dict:
         return json.loads((self.folder / "out/manifest.json").read_text())
@@ -137,14 +149,20 @@ class Runs(Fakes):
         code, out, err = self.run_study(figures)
         self.assertEqual(code, 0, err)
         self.assertEqual(out.splitlines()[-1], str(self.folder / "out"))
-        self.assertEqual([s["id"] for s in self.samples()], self.manifest()["plan"]["cells"])
+        self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
         self.assertTrue(self.manifest()["finished"])
         self.assertIn("left", err)
+
+    def test_the_manifest_has_the_fields_that_are_described(self) -> None:
+        self.run_study(figures)
+        written = {re.sub(r"(levels\.).*", r"\1<workload>", path)
+                   for path in paths(self.manifest())}
+        self.assertEqual(written, {path for path, _, _ in manifest.FIELDS})
 
     def test_interrupted_then_resumed(self) -> None:
         calls = []
 
-        def interrupted(bench: cell.Bench, todo: cell.Cell) -> dict:
+        def interrupted(bench: measure.Bench, todo: Measurement) -> Sample:
             calls.append(todo.id)
             if len(calls) == 3:
                 raise KeyboardInterrupt
@@ -157,7 +175,27 @@ class Runs(Fakes):
         self.assertFalse(self.manifest()["finished"])
         code, _, err = self.run_study(figures)
         self.assertEqual(code, 0, err)
-        self.assertEqual([s["id"] for s in self.samples()], self.manifest()["plan"]["cells"])
+        self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
+
+    def test_a_torn_last_line_is_due_again_for_run_and_profile(self) -> None:
+        self.run_study(figures, "--no-profile")
+        self.tear(self.folder / "out")
+        code, _, err = self.run_study(figures)
+        self.assertEqual(code, 0, err)
+        self.assertTrue(self.manifest()["finished"])
+        self.tear(self.folder / "out")
+        profile = ["profile", "--server", self.server, "-o", str(self.folder / "out"),
+                   "--no-report"]
+        with (mock.patch.object(environment, "gather", return_value=GOOD),
+              mock.patch.object(measure, "measure", side_effect=figures)):
+            code, _, err = call(*profile)
+        self.assertEqual(code, 0, err)
+        self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
+
+    def tear(self, folder: Path) -> None:
+        """Cut the last line in the middle, as a crash does."""
+        path = folder / journal.SAMPLES
+        path.write_bytes(path.read_bytes()[:-20])
 
     def test_two_at_once_are_refused(self) -> None:
         with study._alone():
@@ -181,9 +219,9 @@ class Runs(Fakes):
 
     def test_without_profiles_and_then_with(self) -> None:
         self.run_study(figures, "--no-profile")
-        self.assertNotIn("profile", {s["kind"] for s in self.samples()})
+        self.assertNotIn("profile", {s.kind for s in self.samples()})
         self.run_study(figures)
-        self.assertIn("profile", {s["kind"] for s in self.samples()})
+        self.assertIn("profile", {s.kind for s in self.samples()})
         self.assertTrue(self.manifest()["finished"])
 
     def test_profiles_of_another_length_do_not_mix(self) -> None:
@@ -196,23 +234,19 @@ class Runs(Fakes):
             self.assertIn(f"{flag} 77", err)
 
     def test_failed_cells_end_with_four_and_are_due_again(self) -> None:
-        def one_fails(bench: cell.Bench, todo: cell.Cell) -> dict:
-            sample = figures(bench, todo)
-            if todo.kind == "syscalls" and todo.rearm == "lazy":
-                sample |= {"valid": False, "error": "server ended with 1"}
-            return sample
+        def one_fails(bench: measure.Bench, todo: Measurement) -> Sample:
+            if todo.kind == "syscalls" and todo.cell.rearm == "lazy":
+                return failing(bench, todo, "server ended with 1")
+            return figures(bench, todo)
 
         code, _, err = self.run_study(one_fails)
         self.assertEqual(code, 4)
         self.assertIn("server ended with 1", err.splitlines()[-1])
         self.assertEqual(self.run_study(figures)[0], 0)
-        self.assertTrue(all(s["valid"] for s in self.samples()))
+        self.assertTrue(all(s.valid for s in self.samples()))
 
     def test_a_run_in_which_nothing_works_ends_soon(self) -> None:
-        def fails(bench: cell.Bench, todo: cell.Cell) -> dict:
-            return figures(bench, todo) | {"valid": False, "error": "no"}
-
-        code, _, err = self.run_study(fails)
+        code, _, err = self.run_study(lambda bench, todo: failing(bench, todo, "no"))
         self.assertEqual(code, 4)
         self.assertEqual(len(self.samples()), study.FAILURES_IN_A_ROW)
 
@@ -222,7 +256,25 @@ class Runs(Fakes):
             code, _, err = self.run_study(figures, "--no-profile")
         self.assertEqual(code, 0, err)
         self.assertIn("no tracefs", err)
-        self.assertEqual({s["kind"] for s in self.samples()}, {"load"})
+        self.assertEqual({s.kind for s in self.samples()}, {"load"})
+
+
+class TornLine(Fakes):
+    def test_report_and_compare_leave_it_out(self) -> None:
+        a, b = (testing.write(self.folder / name, profiles=False, seed=seed)
+                for name, seed in (("a", 1), ("b", 2)))
+
+        def shown() -> tuple[str, str]:
+            self.assertEqual(call("report", str(a))[0], 0)
+            code, table, err = call("compare", str(a), str(b))
+            self.assertEqual(code, 0, err)
+            return (a / "results.json").read_text(), table
+
+        before = shown()
+        whole = (a / journal.SAMPLES).read_bytes()
+        for torn in (b'{"id": "r01/respond/def', whole.splitlines()[0].replace(b"r01", b"r09")):
+            (a / journal.SAMPLES).write_bytes(whole + torn)
+            self.assertEqual(shown(), before)
 
 
 class Signals(Fakes):
@@ -242,8 +294,11 @@ class Signals(Fakes):
         _, err = asked.communicate(timeout=20)
         self.assertEqual(asked.returncode, 130, err)
         self.assertEqual(len(err.splitlines()), 1, err)
-        with self.assertRaises(ProcessLookupError):
-            os.kill(int((self.folder / "pid").read_text()), 0)
+        # The kernel ends it with its parent where the signal came while it was being started.
+        server, limit = int((self.folder / "pid").read_text()), time.monotonic() + 5
+        while not gone(server) and time.monotonic() < limit:
+            time.sleep(0.01)
+        self.assertTrue(gone(server))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 import unittest
 
-from harness.load import Shape, parse_wrk
-from harness.server import Failed
+from harness.wrk import Shape, parse
+from results.errors import Failed
 
 FULL = """Running 30s test @ http://127.0.0.1:4242/
   1 threads and 5000 connections
@@ -33,32 +33,32 @@ Requests/sec:      0.00
 
 class ParseWrk(unittest.TestCase):
     def test_everything_it_prints(self) -> None:
-        found = parse_wrk(FULL)
-        self.assertEqual(found["requests"], 417410)
-        self.assertAlmostEqual(found["duration_s"], 10.05)
-        self.assertEqual(found["errors"], {"connect": 1, "read": 22, "write": 333, "status": 7,
+        found = parse(FULL)
+        self.assertEqual(found.requests, 417410)
+        self.assertAlmostEqual(found.duration_s, 10.05)
+        self.assertEqual(found.errors, {"connect": 1, "read": 22, "write": 333, "status": 7,
                                            "timeout": 4444})
-        latency = found["latency_us"]
-        self.assertEqual(latency["kind"], "wrk_co_corrected")
-        self.assertAlmostEqual(latency["p50"], 117_530)
-        self.assertAlmostEqual(latency["p90"], 980)
-        self.assertAlmostEqual(latency["p99"], 1_200_000)
-        self.assertAlmostEqual(latency["max"], 1_260_000)
+        latency = found.latency_us
+        self.assertEqual(latency.kind, "wrk_co_corrected")
+        self.assertAlmostEqual(latency.p50, 117_530)
+        self.assertAlmostEqual(latency.p90, 980)
+        self.assertAlmostEqual(latency.p99, 1_200_000)
+        self.assertAlmostEqual(latency.max, 1_260_000)
 
     def test_without_distribution_and_errors(self) -> None:
-        found = parse_wrk(NOTHING_ANSWERED)
-        self.assertEqual((found["requests"], found["errors"]["read"]), (0, 8123))
-        self.assertIsNone(found["latency_us"]["p99"])
-        self.assertEqual(found["latency_us"]["max"], 0)
+        found = parse(NOTHING_ANSWERED)
+        self.assertEqual((found.requests, found.errors["read"]), (0, 8123))
+        self.assertIsNone(found.latency_us.p99)
+        self.assertEqual(found.latency_us.max, 0)
 
     def test_minutes(self) -> None:
-        self.assertAlmostEqual(parse_wrk("  5 requests in 1.50m, 1KB read\n")["duration_s"], 90)
+        self.assertAlmostEqual(parse("  5 requests in 1.50m, 1KB read\n").duration_s, 90)
 
     def test_what_is_no_report_is_refused(self) -> None:
         with self.assertRaisesRegex(Failed, "unable to connect"):
-            parse_wrk("unable to connect to 127.0.0.1:1 Connection refused\n")
+            parse("unable to connect to 127.0.0.1:1 Connection refused\n")
         with self.assertRaises(Failed):
-            parse_wrk("")
+            parse("")
 
 
 class CommandLine(unittest.TestCase):

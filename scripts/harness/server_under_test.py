@@ -1,4 +1,7 @@
-"""The server under test: started fresh and pinned for every cell, asked for its own counters."""
+"""The server under test: started afresh and pinned for every measurement, asked for its counters.
+
+The servers that study servers loads beside it stand in side_by_side.py.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from harness import Stop, cannot
-from harness.plan import SHORT_FLAGS, Cell
+from harness.plan import SHORT_FLAGS
 from harness.process import Child, run
+from results.cell import Cell
+from results.errors import Failed, Stop, cannot
 
 READY_LIMIT_S = 10.0
 STOP_LIMIT_S = 15.0  # its own drain timeout is 10 s
@@ -21,10 +25,6 @@ STATS_KEYS = ["requests", "responses", "writes", "bytes_out", "connections.open"
               "connections.closed.request", "timers.armed", "timers.rearmed", "timers.moved",
               "timers.disarmed", "timers.expired", "timers.late_us", "cpu_ns", "mono_ns"]
 READY_LINE = re.compile(r"^listening on (http://\S+) .*\badmin=(http://\S+)$", re.MULTILINE)
-
-
-class Failed(Exception):
-    """The cell could not be measured; the sample says why."""
 
 
 def get(url: str, limit_s: float = GET_LIMIT_S) -> tuple[int, bytes]:
@@ -65,7 +65,7 @@ def argv(binary: str, cell: Cell) -> list[str]:
             "--rearm", cell.rearm, "--scenario", cell.scenario, *short]
 
 
-class Server(Child):
+class ServerUnderTest(Child):
     """Ready when constructed: its ready line was read and one GET was checked."""
 
     def __init__(self, binary: str, cell: Cell, cpus: set[int]) -> None:

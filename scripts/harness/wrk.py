@@ -1,4 +1,4 @@
-"""The load: wrk, pinned, told when to stop, its report read back from its own text."""
+"""wrk, which makes the load: pinned, told when to stop, its printed report read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.process import Child
-from harness.server import Failed
+from results.errors import Failed
+from results.sample import WRK_ERRORS, Latency, WrkReport
 
 # Long enough that no slow answer is dropped: wrk leaves samples above its timeout (2 s by default)
 # out of its histogram, which flatters whoever is slow.
@@ -46,42 +47,44 @@ class Shape:
         ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
         script = ["-s", str(PIPELINE)] if self.pipeline > 1 else []
         count = ["--", str(self.pipeline)] if self.pipeline > 1 else []
-        return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s", *ours,
-                *script, url + "/", *count]
+        return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s",
+                *ours, *script, url + "/", *count]
 
 
-def parse_wrk(text: str) -> dict:
+def parse(text: str) -> WrkReport:
     """wrk's report as numbers; Failed when it is not one."""
     total = _TOTAL.search(text)
     if not total:
         last = (text.strip().splitlines() or ["nothing"])[-1]
         raise Failed(f"wrk gave no report: {last}")
     socket, status = _SOCKET.search(text), _STATUS.search(text)
-    connect, read, write, timeout = (int(n) for n in socket.groups()) if socket else (0, 0, 0, 0)
-    return {"requests": int(total[1]), "duration_s": float(total[2]) * _UNITS[total[3]] / 1e6,
-            "errors": {"connect": connect, "read": read, "write": write,
-                       "status": int(status[1]) if status else 0, "timeout": timeout},
-            "latency_us": _latency(text)}
+    errors = dict.fromkeys(WRK_ERRORS, 0)
+    if socket:
+        errors |= zip(("connect", "read", "write", "timeout"), map(int, socket.groups()))
+    if status:
+        errors["status"] = int(status[1])
+    return WrkReport(requests=int(total[1]), errors=errors, latency_us=_latency(text),
+                     duration_s=float(total[2]) * _UNITS[total[3]] / 1e6)
 
 
-def _latency(text: str) -> dict:
+def _latency(text: str) -> Latency:
     """Named for what it is: wrk fills in samples for what it takes to be coordinated omission."""
     found = {f"p{p}": float(value) * _UNITS[unit] for p, value, unit in _PERCENTILE.findall(text)}
     most = _LATENCY.search(text)
     worst = float(most[1]) * _UNITS[most[2]] if most else None
-    return {"kind": "wrk_co_corrected", **{p: found.get(p) for p in ("p50", "p90", "p99")},
-            "max": worst}
+    return Latency(kind="wrk_co_corrected", **{p: found.get(p) for p in ("p50", "p90", "p99")},
+                   max=worst)
 
 
 class Wrk(Child):
     def __init__(self, shape: Shape, url: str, cpus: set[int] | None) -> None:
         super().__init__(shape.argv(url), cpus)
 
-    def finish(self, now: bool = True) -> dict:
+    def finish(self, now: bool = True) -> WrkReport:
         """Its report: at once, or when its own duration is over."""
         if now:
             self.signal(signal.SIGINT)
         code = self.wait(STOP_LIMIT_S)
         if code != 0:
             raise Failed(f"wrk ended with {code}: {self.last_words()}")
-        return parse_wrk(self.output())
+        return parse(self.output())

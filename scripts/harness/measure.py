@@ -1,0 +1,200 @@
+"""One measurement: a fresh pinned server, wrk on the other core, and a steady window."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from http.client import HTTPException
+from pathlib import Path
+
+from harness import fold, gates, perf, plan
+from harness.plan import Settings
+from harness.process import tcp_in_use
+from harness.server_under_test import Binary, ServerUnderTest
+from harness.window import OPEN_LIMIT_S, Target, hold, measure as measure_window, timed_out
+from harness.window import wait_until_open
+from harness.wrk import Shape, Wrk
+from results import folded, sample as samples
+from results.cell import Measurement
+from results.errors import Failed
+from results.groups import Groups
+from results.sample import Sample, Totals, Window
+
+DRAIN_LIMIT_S = 5.0
+MARGIN_S = 1.0  # of the paper preset: the window ends this long before wrk does
+BOUND = 0.95  # a core this busy is the bottleneck
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements of a study share."""
+
+    binary: Binary
+    settings: Settings
+    folder: Path
+    server_cpu: int
+    client_cpu: int
+    groups: Groups = field(default_factory=Groups)
+
+
+def measure(bench: Bench, todo: Measurement) -> Sample:
+    """The sample of a measurement. A flagged one is made once more, then kept with its flags."""
+    for attempt in range(1 + bench.settings.retries):
+        newest = _attempt(bench, todo)
+        if attempt == 0 or newest.valid or not kept.valid:
+            kept = newest  # figures with a flag are better than none
+        if kept.valid and not kept.flags:
+            break
+    kept.retried = attempt > 0
+    return kept
+
+
+def _attempt(bench: Bench, todo: Measurement) -> Sample:
+    t0 = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    try:
+        found = _KINDS[todo.kind](bench, todo)
+    except (Failed, OSError, HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        found = samples.of(todo, valid=False, flags=["failed"], error=reason)
+    found.t0 = t0
+    return found
+
+
+def shape(settings: Settings, todo: Measurement) -> Shape:
+    connections = todo.cell.connections
+    if settings.wrk_duration_s and todo.kind == "load":
+        return Shape(connections, settings.wrk_threads, settings.wrk_duration_s, True)
+    longest = OPEN_LIMIT_S + settings.settle_s + plan.window_s(settings, todo) + 60
+    return Shape(connections, settings.wrk_threads, math.ceil(longest))
+
+
+@contextmanager
+def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[ServerUnderTest, Target, Wrk]]:
+    """The server under steady load; afterwards both are gone and the sockets drained.
+
+    The caller ends wrk; the server must then stop cleanly.
+    """
+    sockets = tcp_in_use()
+    asked = shape(bench.settings, todo)
+    with ServerUnderTest(bench.binary.path, todo.cell, {bench.server_cpu}) as server:
+        target = Target(server.url, server.admin_url, server.pid, bench.server_cpu, server)
+        with Wrk(asked, server.url, {bench.client_cpu}) as wrk:
+            wait_until_open(target, wrk, asked.opened)  # a gate judges those that are missing
+            hold(bench.settings.settle_s, server, wrk)
+            yield server, target, wrk
+        code = server.stop()
+        if code != 0:
+            raise Failed(f"server ended with {code} on SIGTERM: {server.last_words()}")
+    _drain(sockets)
+
+
+def _drain(sockets: int) -> None:
+    """Wait for our sockets to go. TIME_WAIT may stay: the next server has a new port."""
+    limit = time.monotonic() + DRAIN_LIMIT_S
+    while tcp_in_use() > sockets + 10 and time.monotonic() < limit:
+        time.sleep(0.02)
+
+
+def events_of(found: Sample) -> int:
+    """What the cost is divided by."""
+    return found.timed_out if found.cell.counts_timeouts else found.requests
+
+
+def _with_costs(bench: Bench, todo: Measurement, window: Window) -> Sample:
+    """A sample of the window, with what each request cost."""
+    found = samples.of(todo, window, connections_asked=shape(bench.settings, todo).opened)
+    return per_event(found)
+
+
+def per_event(found: Sample) -> Sample:
+    events = events_of(found)
+    if not events:
+        raise Failed("nothing was counted in the window")
+    found.server_bound = (found.host.server_core_busy or 0) >= BOUND
+    found.cpu.us_per_request = (found.cpu.user_s + found.cpu.sys_s) * 1e6 / events
+    found.timers_per_request = {k: n / events for k, n in found.timers.items()}
+    return found
+
+
+def _load(bench: Bench, todo: Measurement) -> Sample:
+    settings = bench.settings
+    start = time.monotonic()
+    with _loaded(bench, todo) as (server, target, wrk):
+        seconds = plan.window_s(settings, todo)
+        fixed = settings.wrk_duration_s
+        if fixed:
+            seconds = min(seconds, start + fixed - MARGIN_S - time.monotonic())
+        window = measure_window(target, wrk, seconds)
+        report = wrk.finish(now=not fixed)
+        last = server.stats()
+    found = _with_costs(bench, todo, window)
+    found.wrk = report
+    found.totals = Totals(responses=last["responses"] - 1, timed_out=timed_out(last))  # -1: our GET
+    found.flags = gates.of_load(found)
+    return found
+
+
+def _syscalls(bench: Bench, todo: Measurement) -> Sample:
+    with _loaded(bench, todo) as (server, target, wrk):
+        with perf.Recorder(perf.stat_argv(server.pid), {bench.client_cpu}) as recorder:
+            window = _recorded(bench, todo, target, wrk, recorder)
+            text = recorder.end()
+        wrk.finish()
+    found = _with_costs(bench, todo, window)
+    per = perf.syscalls_per(perf.parse_stat(text), events_of(found))
+    return samples.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
+
+
+def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk,
+              recorder: perf.Recorder) -> Window:
+    seconds = plan.window_s(bench.settings, todo)
+    return measure_window(target, wrk, seconds, recorder.perf, recorder.switched_on)
+
+
+def _counts(window: Window) -> Window:
+    """What is kept of the window of a measurement that is not about time."""
+    return Window(window_s=window.window_s, requests=window.requests, timed_out=window.timed_out)
+
+
+def _profile(bench: Bench, todo: Measurement) -> Sample:
+    found, stacks = _stacks(bench, todo, "frame pointers")
+    folded.write_round(bench.folder, todo.cell, todo.round, stacks)
+    found.folded = folded.file_of(todo.cell)
+    found.round_folded = folded.round_file(todo.cell, todo.round)
+    return found
+
+
+def _dwarf(bench: Bench, todo: Measurement) -> Sample:
+    found, stacks = _stacks(bench, todo, "dwarf")
+    found.folded = folded.dwarf_file(todo.cell)
+    folded.write(bench.folder / found.folded, folded.to_text(stacks))
+    return found
+
+
+def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.Stacks]:
+    """The sample of a profile, and its stacks."""
+    with _loaded(bench, todo) as (server, target, wrk):
+        with perf.Recorder(perf.record_argv(server.pid, walk), {bench.client_cpu}) as recorder:
+            window = _recorded(bench, todo, target, wrk, recorder)
+            recorder.end()
+            wrk.finish()
+            server.stop()  # before the text is made: folding needs the core
+            recording = fold.parse(perf.script(recorder.data))
+    if not recording.samples:
+        raise Failed("perf recorded no samples")
+    counted = _with_costs(bench, todo, window)
+    cost = counted.cpu.us_per_request
+    shares = bench.groups.shares(recording.stacks)
+    return samples.of(
+        todo, _counts(window), samples=recording.samples, lost=recording.lost,
+        frequency=perf.WALKS[walk][1], us_per_request=cost, shares=shares,
+        unresolved=recording.broken / recording.samples,
+        timer_us_per_request={k: v * cost for k, v in shares["timer"].items()},
+        flags=gates.of_any(counted)), recording.stacks
+
+
+_KINDS = {"load": _load, "syscalls": _syscalls, "profile": _profile, "dwarf": _dwarf}

@@ -1,0 +1,69 @@
+"""Which folder a study writes to: a new one, or one that holds this very study, unfinished."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.plan import Settings
+from results import manifest as manifests
+from results.cell import Measurement
+from results.errors import Unreadable, bad_usage
+
+
+def new_id(preset: str) -> str:
+    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ") + f"-{preset}"
+
+
+def read_manifest(folder: Path) -> dict | None:
+    """For a folder that is to be written to."""
+    try:
+        return manifests.read(folder)
+    except Unreadable as error:
+        raise bad_usage(f"{error}; choose another folder with -o") from None
+
+
+def plan_entry(settings: Settings, todo: list[Measurement]) -> dict:
+    """The plan as the manifest keeps it."""
+    return asdict(settings) | {"cells": [each.id for each in todo]}
+
+
+def settings_of(manifest: dict) -> Settings:
+    try:
+        return Settings(**_identity(manifest["plan"]))
+    except TypeError:
+        raise bad_usage("this folder was made by another version of scripts/study; choose "
+                        "another with -o") from None
+
+
+def _identity(plan: dict) -> dict:
+    """What two runs must share to share a folder; the profiles may be added later."""
+    return {k: v for k, v in plan.items() if k != "cells"}
+
+
+def differences(manifest: dict, plan: dict, sha256: str) -> list[str]:
+    """What keeps a run from continuing in the folder of this manifest."""
+    old, new = _identity(manifest["plan"]), _identity(plan)
+    found = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    return found + (["server binary"] if manifest["binary"]["sha256"] != sha256 else [])
+
+
+def refuse_to_mix(folder: Path, manifest: dict, plan: dict, sha256: str) -> None:
+    if found := differences(manifest, plan, sha256):
+        raise bad_usage(f"{folder} holds another run (different {', '.join(found)}); choose "
+                        f"another folder with -o, or continue that one as: {manifest['command']}")
+
+
+def unfinished(results: Path, plan: dict, sha256: str) -> Path | None:
+    """The newest folder in results, when it is this very plan and not finished."""
+    folders = [p.parent for p in results.glob(f"*/{manifests.MANIFEST}")]
+    if not folders:
+        return None
+    newest = max(folders, key=lambda f: f.joinpath(manifests.MANIFEST).stat().st_mtime)
+    try:
+        manifest = manifests.read(newest)
+    except Unreadable:
+        return None  # of another version of this program
+    same = manifest and not manifest.get("finished") and not differences(manifest, plan, sha256)
+    return newest if same else None

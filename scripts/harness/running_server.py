@@ -1,0 +1,144 @@
+"""study load: the load of a measurement against a server that somebody else started."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import asdict
+from urllib.parse import urlsplit
+
+from harness import gates
+from harness.process import cpu_s
+from harness.server_under_test import read_stats
+from harness.window import OPEN_LIMIT_S, Target, hold, measure, wait_until_open
+from harness.wrk import Shape, Wrk
+from results.errors import Failed, bad_usage, cannot
+from results.sample import Window, WrkReport
+
+SETTLE_S = 1.0  # of steady load before the window, once all connections are open
+
+
+def check_url(url: str, option: str) -> str:
+    """The address without its trailing slash; ends the program when it is not one of ours."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError as error:
+        raise bad_usage(f"{option} {url!r} is not an address: {error}") from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise bad_usage(f"{option} {url!r} is not of the form http://HOST:PORT")
+    try:
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+    except OSError as error:
+        raise cannot(f"nothing accepts connections at {url}: {error.strerror or error}") from None
+    return url.rstrip("/")
+
+
+def check_admin(url: str) -> str:
+    found = check_url(url, "--admin")
+    try:
+        read_stats(found)
+    except (Failed, OSError) as error:
+        raise bad_usage(f"--admin {url} is not the server's admin address: {error}") from None
+    return found
+
+
+def check_pid(pid: int) -> int:
+    try:
+        cpu_s(pid)
+    except OSError:
+        raise bad_usage(f"--pid {pid}: there is no such process") from None
+    return pid
+
+
+def drive(target: Target, connections: int, seconds: float, cpus: set[int],
+          pipeline: int = 1) -> dict:
+    """The figures that can be known: the rest is None.
+
+    With the admin address the window is steady, and its counters are the server's. Without it the
+    window is all of wrk's run, and CPU time is that of the process, if its pid is known.
+    """
+    shape = Shape(connections, 1, int(OPEN_LIMIT_S + seconds + 60), pipeline=pipeline)
+    with Wrk(shape, target.url, cpus) as wrk:
+        if target.admin_url:
+            _all_open(target, wrk, connections)
+            hold(SETTLE_S, wrk)
+        window = measure(target, wrk, seconds if target.admin_url else seconds + SETTLE_S)
+        report = wrk.finish()
+    return figures(target.url, connections, window, report)
+
+
+def _all_open(target: Target, wrk: Wrk, connections: int) -> None:
+    found = wait_until_open(target, wrk, connections)
+    if found < connections:
+        raise Failed(f"only {found} of {connections} connections are open after "
+                     f"{OPEN_LIMIT_S:.0f} s")
+
+
+def figures(url: str, connections: int, window: Window, report: WrkReport) -> dict:
+    """As --json prints them: per request, or per timed-out one where most of them time out."""
+    requests = report.requests if window.requests is None else window.requests
+    late = window.timed_out or 0
+    per = "timed_out" if late * 2 > requests else "requests"
+    events = late if per == "timed_out" else requests
+    if not events:
+        raise Failed("no request was counted in the window")
+    cpu, timers = window.cpu, window.timers
+
+    def each(seconds: float | None) -> float | None:
+        return None if seconds is None else seconds * 1e6 / events
+
+    return {
+        "url": url, "connections": connections, "rss_kib": window.rss_kib,
+        "window_s": window.window_s, "requests": requests, "timed_out": window.timed_out,
+        "timers": timers, "late_us": window.late_us and asdict(window.late_us),
+        "bytes_out": window.bytes_out, "writes": window.writes,
+        "connections_open": window.connections_open, "per": per,
+        "rps": requests / window.window_s,
+        "cpu": {"us_per_request": each(_cpu_s(window)),
+                "user_us_per_request": each(cpu.user_s if cpu else None),
+                "utilisation": cpu.utilisation if cpu else None},
+        "timers_per_request": {k: n / events for k, n in timers.items()} if timers else None,
+        "wrk": asdict(report)}
+
+
+def _cpu_s(window: Window) -> float | None:
+    return window.cpu.utilisation * window.window_s if window.cpu else None
+
+
+def problem(found: dict) -> str | None:
+    """Why the figures must not be used."""
+    requests, errors = found["requests"], found["wrk"]["errors"]
+    if errors["status"] >= requests:
+        return "every answer was an error: is that the right path?"
+    broken = errors["connect"] + errors["read"] + errors["write"]
+    if found["per"] == "requests" and broken > gates.COUNT_LIMIT * requests:
+        return f"{broken} socket errors for {requests} requests: did the server go away?"
+    return None
+
+
+def table(found: dict) -> str:
+    """The same for people; a line only for what is known."""
+    cpu, wrk = found["cpu"], found["wrk"]
+    latency = wrk["latency_us"]
+    event = "timed-out request" if found["per"] == "timed_out" else "request"
+    rows = [
+        ("connections", found["connections"], ""),
+        ("window" if found["timers"] else "window, connecting included", found["window_s"], "s"),
+        ("requests", found["requests"], ""),
+        ("requests per second", found["rps"], ""),
+        ("timed-out requests", found["timed_out"], ""),
+        (f"CPU per {event}", cpu["us_per_request"], "us"),
+        ("of it in user mode", cpu["user_us_per_request"], "us"),
+        ("CPU utilisation", cpu["utilisation"], ""),
+        *((f"timers {k} per {event}", n, "")
+          for k, n in (found["timers_per_request"] or {}).items()),
+        ("resident memory", found["rss_kib"], "KiB"),
+        *((f"latency {p} ({latency['kind']})", latency[p], "us") for p in ("p50", "p99", "max")),
+        *((f"wrk {k} errors", n, "") for k, n in wrk["errors"].items()),
+    ]
+    return "\n".join(f"{name:34} {_plain(value):>14} {unit}".rstrip()
+                     for name, value, unit in rows if value is not None)
+
+
+def _plain(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"

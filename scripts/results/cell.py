@@ -1,0 +1,83 @@
+"""What is measured: a cell, and one measurement of it.
+
+A cell is one timer backend, re-armed in one way, under one workload at one number of connections. A
+measurement is one kind of look at a cell in one round: its cost under load, its system calls, a
+profile, or a profile with DWARF stack walks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCENARIOS = ["respond", "increasing-timeout", "mixed"]
+KINDS = ["load", "syscalls", "profile", "dwarf"]
+AA = "A/A"  # the alias of the variant that runs twice a round
+CONTROL = "none"  # the backend without timeouts
+
+
+@dataclass(frozen=True)
+class Cell:
+    scenario: str
+    timeouts: str  # "default" or "short"
+    backend: str
+    rearm: str  # "lazy" or "eager"
+    connections: int
+    alias: str | None = None  # AA for the repeated variant, else None
+
+    @property
+    def workload(self) -> str:
+        """Scenario and timeouts, as --scenario takes them."""
+        return self.scenario + ("+short" if self.timeouts == "short" else "")
+
+    @property
+    def conditions(self) -> tuple[str, str, int]:
+        """Cells under the same conditions differ in their timers only: they may be compared."""
+        return (self.scenario, self.timeouts, self.connections)
+
+    @property
+    def variant(self) -> str:
+        """The backend and its re-arm mode; the control has no timers, hence no mode."""
+        name = self.backend if self.backend == CONTROL else f"{self.backend} {self.rearm}"
+        return f"{name} ({self.alias})" if self.alias else name
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        short = " short timeouts" if self.timeouts == "short" else ""
+        return f"{self.scenario}{short} · {self.connections} · {self.variant}"
+
+    @property
+    def key(self) -> str:
+        """For file names and for the data of the report's page."""
+        tail = "-aa" if self.alias else ""
+        return f"{self.workload}-{self.backend}-{self.rearm}-{self.connections}{tail}"
+
+    @property
+    def closes(self) -> bool:
+        """Whether the server closes connections by design, and the client opens new ones."""
+        return self.scenario != "respond"
+
+    @property
+    def counts_timeouts(self) -> bool:
+        """Whether cost is per timed-out request: in S2 nothing is answered."""
+        return self.scenario == "increasing-timeout"
+
+    def sort_key(self) -> tuple:
+        """The order in which a report lists cells."""
+        place = SCENARIOS.index(self.scenario) if self.scenario in SCENARIOS else len(SCENARIOS)
+        return (place, self.timeouts, self.connections, self.backend == CONTROL, self.rearm,
+                self.backend, self.alias or "")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    kind: str  # of KINDS
+    round: int
+    cell: Cell
+
+    @property
+    def id(self) -> str:
+        """Unique within a study; manifest.json lists those that are planned."""
+        cell, suffix = self.cell, "~aa" if self.cell.alias else ""
+        return (f"r{self.round:02}/{cell.scenario}/{cell.timeouts}/{cell.backend}/{cell.rearm}/"
+                f"{cell.connections}/{self.kind}{suffix}")

@@ -1,0 +1,148 @@
+"""The commands of scripts/study. Only here meet the harness, which measures, and the report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+
+from harness import environment, running_server, side_by_side, study, traces
+from harness.window import Target
+from report import build, compare
+from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
+from results.errors import bad_usage, cannot, invalid
+from results.manifest import MANIFEST
+from study_cli.arguments import parser
+
+
+def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
+    kinds = [] if args.command == "profile" else ["load", "syscalls"]
+    if not getattr(args, "no_profile", False):
+        kinds += ["profile", "dwarf"]
+    chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "scenarios",
+                                            "rounds", "duration", "seed")}
+    chosen["only_profiles"] = args.command == "profile"
+    study.execute(study.Options(
+        argv, kinds, args.preset, chosen, args.output, args.server,
+        build=not (args.no_build or args.server),
+        report=None if args.no_report else build.report))
+
+
+def _load(args: argparse.Namespace) -> None:
+    target = Target(
+        running_server.check_url(args.url, "URL"),
+        running_server.check_admin(args.admin) if args.admin else None,
+        running_server.check_pid(args.pid) if args.pid else None)
+    _require_load(args.connections)
+    _, client = environment.cores(environment.usable_cores())
+    try:
+        figures = running_server.drive(target, args.connections, args.duration, {client},
+                                       args.pipeline)
+    except (Failed, OSError) as error:
+        raise invalid(str(error)) from None
+    print(json.dumps(figures, indent=1) if args.json else running_server.table(figures))
+    if problem := running_server.problem(figures):
+        raise invalid(problem)
+
+
+def _require_load(connections: int) -> None:
+    files = environment.check_files(environment.raise_file_limit(), connections)
+    for check in (files, environment.check_tool("wrk")):
+        if not check.ok:
+            raise cannot(check.line())
+
+
+def _traces(args: argparse.Namespace) -> None:
+    _require_load(args.connections)
+    if not args.no_build:
+        study.make_ready(["idlewheel-server", "timer-bench"])
+    cpus = list(environment.cores(environment.usable_cores()))
+    try:
+        made = traces.record(args.output, args.connections, args.duration, cpus)
+    except (Failed, OSError) as error:
+        raise invalid(str(error)) from None
+    for path in made:
+        print(path)
+
+
+def _side_by_side(args: argparse.Namespace) -> None:
+    idle = getattr(args, "idle_connections", 0)
+    _require_load(max(idle, *args.connections))
+    entries = (side_by_side.with_windows(args.windows) if args.command == "windows"
+               else side_by_side.contenders(args.pipeline))
+    if not args.no_build:
+        study.make_ready(sorted({target for entry in entries for target in entry.targets}))
+    cpus = list(environment.cores(environment.usable_cores()))
+    loads = [side_by_side.Load(level, args.pipeline, args.duration) for level in args.connections]
+    try:
+        samples = side_by_side.run(entries, loads, args.rounds, args.seed, cpus)
+        memory = [side_by_side.idle_bytes(entry, idle, cpus) for entry in entries] if idle else []
+    except (Failed, OSError) as error:
+        raise invalid(str(error)) from None
+    print(side_by_side.table([entry.name for entry in entries], samples, memory))
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    found = environment.checks(environment.gather(study.ROOT), args.connections)
+    for check in found:
+        mark = "ok  " if check.ok else "FAIL" if check.must else "note"
+        print(f"{mark} {check.line()}")
+    failed = [check.name for check in found if check.must and not check.ok]
+    if failed:
+        raise cannot(f"this machine cannot run the study yet: {', '.join(failed)}")
+
+
+def _result_folder(path: Path) -> Path:
+    if not (path / MANIFEST).is_file():
+        raise bad_usage(f"{path} is not a result folder: it has no {MANIFEST}")
+    return path
+
+
+def _report(args: argparse.Namespace) -> None:
+    print(build.report(_result_folder(args.folder)))
+
+
+def _compare(args: argparse.Namespace) -> None:
+    a, b = _result_folder(args.a), _result_folder(args.b)
+    try:
+        print(compare.compare(a, b, args.output, args.force))
+    except compare.Refused as error:
+        raise bad_usage(f"{error}; --force compares them nevertheless") from None
+
+
+COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces,
+            "doctor": _doctor, "report": _report, "compare": _compare}
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    """One signal ends the study; those that follow must not disturb the cleaning up."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, lambda *_: None)
+    raise KeyboardInterrupt
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        args = parser().parse_args(argv)
+        if args.command in ("run", "profile"):
+            _measuring(args, argv)
+        else:
+            COMMANDS[args.command](args)
+        return DONE
+    except Stop as stop:
+        print(f"study: {stop}", file=sys.stderr)
+        return stop.code
+    except KeyboardInterrupt:
+        print("study: interrupted; the same command starts again", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left
+        sys.stderr.close()
+        return DONE
+    except OSError as error:
+        print(f"study: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        return CANNOT
