@@ -128,7 +128,7 @@ bool skip_quoted(std::string_view& text) {
       text.remove_prefix(i + 1);
       return true;
     }
-    i += text[i] == '\\' ? 1 : 0;
+    i += text[i] == '\\' ? 1U : 0U;
     if (i < text.size() && !is_value(text[i])) {
       return false;
     }
