@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -71,25 +72,24 @@ public:
     add_integer(flag, target, min, max, help, "none");
   }
 
-  // One of the names in `choices`.
+  // One of the choices, by the names that to_string() gives them.
   template <class Choice>
-  void choice(const std::string& flag, Choice& target,
-              const std::vector<std::pair<std::string, Choice>>& choices, const std::string& help) {
+  void choice(const std::string& flag, Choice& target, const std::vector<Choice>& choices,
+              const std::string& help) {
     std::string names;
-    std::string preset;
-    for (const auto& [name, value] : choices) {
-      names += (names.empty() ? "" : "|") + name;
-      preset = value == target ? name : preset;
+    for (const Choice value : choices) {
+      names += (names.empty() ? "" : "|") + std::string(to_string(value));
     }
-    add(flag, help, names, preset, [&target, choices, names](const std::string& text) {
-      for (const auto& [name, value] : choices) {
-        if (name == text) {
-          target = value;
+    add(flag, help, names, std::string(to_string(target)),
+        [&target, choices, names](const std::string& text) {
+          const auto named = [&text](Choice value) { return to_string(value) == text; };
+          const auto at = std::ranges::find_if(choices, named);
+          if (at == choices.end()) {
+            return "is not one of " + names;
+          }
+          target = *at;
           return std::string();
-        }
-      }
-      return "is not one of " + names;
-    });
+        });
   }
 
   // A text. `check` returns what is wrong with it, or an empty text; without `check` any text is

@@ -24,7 +24,7 @@ def includes(file: pathlib.Path) -> list[str]:
 def sources(folder: str) -> list[pathlib.Path]:
     """All C++ files of a folder that are not tests."""
     files = [file for pattern in ("*.hpp", "*.cpp") for file in (ROOT / folder).glob(pattern)]
-    return [file for file in files if not re.search(r"_(test|fuzz)\.cpp$", file.name)]
+    return [file for file in files if not re.search(r"_(test|fuzz|testing)\.[ch]pp$", file.name)]
 
 
 def everything_included(file: pathlib.Path) -> set[str]:

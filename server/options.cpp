@@ -64,15 +64,15 @@ void add_timer_flags(Flags& flags, Options& options, std::span<const BackendName
               }
               return "is no timer backend; there are " + known;
             });
-  flags.choice("--rearm", options.rearm,
-               {{"lazy", timers::Rearm::lazy}, {"eager", timers::Rearm::eager}},
+  flags.choice("--rearm", options.rearm, {timers::Rearm::lazy, timers::Rearm::eager},
                "lazy: a timer that moves later is only noted; eager: it moves every time");
   flags.duration("--tick", options.tick, "granularity of the timers", false);
   flags.duration("--idle-timeout", options.idle_timeout,
-                 "close a connection on which no byte has moved for so long; 0: never");
-  flags.duration("--request-timeout", options.request_timeout,
-                 "close a connection whose request is not answered in full so long after its first "
-                 "byte; long downloads to slow readers need a larger one; 0: never");
+                 "close a connection on which no byte has moved for this long; 0: never");
+  flags.duration(
+      "--request-timeout", options.request_timeout,
+      "close a connection whose request is not answered in full this long after its first "
+      "byte; long downloads to slow readers need a larger value; 0: never");
   flags.duration("--linger-timeout", options.linger_timeout,
                  "how long a closing connection waits for its peer to read the last response and "
                  "close; 0: not at all");
@@ -83,21 +83,21 @@ void add_timer_flags(Flags& flags, Options& options, std::span<const BackendName
 void add_behaviour_flags(Flags& flags, Options& options) {
   flags.group("Behaviour and limits");
   flags.choice("--scenario", options.scenario,
-               {{"respond", Scenario::respond},
-                {"increasing-timeout", Scenario::increasing_timeout},
-                {"mixed", Scenario::mixed}},
+               {Scenario::respond, Scenario::increasing_timeout, Scenario::mixed},
                "respond: answer at once; increasing-timeout: never answer, request k times out "
                "after k ms; mixed: one request in --mixed-period is never answered, the j-th of "
                "these times out after j ms (k and j count per thread)");
   flags.integer("--mixed-period", options.mixed_period, 1, kMaxCount, "see --scenario mixed");
-  flags.bytes("--write-window-bytes", options.write_window_bytes, 0, 1 << 30,
-              "write pipelined responses together up to so many bytes; 0: a write per response");
+  flags.bytes(
+      "--write-window-bytes", options.write_window_bytes, 0, 1 << 30,
+      "write pipelined responses together up to this many bytes; 0: one write per response");
   flags.integer("--write-window-responses", options.write_window_responses, 0, kMaxCount,
-                "write so many pipelined responses together at most; 0: no limit");
+                "write at most this many pipelined responses together; 0: no limit");
   flags.duration("--write-window-time", options.write_window_time,
-                 "hold a response back so long for others to share its write; 0: not at all");
-  flags.integer("--max-connections", options.max_connections, 0, kMaxCount,
-                "per thread; one more is answered 503 and closed; 0: no limit but descriptors");
+                 "hold a response back this long, so that others can share its write; 0: do not");
+  flags.integer(
+      "--max-connections", options.max_connections, 0, kMaxCount,
+      "per thread; one connection more is answered 503 and closed; 0: no limit but descriptors");
   flags.bytes("--max-header-bytes", options.max_header_bytes, 64, 1 << 30,
               "request line and header fields together; more is answered 431 (or 414)");
   flags.integer("--max-headers", options.max_headers, 1, kMaxCount,
@@ -121,9 +121,10 @@ void add_admin_flags(Flags& flags, Options& options) {
               options.access_log = file == "off" ? "" : file;
               return std::string();
             });
-  flags.text("--timer-trace", options.timer_trace, "FILE",
-             "record what is asked of the timers in this file, for timer-bench --replay; with one "
-             "thread and the default backend");
+  flags.text(
+      "--timer-trace", options.timer_trace, "FILE",
+      "record every timer operation in this file, for timer-bench --replay; needs one thread "
+      "and the default backend");
 }
 
 // Replaces control characters, because what a user typed may hold line ends and escape sequences.

@@ -38,10 +38,6 @@ void raise_descriptor_limit() {
   }
 }
 
-std::string to_string(timers::Rearm rearm) {
-  return rearm == timers::Rearm::lazy ? "lazy" : "eager";
-}
-
 std::string url(const tcp::endpoint& endpoint) {
   std::ostringstream text;
   text << "http://" << endpoint;
@@ -141,7 +137,7 @@ private:
     admin_ = std::make_unique<Admin>(
         *main_, endpoint,
         AdminSource{.backend = options_.timer_backend,
-                    .rearm = to_string(options_.rearm),
+                    .rearm = std::string(to_string(options_.rearm)),
                     .ready = [this] { return !draining_; },
                     .snapshot = [this](auto done) { collect(std::move(done)); }});
   }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <string_view>
 
 namespace timers {
 
@@ -11,6 +12,11 @@ namespace timers {
 // until it comes due or must run earlier. Under `lazy` a disarmed timer stays filed too, but never
 // more than one node per timer.
 enum class Rearm { lazy, eager };
+
+// As users type it.
+constexpr std::string_view to_string(Rearm rearm) noexcept {
+  return rearm == Rearm::lazy ? "lazy" : "eager";
+}
 
 struct ServiceConfig {
   std::chrono::nanoseconds tick = std::chrono::milliseconds(1); // > 0
