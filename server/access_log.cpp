@@ -14,10 +14,12 @@
 namespace server {
 namespace {
 
+// Lines are written once so many bytes are gathered, or so long after the first of them.
 constexpr std::size_t kGathered = 64 * 1024;
 constexpr auto kLongest = std::chrono::seconds(1);
 
-// A request line has no control characters (request.cpp); quotes would end the field.
+// A request line has no control characters, because request.cpp refuses them. A quote would end the
+// field, so it is escaped.
 void append_quoted(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
@@ -69,7 +71,7 @@ void AccessLog::note(std::string_view client, std::string_view request_line, Sta
   }
 }
 
-// RFC 3339, in UTC; formatted once a second.
+// Appends the time in UTC, as RFC 3339 writes it. It is formatted at most once a second.
 void AccessLog::append_time() {
   const std::time_t now = std::time(nullptr);
   if (now != formatted_at_) {
@@ -82,7 +84,8 @@ void AccessLog::append_time() {
   lines_ += time_;
 }
 
-// A pipe takes PIPE_BUF bytes at a time, and takes them whole, so lines are not cut in two.
+// Writes at most PIPE_BUF bytes at a time. A pipe takes so many whole or not at all, so no line is
+// cut in two unless it is longer.
 void AccessLog::flush() {
   std::string_view rest = lines_;
   while (!rest.empty()) {

@@ -1,9 +1,10 @@
-// A line for each response, in a file, gathered so that a write carries many.
+// The access log: a line in a file for each response. Lines are gathered, so that one write carries
+// many.
 //
 //   2026-11-21T10:00:00Z 127.0.0.1:40122 "GET /bytes/7 HTTP/1.1" 200 7
 //
-// The loop never waits for it: what a pipe or a terminal does not take at once is dropped and
-// counted. (A regular file takes everything, at the speed of its disk.)
+// The event loop never waits for a reader: lines that a pipe or a terminal does not take at once
+// are dropped and counted. A write to a regular file takes as long as its disk needs.
 #pragma once
 
 #include "server/os_timer.hpp"
@@ -16,10 +17,11 @@
 
 namespace server {
 
-// Of one worker; all of them append to the same file.
+// The log of one worker, used in its thread. All workers append to the same file.
 class AccessLog final : public ResponseLog {
 public:
-  // An empty path: no log. Throws std::runtime_error when the file cannot be opened for appending.
+  // With an empty path there is no log. Throws std::runtime_error when the file cannot be opened
+  // for appending.
   AccessLog(boost::asio::io_context& io, const std::string& path);
   ~AccessLog();
   AccessLog(const AccessLog&) = delete;
@@ -27,11 +29,11 @@ public:
 
   bool enabled() const noexcept { return descriptor_ >= 0; }
 
-  // Requires enabled(). The line is written within a second.
+  // Requires enabled(). The line is written, or dropped, within a second. Throws std::bad_alloc.
   void note(std::string_view client, std::string_view request_line, Status status,
             std::uint64_t content_length) override;
 
-  // Lines that were not taken.
+  // How many lines were dropped.
   std::uint64_t dropped() const noexcept { return dropped_; }
 
 private:

@@ -1,4 +1,4 @@
-"""The access log: its lines, and files that take none."""
+"""The access log: its lines, and files that do not take them."""
 
 import os
 import re

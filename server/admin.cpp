@@ -18,7 +18,7 @@
 
 namespace server {
 
-// A descriptor to give up when there is no other for a session.
+// A descriptor in reserve. It is given up when the process has no other left for a session.
 class SpareDescriptor {
 public:
   SpareDescriptor() { take(); }
@@ -57,7 +57,7 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::asio::ip::tcp;
 
-// One admin client. Alive as long as an operation of its is pending.
+// One admin client. A session lives as long as it waits for a read, a write or a snapshot.
 class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, std::shared_ptr<AdminShared> shared)
@@ -85,7 +85,7 @@ public:
 private:
   static constexpr auto kTimeout = std::chrono::seconds(30);
 
-  // Nothing here takes a body.
+  // No resource of the admin listener takes a body, so a request with one is refused.
   void on_header(beast::error_code error) {
     if (error == http::error::header_limit) {
       refuse(http::status::request_header_fields_too_large);
@@ -99,7 +99,7 @@ private:
   }
 
   void refuse(http::status status) {
-    parser_.emplace(); // of what could not be read nothing is believed
+    parser_.emplace(); // a request that could not be read has no fields to rely on
     parser_->get().version(11);
     parser_->get().keep_alive(false);
     write(status, "text/plain", std::string(http::obsolete_reason(status)) + "\n");
@@ -202,7 +202,7 @@ void Admin::accept_one() {
   accept();
 }
 
-// Out of descriptors, most likely: not again at once.
+// The process is most likely out of descriptors, so the next attempt is a second later.
 void Admin::wait_and_accept() {
   pause_.expires_after(std::chrono::seconds(1));
   pause_.async_wait([this](beast::error_code cancelled) {

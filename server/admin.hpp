@@ -1,5 +1,5 @@
-// The admin listener: /healthz, /readyz, /stats and /metrics on a port of its own, with stock
-// Beast, so that it costs the request path nothing until someone asks.
+// The admin listener answers /healthz, /readyz, /stats and /metrics on a port of its own. It uses
+// plain Beast, and costs the request path nothing until someone asks.
 #pragma once
 
 #include "server/stats.hpp"
@@ -14,18 +14,19 @@
 
 namespace server {
 
-// Where its answers come from.
+// Where the answers of the admin listener come from.
 struct AdminSource {
   std::string backend;
   std::string rearm;
-  std::function<bool()> ready;
-  // Calls back, in the admin's own thread, with the sum over all workers.
+  std::function<bool()> ready; // false once the server drains
+  // Calls its argument, in the admin listener's thread, with the sum over all workers.
   std::function<void(std::function<void(Snapshot)>)> snapshot;
 };
 
-struct AdminShared; // what outlives the listener while a session does
+struct AdminShared; // what the listener and its sessions share
 
-// At most 32 sessions at a time; one can be had also when clients have taken every descriptor.
+// Serves at most 32 sessions at a time, and closes the connections of further clients. One session
+// is possible even when other clients have taken every descriptor.
 class Admin {
 public:
   // Binds and listens; throws boost::system::system_error when that fails.
@@ -34,7 +35,8 @@ public:
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
-  // As Listener::resume().
+  // To be called after a handler of the io_context has thrown for lack of memory. Waits for clients
+  // again if that handler was the listener's. Throws std::bad_alloc.
   void resume();
 
 private:
@@ -43,7 +45,7 @@ private:
   void wait_and_accept();
 
   boost::asio::ip::tcp::acceptor acceptor_;
-  boost::asio::steady_timer pause_; // of accepting
+  boost::asio::steady_timer pause_; // until accepting is tried again
   std::shared_ptr<AdminShared> shared_;
   bool waiting_ = false; // for a client, or for the end of a pause
 };

@@ -56,7 +56,7 @@ class Admin(unittest.TestCase):
                         client.sendall(GET)
                         client.recv(65536)
                     moved[rearm] = server.stats()["timers"]["moved"]
-        self.assertLessEqual(moved["lazy"], 3)  # idle, request, and linger at most
+        self.assertLessEqual(moved["lazy"], 3)  # the idle, request and linger timeouts at most
         self.assertGreaterEqual(moved["eager"], 150)
 
     def test_metrics_are_prometheus_text(self):
@@ -84,7 +84,7 @@ class Admin(unittest.TestCase):
             limit = time.monotonic() + PATIENCE_S
             stalled = 0.0
             while stalled < 0.2 and time.monotonic() < limit:
-                exchange(server, GET)  # starts the probe, for a tenth of a second
+                exchange(server, GET)  # starts the loop probe, which runs for 100 ms
                 server.process.send_signal(signal.SIGSTOP)
                 time.sleep(0.5)
                 server.process.send_signal(signal.SIGCONT)

@@ -107,6 +107,7 @@ COUNTED(int, setsockopt,
 COUNTED(int, getsockname, (int fd, sockaddr* name, socklen_t* size) noexcept, (fd, name, size))
 COUNTED(int, getpeername, (int fd, sockaddr* peer, socklen_t* size) noexcept, (fd, peer, size))
 COUNTED(int, poll, (pollfd fds[], nfds_t n, int timeout_ms), (fds, n, timeout_ms))
-// ioctl() is declared with "...". Its callers here pass one argument, in the way of a pointer.
+// ioctl() is declared with "...". Its callers here pass one argument, in the way a pointer is
+// passed.
 COUNTED(int, ioctl, (int fd, unsigned long request, void* argument) noexcept,
         (fd, request, argument))

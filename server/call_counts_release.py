@@ -68,7 +68,7 @@ class CountedServer(Server):
         self.table.close()
 
     def calls(self) -> collections.Counter:
-        """Calls of each function so far. Right after an answer, a call or two of its turn may follow."""
+        """Calls of each function so far. After an answer, a call or two of its turn may follow."""
         self.table.seek(0)
         rows = struct.iter_unpack("24sQ", self.table.read())
         return collections.Counter({name.rstrip(b"\0").decode(): calls for name, calls in rows})
@@ -149,7 +149,7 @@ class CallCounts(unittest.TestCase):
         for function in ONCE_A_TURN | more_a_turn:
             most[function] += counted.turns
         for function in ONCE_A_PROBE:
-            # A probe more than there are whole periods, and a call of the turn before the count.
+            # One probe more than whole periods, and one call of the turn before the count.
             most[function] += int(counted.took_s / PROBE_PERIOD_S) + 2
         for function, calls in once_a_tick.items():
             most[function] += calls * (int(counted.took_s / TICK_S) + 1)

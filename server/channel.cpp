@@ -62,7 +62,7 @@ Transfer Channel::read(std::span<char> room, std::size_t& size) {
 Transfer Channel::write(const std::array<std::string_view, 2>& pieces, std::size_t& size) {
   Error error;
   const auto first = boost::asio::buffer(pieces[0]);
-  // One buffer goes by send(), which is cheaper than sendmsg().
+  // Asio sends one buffer with send(), which is cheaper than sendmsg().
   if (pieces[1].empty()) {
     size = socket_.write_some(first, error);
   } else {

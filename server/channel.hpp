@@ -1,5 +1,6 @@
-// The socket of a connection: waits for it to become readable or writable, reads and writes what
-// goes at once. Knows no HTTP and no timers, so it is compiled once for all backends.
+// The socket of a connection: it waits until the socket is readable or writable, and reads and
+// writes without waiting. A Channel knows no HTTP and no timers, so it is compiled once for all
+// backends.
 #pragma once
 
 #include <boost/asio/basic_stream_socket.hpp>
@@ -18,16 +19,17 @@ using Socket =
     boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
 using Error = boost::system::error_code;
 
-// What became of a read or a write. The sizes say how many bytes moved, in case of `done`.
+// What became of a read or a write. With `done`, the size says how many bytes moved.
 enum class Transfer {
   done,
-  would_block,
+  would_block,  // nothing can move now
   end_of_input, // the peer has sent FIN
   failed        // reset, most likely
 };
 
-// At most one wait is pending each way. A derived class deletes itself once it is closed and
-// pending() is false; a closed channel's waits complete soon, with an error.
+// At most one wait is pending in each direction. Closing the socket makes the pending waits
+// complete soon, with an error. A derived class deletes itself once it is closed and pending() is
+// false, because a pending wait refers to the object.
 class Channel {
 public:
   Channel(const Channel&) = delete;
@@ -38,34 +40,37 @@ protected:
   explicit Channel(Socket socket);
   virtual ~Channel() = default;
 
-  // A wait has completed; the socket is readable or writable unless there is an error.
+  // Called when a wait has completed. The socket is readable or writable unless there is an error.
   virtual void on_readable(Error error) = 0;
   virtual void on_writable(Error error) = 0;
 
-  // The peer's address and port, for a log. A system call; unspecified when the peer is gone.
+  // The peer's address and port, for a log. Costs a system call. The text is 0.0.0.0:0 when the
+  // peer is gone.
   std::string peer() const;
 
-  // Waiting for readability holds no buffer. Waiting again while a wait is pending does nothing.
+  // Starts a wait, which holds no buffer. Does nothing while a wait in this direction is pending.
+  // Throws std::bad_alloc.
   void wait_readable();
   void wait_writable();
   bool waits_readable() const noexcept { return waits_readable_; }
   bool waits_writable() const noexcept { return waits_writable_; }
   bool pending() const noexcept { return waits_readable_ || waits_writable_; }
 
-  // One system call each.
+  // None of these waits. Each makes one system call; closing makes a few.
   Transfer read(std::span<char> room, std::size_t& size);
   Transfer write(const std::array<std::string_view, 2>& pieces, std::size_t& size);
-  std::size_t unread_input(); // bytes
+  std::size_t unread_input(); // bytes that have arrived and were not read
   bool shut_down_send();      // false when the peer is gone already
   void close_socket();
-  void reset_socket(); // with RST: what was not delivered is dropped
+  void reset_socket(); // sends RST; what was not delivered is dropped
 
-  // Reads and drops what it read, at most so many times, until there is nothing left.
+  // Reads and drops input until none is left, in at most `reads` reads. Returns what became of the
+  // last one.
   Transfer discard(int reads);
 
-  // Among thousands of connections this one is in no cache. To be called before the system call of
-  // a turn: all of the object is fetched from memory while the kernel works, instead of part by
-  // part afterwards.
+  // Fetches an object into the cache. Among thousands of connections the current one is in no
+  // cache. To be called before the system call of a turn: the memory is then fetched while the
+  // kernel works, instead of part by part afterwards.
   static void prefetch(const void* object, std::size_t size) noexcept;
 
 private:

@@ -1,4 +1,4 @@
-"""What other people's clients see."""
+"""What widely used HTTP clients see."""
 
 import re
 import subprocess
@@ -69,7 +69,8 @@ class Clients(WireTest):
 @needs("node")
 class NodesAgent(unittest.TestCase):
     def test_keep_alive_races_the_idle_timeout_and_meets_no_reset(self):
-        """Requests after pauses about as long as the timeout: answered, or the end came first."""
+        """Pauses between requests are about as long as the timeout. Each request is answered, or
+        finds the connection closed."""
         script = textwrap.dedent("""
             const http = require('http');
             const [port, pause] = process.argv.slice(1).map(Number);

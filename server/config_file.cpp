@@ -18,7 +18,7 @@ std::string_view trim(std::string_view text) {
   return text.substr(0, text.find_last_not_of(kBlanks) + 1);
 }
 
-// What is wrong with a line; empty when it is an entry, a comment or blank.
+// Says what is wrong with a line. Empty when it is an entry, a comment or blank.
 std::string complaint(std::string_view line) {
   line = trim(line);
   if (line.empty() || line.front() == '#' || line.front() == ';') {
@@ -38,8 +38,8 @@ std::string complaint(std::string_view line) {
   return "";
 }
 
-// The text, once CLI11 would take each of its lines for what it looks like. CLI11 skips lines that
-// are very short, and accepts a list without its end.
+// Returns the text of the file after a check of each line, because CLI11 is too lenient: it skips
+// very short lines, and accepts a list without its end.
 std::string checked_text(const std::string& path) {
   std::ifstream file(path);
   std::string text;

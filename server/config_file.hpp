@@ -1,4 +1,4 @@
-// The file of --config: a flag in each line, `name = value`, without the dashes.
+// Reads the file that --config names. Each line has a flag without its dashes: `name = value`.
 #pragma once
 
 #include <string>
@@ -11,10 +11,10 @@ struct ConfigEntry {
   std::string value;
 };
 
-// The entries in the file's order; comments, empty lines and quotes are CLI11's (TOML). Whether a
-// key is a flag is not looked at. Throws std::runtime_error with one line that names the file and
-// what is wrong in it: it cannot be read, a line is not `name = value`, a section, a list, a value
-// of several lines.
+// Returns the entries in the order of the file. Comments, empty lines and quotes are those of TOML,
+// as CLI11 reads it. Keys are not checked. Throws std::runtime_error with one line that names the
+// file and what is wrong: it cannot be read, a line is not `name = value`, or it has a section, a
+// list or a value of several lines.
 std::vector<ConfigEntry> read_config_file(const std::string& path);
 
 } // namespace server

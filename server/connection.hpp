@@ -1,13 +1,13 @@
-// One client connection, as a state machine of turns. A turn reads once, has the exchange answer
+// One client connection, as a state machine of turns. A turn reads once, lets the exchange answer
 // all that arrived, writes the answers in as few writes as the window allows, and waits again.
 //
 //   socket -> read -> exchange (bytes in, answers out) -> write -> socket
 //      idle.rearm   request.arm                request.disarm, idle.rearm
 //
-// When either of its two timers runs (connection_timers.hpp), the connection closes.
+// When one of its two timers expires (connection_timers.hpp), the connection ends.
 //
 // A connection that waits for its next request holds no buffers: it borrows an Exchange from the
-// worker when there is something to read, and waits for readability, not for a read.
+// worker when there is something to read, and has no read pending while it waits.
 #pragma once
 
 #include "server/channel.hpp"
@@ -34,8 +34,8 @@ public:
   using Context = ConnectionContext<Timers>;
   using Instant = typename Timers::Instant;
 
-  // Takes over an accepted socket. The connection deletes itself when it has ended and no operation
-  // of its is pending. Throws std::bad_alloc.
+  // Takes over an accepted socket. The connection deletes itself when it has ended and none of its
+  // waits is pending. Throws std::bad_alloc.
   static Connection& start(Context& context, Socket socket) {
     std::unique_ptr<Connection> connection(new Connection(context, std::move(socket)));
     connection->timers_.bound_silence(context.timers.now());
@@ -51,7 +51,8 @@ public:
     }
   }
 
-  // Answers 503 without waiting for a request, and ends.
+  // The functions below may delete the connection. This one answers 503 without waiting for a
+  // request, and ends the connection.
   void turn_away() {
     turn([this] {
       borrow_exchange();
@@ -60,7 +61,7 @@ public:
     });
   }
 
-  // Ends it now if it is between requests; otherwise the response to what was received is the last.
+  // Ends it now if it is between requests. Otherwise the response to what was received is its last.
   void drain() {
     if (held()) {
       return on_window_closed();
@@ -70,7 +71,7 @@ public:
     }
   }
 
-  // Ends it whatever it does.
+  // Ends it at once, whatever it is doing.
   void cut() {
     turn([this] {
       count_end(CloseReason::drain);
@@ -82,13 +83,13 @@ public:
 private:
   enum class State : std::uint8_t {
     open,      // reads and answers
-    withheld,  // has a request that will not be answered: waits for its timeout
+    withheld,  // waits for the timeout of a request that will not be answered
     finishing, // writes what is owed, then lingers
     lingering, // has sent FIN: discards what arrives until the peer closes or time is up
     closed     // the socket is closed; deleted when the last pending wait has completed
   };
 
-  static constexpr int kTransfersPerTurn = 16; // before other connections have theirs
+  static constexpr int kTransfersPerTurn = 16; // then other connections have their turn
 
   Connection(Context& context, Socket socket)
       : Channel(std::move(socket)), context_(context),
@@ -109,8 +110,8 @@ private:
     turn([&] { error ? fail() : write_turn(); });
   }
 
-  // Runs a step and deletes the connection if that was its last. What a step throws ends this
-  // connection and no other.
+  // Runs a step, and deletes the connection if it has ended. An exception that a step throws ends
+  // this connection and no other.
   template <class Step> void turn(Step step) {
     try {
       if (state_ != State::closed) {
@@ -133,7 +134,7 @@ private:
       return discard_input();
     }
     if (waits_writable()) {
-      return; // no reading from a peer that does not read; rest() waits again
+      return; // a peer that does not read its answers is not read from
     }
     borrow_exchange();
     std::size_t size = 0;
@@ -158,11 +159,11 @@ private:
       timers_.bound_request(now);
       work(now);
     } else {
-      rest(); // withheld, or finishing: what follows is not looked at
+      rest(); // withheld or finishing: later input is not parsed
     }
   }
 
-  // What came before was answered, or cannot be; the answers were written unless they are held.
+  // Every complete request was answered before. The answers were written unless they are held back.
   void on_end_of_input() {
     if (state_ == State::open && owes()) {
       return finish(CloseReason::client, context_.timers.now());
@@ -181,7 +182,7 @@ private:
 
   // ---- Answering.
 
-  // Answers what is there and writes the answers, until there is neither, or the socket is full.
+  // Answers requests and writes the answers until there are no more, or the socket is full.
   void work(Instant now) {
     for (int windows = 0; windows < kTransfersPerTurn; ++windows) {
       const Outcome outcome = exchange_->answer(context_.draining && unread_input() == 0);
@@ -200,10 +201,10 @@ private:
         return on_all_written(now);
       }
     }
-    wait_writable(); // the rest after others had their turn
+    wait_writable(); // others have their turn before the rest is answered
   }
 
-  // Whether more may come in time to share the write of what is queued.
+  // Whether what is queued may wait for later answers to share its write.
   bool may_hold() const noexcept {
     return context_.held_writes.enabled() && !context_.draining && exchange_->may_gather();
   }
@@ -218,7 +219,7 @@ private:
     turn([this] { write_turn(); });
   }
 
-  // After everything that can be answered now was answered, and the answers were written.
+  // To be called when all that can be answered now was answered, and the answers were written.
   void on_all_written(Instant now) {
     if (state_ == State::finishing) {
       return linger(now);
@@ -240,7 +241,7 @@ private:
 
   // ---- Writing.
 
-  // Writes until the queue is empty (true) or no more goes now (false).
+  // Writes what is queued. False when the socket takes no more now, or has failed.
   bool flush(Instant now) {
     WriteQueue& output = exchange_->output();
     context_.held_writes.forget(*this);
@@ -276,7 +277,7 @@ private:
 
   // ---- Timeouts.
 
-  // The request that is half here may have begun behind others just answered.
+  // If the request that is arriving began behind one that was answered, its time starts now.
   void bound_next_request(Instant now) {
     if (!exchange_->between_requests() && exchange_->take_answered()) {
       timers_.bound_next_request(now);
@@ -318,9 +319,8 @@ private:
     });
   }
 
-  // Bytes that came while the loop was busy are not late: reads them, but none that come now.
-  // Returns whether the request that timed out is answered by that, or the connection has ended
-  // otherwise.
+  // Bytes that came while the loop was busy are not late. Reads them, but none that come meanwhile.
+  // True when that answered the request or ended the connection.
   bool last_look() {
     if (state_ != State::open) {
       return false;
@@ -357,8 +357,8 @@ private:
     end_reason_ = reason;
   }
 
-  // Sends what is owed, then ends. A peer that does not read it has as long as its request, or the
-  // linger timeout when that is over.
+  // Sends what is owed, then ends. The peer may take as long to read it as its request has left, or
+  // the linger timeout when no request is bounded.
   void finish(CloseReason reason, Instant now) {
     begin_finishing(reason);
     if (flush(now)) {
@@ -375,8 +375,8 @@ private:
     linger(now);
   }
 
-  // Sends FIN. The socket stays until the peer has read what was sent, or time is up: closing it
-  // with unread input would send RST, which may destroy our last response on its way.
+  // Sends FIN. The socket stays open until the peer closes or time is up: closing it with unread
+  // input would send RST, which may destroy our last response on its way.
   void linger(Instant now) {
     timers_.release_request();
     release_exchange();
@@ -394,7 +394,7 @@ private:
     close();
   }
 
-  // Once per connection.
+  // Counts the end of the connection, the first time it is called.
   void count_end(CloseReason reason) {
     if (state_ != State::lingering && state_ != State::closed) {
       context_.counters.count_close(reason);
@@ -402,8 +402,8 @@ private:
     }
   }
 
-  // A response that was cut short loses nothing more by a reset, after which the kernel keeps
-  // nothing of it.
+  // After a response that was cut short a reset loses nothing more, and frees what the kernel still
+  // holds of it.
   void close() {
     state_ = State::closed;
     timers_.stop();
@@ -429,7 +429,7 @@ private:
     }
   }
 
-  // Waits for what comes next, holding memory only for what is half done, and no more than that.
+  // Waits for more input. Keeps memory only for a request or a response that is not finished.
   void rest() {
     if (state_ == State::withheld || (exchange_->between_requests() && !owes())) {
       release_exchange();

@@ -20,9 +20,9 @@ template <timers::TimerFacility Timers> struct ConnectionContext {
   TimeLimits<Timers> limits;
   HeldWrites held_writes;
   LoopProbe loop_probe;
-  std::size_t serving = 0; // connections that have not ended yet, lingering ones not counted
+  std::size_t serving = 0; // connections that have not ended; a lingering one has ended
   bool draining = false;
-  std::function<void()> on_last_connection = [] {}; // when draining
+  std::function<void()> on_last_connection = [] {}; // called when draining
 };
 
 } // namespace server

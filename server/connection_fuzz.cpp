@@ -1,8 +1,9 @@
 // A fuzz target: a whole connection on a loopback socket, its timers on a clock moved by hand. The
 // input says what the client sends, in which pieces, when it reads, closes or resets, and when time
-// goes on. Whatever happens, what the client receives is the answers to what it sent, in order,
-// each whole but the last, and at most one error behind them; when no timeout came in between and
-// the client did not break off, it is all of them. Built with clang's libFuzzer: scripts/fuzz.
+// goes on. Whatever happens, the client receives the answers to what it sent, in order. Each is
+// complete but the last, and at most one error follows them. When no timeout came in between and
+// the client did not break off, it receives all of them. Built with clang's libFuzzer:
+// scripts/fuzz.
 #include "server/connection.hpp"
 #include "timers/backends.hpp"
 #include "timers/timer_service.hpp"
@@ -100,7 +101,7 @@ void require(bool holds, std::string_view what, std::string_view sent, std::stri
   }
 }
 
-// Without what may differ between two runs: dates, and interim responses.
+// The text without what may differ between two runs: dates, and interim responses.
 std::string normalised(std::string text) {
   for (const auto& [begin, length] : {std::pair<std::string_view, std::size_t>{"Date: ", 37},
                                       {"HTTP/1.1 100 Continue\r\n\r\n", 25}}) {
@@ -111,7 +112,7 @@ std::string normalised(std::string text) {
   return text;
 }
 
-// What the server must answer when nothing is in the way.
+// What the server must answer when nothing ends the connection early.
 std::string expected_answers(std::string_view sent) {
   std::string out;
   ResponseFormatter formatter;
@@ -157,7 +158,7 @@ public:
                             .linger = linger_
                                           ? std::optional(timers_.timeout(std::chrono::seconds(1)))
                                           : std::nullopt},
-                 // By a clock that stands.
+                 // This window never closes by time: it is an hour long, or there is none.
                  .held_writes = {io_, std::chrono::hours(input_.ConsumeBool())},
                  .loop_probe = {io_, false}} {
     tcp::acceptor acceptor(io_, {asio::ip::make_address("127.0.0.1"), 0});
@@ -216,7 +217,7 @@ private:
     switch (input_.ConsumeIntegralInRange(0, 15)) {
     case 0: {
       boost::system::error_code ignored;
-      client_.close(ignored); // a reset
+      client_.close(ignored); // sends a reset
       broken_off_ = disturbed_ = true;
       return poll();
     }
@@ -255,12 +256,12 @@ private:
   void send(std::string_view bytes) {
     boost::system::error_code error;
     while (!bytes.empty()) {
-      // What comes after a close without lingering is answered by a reset, which drops what the
-      // client has not read.
+      // Bytes that come after a close without lingering are answered by a reset, which drops what
+      // the client has not read.
       disturbed_ = disturbed_ || (ending() && !linger_);
       const std::size_t size = client_.write_some(asio::buffer(bytes), error);
       if (error && error != asio::error::would_block) {
-        disturbed_ = true; // the server has gone
+        disturbed_ = true; // the server has closed the connection
         return;
       }
       sent_.append(bytes.substr(0, size));
@@ -272,7 +273,7 @@ private:
     }
   }
 
-  // What there is now. False at the end of it.
+  // Reads what has arrived. False at the end of the stream.
   bool read() {
     std::array<char, 65536> buffer;
     for (;;) {
@@ -287,7 +288,7 @@ private:
     }
   }
 
-  // The client has said all it had to say; the server answers, and closes.
+  // The client has sent everything. The server must answer, and close the connection.
   void finish() {
     if (!broken_off_) {
       boost::system::error_code error;
@@ -326,8 +327,8 @@ private:
     while (same < received.size() && same < expected.size() && received[same] == expected[same]) {
       ++same;
     }
-    // Behind what is the same there may be one answer that says it is the last: to a request that
-    // came too late, or to the last one before a drain ended the connection.
+    // After the common beginning there may be one answer that says it is the last: a 408 to a
+    // request that came too late, or the last answer before a drain ended the connection.
     std::string late;
     ResponseFormatter().append(late, {.status = Status::request_timeout}, Persistence::close);
     late = normalised(late);
@@ -354,7 +355,7 @@ private:
     return text;
   }
 
-  // Of the server's, while it lives.
+  // Bytes that the server has allocated. 0 without a sanitizer that counts them.
   std::size_t memory() const {
     if (__sanitizer_get_current_allocated_bytes == nullptr) {
       return 0;
@@ -377,7 +378,7 @@ private:
   Connection<HandTimers>* connection_ = nullptr;
   std::string sent_;
   std::string received_;
-  bool broken_off_ = false; // by the client
+  bool broken_off_ = false; // the client closed before it had read everything
   bool disturbed_ = false;  // something may have ended the connection early
   bool ended_ = false;
 };

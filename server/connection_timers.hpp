@@ -14,7 +14,7 @@
 
 namespace server {
 
-// How long each may take; none: as long as it likes.
+// How long each may take. Without a value there is no limit.
 template <timers::TimerFacility Timers> struct TimeLimits {
   using Timeout = typename Timers::Timeout;
 
@@ -23,43 +23,46 @@ template <timers::TimerFacility Timers> struct TimeLimits {
   std::optional<Timeout> linger; // none: a connection closes without lingering
 };
 
-// Each call is at most one operation of a timer. `now` is the clock reading of this turn.
+// Each call makes at most one timer operation, and stop() makes two. `now` is the clock reading of
+// this turn.
 template <timers::TimerFacility Timers> class ConnectionTimers {
 public:
   using Instant = typename Timers::Instant;
 
-  // `on_idle` runs when the idle timer does, `on_request` when the request timer does.
+  // `on_idle` runs when the idle timer expires, `on_request` when the request timer does. `timers`
+  // and `limits` must outlive this object.
   ConnectionTimers(Timers& timers, const TimeLimits<Timers>& limits, timers::Action on_idle,
                    timers::Action on_request)
       : limits_(limits), idle_(timers, on_idle), request_(timers, on_request) {}
 
-  // From now on, or from now on again.
+  // Bounds silence from `now` on. To be called whenever bytes have moved.
   void bound_silence(Instant now) {
     if (limits_.silence) {
       idle_.rearm(*limits_.silence, now);
     }
   }
 
-  // How long the peer may take to read what it is owed, or to close.
+  // Bounds how long the peer may take to read what it is owed, or to close. Without a linger
+  // timeout it has no time at all.
   void bound_ending(Instant now) {
     idle_.rearm(limits_.linger.value_or(typename Timers::Timeout{}), now);
   }
 
-  // A request has begun, unless an older one is still bounded.
+  // Bounds a request that has begun. Does nothing while an earlier one is still bounded.
   void bound_request(Instant now) {
     if (limits_.request && !request_.armed()) {
       request_.arm(*limits_.request, now);
     }
   }
 
-  // A request has begun behind others that were answered.
+  // Bounds a request that has begun behind others that were answered. Its time starts at `now`.
   void bound_next_request(Instant now) {
     if (limits_.request) {
       request_.rearm(*limits_.request, now);
     }
   }
 
-  // The request is withheld: only its timeout ends it.
+  // Bounds a request that is withheld, with a timeout of its own, even if requests have no limit.
   void bound_withheld(typename Timers::Timeout timeout, Instant now) {
     request_.rearm(timeout, now);
   }

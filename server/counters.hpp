@@ -8,7 +8,7 @@
 
 namespace server {
 
-// Why a connection ended; the order of kCloseReasonNames.
+// Why a connection ended. The names below have the same order.
 enum class CloseReason : std::uint8_t { client, idle, request, error, limit, drain };
 inline constexpr std::array<std::string_view, 6> kCloseReasonNames{"client", "idle",  "request",
                                                                    "error",  "limit", "drain"};
@@ -18,10 +18,10 @@ struct Counters {
   std::uint64_t requests = 0;  // complete requests received, malformed ones not counted
   std::uint64_t responses = 0; // queued for writing, error responses included
   std::uint64_t writes = 0;    // system calls that wrote something
-  std::uint64_t bytes_out = 0;
+  std::uint64_t bytes_out = 0; // written to clients
   std::uint64_t accepted = 0;
   std::uint64_t accept_errors = 0;
-  std::uint64_t open = 0;
+  std::uint64_t open = 0;              // connections open now
   std::uint64_t log_lines_dropped = 0; // of the access log
   std::array<std::uint64_t, kCloseReasonNames.size()> closed{};
 

@@ -45,7 +45,7 @@ void Exchange::continue_if_expected() {
   }
 }
 
-// Outcome::need_more: go on with the next request.
+// Returns Outcome::need_more when the next request may follow.
 Outcome Exchange::on_request(const Request& request, bool draining) {
   ++context_.counters.requests;
   if (const auto timeout = context_.scenario.withhold(request.resource)) {
@@ -68,7 +68,9 @@ Outcome Exchange::on_request(const Request& request, bool draining) {
 
 void Exchange::respond(const Answer& answer, Persistence persistence) {
   context_.formatter.append(output_.bytes(), answer, persistence);
-  output_.bytes().append(answer.body);
+  if (!answer.body.empty()) {
+    output_.bytes().append(answer.body);
+  }
   output_.start_filler(answer.filler_bytes);
   output_.end_response();
   ++context_.counters.responses;
@@ -78,7 +80,8 @@ void Exchange::respond(const Answer& answer, Persistence persistence) {
   }
 }
 
-// What follows a request that was not understood is no request, so the error is the last response.
+// After a malformed request it is unknown where the next one begins, so the error is the last
+// response.
 void Exchange::refuse(Status status) {
   respond({.status = status}, Persistence::close);
   close_reason_ = CloseReason::error;

@@ -31,17 +31,17 @@
 
 namespace server {
 
-// What the exchanges of one worker share. All of one thread.
+// What the exchanges of one worker share. Everything in it belongs to the worker's thread.
 struct ExchangeContext {
   RequestLimits limits;
   WriteWindow window;
   ScenarioState scenario;
   Counters& counters;         // requests and responses are counted here
-  ResponseLog* log = nullptr; // null: there is none
+  ResponseLog* log = nullptr; // null: no response is logged
   ResponseFormatter formatter{};
 };
 
-// What answer() came to.
+// What answer() returns.
 enum class Outcome {
   need_more,    // Every complete request is answered: write what is queued, and read on.
   window_full,  // Write what is queued, then call answer() again: input may be left.
@@ -59,16 +59,17 @@ public:
   static constexpr std::size_t kReadSize = 16 * 1024;
   std::span<char> prepare();
 
-  // So many bytes of prepare() were filled.
+  // The first `size` bytes of the room that prepare() returned were filled.
   void received(std::size_t size) noexcept { input_.commit(size); }
 
   // Answers the requests that have arrived until the write window is full. `draining` says that the
-  // server ends, and that nothing is left to read: the response to the last request that is here
-  // then closes the connection. Not to be called after `withheld` or `last_response`.
+  // server is ending and that the socket has nothing left to read. The response to the last request
+  // that is here then closes the connection. Not to be called after `withheld` or `last_response`.
   // Throws std::bad_alloc.
   Outcome answer(bool draining);
 
-  // Queues an error that closes the connection, without a request or in place of its answer.
+  // Queues an error that closes the connection, without a request or in place of its answer. Throws
+  // std::bad_alloc.
   void refuse(Status status);
 
   // ---- What came of it.
@@ -79,8 +80,8 @@ public:
   // After Outcome::withheld: how soon the request times out.
   std::chrono::milliseconds withheld_timeout() const noexcept { return withheld_timeout_; }
 
-  // After Outcome::last_response: `client` asked for the close, `drain`, or `error` for a request
-  // that was refused.
+  // After Outcome::last_response: `client` when the client asked for the close, `drain` when the
+  // server is ending, `error` when a request was refused.
   CloseReason close_reason() const noexcept { return close_reason_; }
 
   // Whether a request was answered since the last call.
@@ -119,7 +120,7 @@ private:
 
   ExchangeContext& context_;
   boost::beast::flat_buffer input_;
-  std::optional<RequestParser> parser_; // of the request that is half here
+  std::optional<RequestParser> parser_; // of the request that is arriving
   WriteQueue output_;
   std::chrono::milliseconds withheld_timeout_{};
   CloseReason close_reason_ = CloseReason::client;
@@ -127,8 +128,8 @@ private:
   std::string client_;
 };
 
-// The exchanges of one worker: those not in use are kept for the next connections, up to kMost, so
-// that a request allocates nothing.
+// The exchanges of one worker. Up to kMost that are not in use are kept for the next connections,
+// so that a request allocates nothing.
 class ExchangePool {
 public:
   explicit ExchangePool(const ExchangeContext& context) : context_(context) {
@@ -137,17 +138,17 @@ public:
   ExchangePool(const ExchangePool&) = delete;
   ExchangePool& operator=(const ExchangePool&) = delete;
 
-  // An empty one. Throws std::bad_alloc.
+  // Returns an empty exchange. Throws std::bad_alloc.
   std::unique_ptr<Exchange> borrow();
 
   void give_back(std::unique_ptr<Exchange> exchange) noexcept;
 
-  // Whether an exchange needs to know its client.
+  // Whether responses are logged, so that an exchange needs to know its client.
   bool logs() const noexcept { return context_.log != nullptr; }
 
 private:
   static constexpr std::size_t kMost = 1024;
-  static constexpr std::size_t kMostBytes = 64 * 1024; // of each, for input and for output
+  static constexpr std::size_t kMostBytes = 64 * 1024; // kept for input, and as many for output
 
   ExchangeContext context_;
   std::vector<std::unique_ptr<Exchange>> free_;

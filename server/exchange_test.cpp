@@ -1,5 +1,5 @@
-// A conversation without a socket: bytes are put in, and what comes out is the bytes of the answers
-// and what the exchange says of itself.
+// Conversations without a socket. The tests put bytes in, and look at the bytes of the answers and
+// at what the exchange says about itself.
 #include "server/exchange.hpp"
 
 #include <gmock/gmock.h>
@@ -63,7 +63,7 @@ public:
                  .counters = counters_,
                  .log = config.log} {}
 
-  // Puts bytes in, in pieces that one read holds.
+  // Puts bytes in, in pieces no larger than one read.
   void receive(std::string_view bytes) {
     while (!bytes.empty()) {
       const auto room = exchange.prepare();
@@ -134,7 +134,7 @@ TEST(Exchange, KeepsHalfARequestUntilTheRestComes) {
   EXPECT_EQ(talk.answer(kGet.substr(10)), Outcome::need_more);
   EXPECT_THAT(talk.statuses(), ElementsAre("200"));
   EXPECT_TRUE(talk.exchange.take_answered());
-  EXPECT_FALSE(talk.exchange.take_answered()); // since the last call
+  EXPECT_FALSE(talk.exchange.take_answered()); // none was since the last call
 }
 
 TEST(Exchange, AnswersWhatComesInSingleBytes) {
@@ -192,7 +192,7 @@ TEST(Exchange, SaysContinueWhenTheBodyIsAwaited) {
   EXPECT_EQ(talk.read(), "HTTP/1.1 100 Continue\r\n\r\n");
   EXPECT_EQ(talk.answer("abc"), Outcome::need_more);
   EXPECT_THAT(talk.statuses(), ElementsAre("200"));
-  EXPECT_EQ(talk.counters().responses, 1U); // an interim response is none
+  EXPECT_EQ(talk.counters().responses, 1U); // an interim response is not counted
 }
 
 TEST(Exchange, DoesNotSayContinueWhenTheBodyIsHereAlready) {
@@ -310,7 +310,7 @@ TEST(Windows, ThatAreNotWrittenTakeNoMoreRequests) {
 
 TEST(Windows, LetAnswersGatherOnlyWhileTheyAreOpen) {
   Conversation talk({.window = {.responses = 2}});
-  EXPECT_FALSE(talk.exchange.may_gather()); // there is nothing
+  EXPECT_FALSE(talk.exchange.may_gather()); // nothing is queued
   EXPECT_EQ(talk.answer(kGet), Outcome::need_more);
   EXPECT_TRUE(talk.exchange.may_gather());
   EXPECT_EQ(talk.answer(kGet), Outcome::window_full);
@@ -397,7 +397,7 @@ TEST(Reuse, ForgetsEverything) {
   EXPECT_FALSE(talk.exchange.take_answered());
   EXPECT_EQ(talk.answer(kGet), Outcome::need_more);
   EXPECT_THAT(talk.statuses(), ElementsAre("200"));
-  EXPECT_THAT(log.lines.back(), StartsWith(" ")); // no client
+  EXPECT_THAT(log.lines.back(), StartsWith(" ")); // set_client() was not called
 }
 
 TEST(Reuse, IsOfTheExchangeGivenBackLast) {

@@ -1,4 +1,4 @@
-"""What takes minutes: soaks, storms, and clients that are slow on purpose. scripts/test --long."""
+"""Tests that take minutes: soaks, storms, and slow clients. scripts/test --long runs them."""
 
 import contextlib
 import http.client
@@ -31,14 +31,14 @@ def descriptors(server: Server) -> int:
 
 
 def limit_memory(server: Server, spare: int):
-    """So many bytes more than it has now."""
+    """Lets the server's address space grow by at most `spare` bytes."""
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     limit = int(re.search(r"VmSize:\s+(\d+)", status)[1]) * 1024 + spare
     resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def connect_from(server: Server, number: int) -> socket.socket:
-    """From one of many addresses, so that ports that wait after a close do not run out."""
+    """Connects from one of many addresses. One alone would run out of ports: closed ones wait."""
     client = socket.socket()
     client.settimeout(PATIENCE_S)
     client.bind((f"127.0.1.{1 + number % 200}", 0))
@@ -84,14 +84,14 @@ class Leaks(unittest.TestCase):
             self.assertEqual(stats["timers"]["live"], 0)
             self.assertLess(resident_kib(server), before[0] + 1024)
             limit = time.monotonic() + PATIENCE_S
-            while descriptors(server) != before[1]:  # the last look at the counters still closes
+            while descriptors(server) != before[1]:  # that of /stats is still being closed
                 self.assertLess(time.monotonic(), limit)
                 time.sleep(0.05)
 
     @needs("wrk")
     def test_a_mixed_soak_leaves_memory_where_it_was(self):
-        """Busy, silent, slow and vanishing clients at once, with short timeouts. The limit to their
-        number makes the most memory they need the same at any time."""
+        """Busy, silent, slow and vanishing clients at once, with short timeouts. Their number has a
+        limit, so the most memory that they can need is the same at any time."""
         with Server("--idle-timeout=500ms", "--request-timeout=400ms",
                     "--max-connections=500") as server:
             stop = threading.Event()
@@ -139,7 +139,7 @@ class Storm(unittest.TestCase):
             for number in range(10_000):
                 client = all_.enter_context(connect_from(server, number))
                 idle.append(client)
-                # The last bytes of all fall in the second before the first of them comes due.
+                # Every last byte moves within a second, so all timeouts expire within one.
             while time.monotonic() - began < 4:
                 time.sleep(0.01)
             for client in idle:
@@ -194,7 +194,7 @@ class Memory(unittest.TestCase):
                 patient = all_.enter_context(server.connect())
                 greedy = [all_.enter_context(server.connect()) for _ in range(200)]
                 for client in greedy:
-                    with contextlib.suppress(OSError):  # those whose connection has ended
+                    with contextlib.suppress(OSError):  # the server may have ended it
                         client.sendall(GET.replace(b"GET /", b"POST /echo")[:-2] +
                                        f"Content-Length: {body}\r\n\r\n".encode() +
                                        b"x" * (body - 1))
@@ -246,7 +246,7 @@ class Memory(unittest.TestCase):
 
 @needs("slowhttptest")
 class SlowOnPurpose(unittest.TestCase):
-    """slowhttptest with a thousand connections, while a normal client is served."""
+    """slowhttptest opens a thousand connections, while a normal client is served."""
 
     def attack(self, mode: str, path: str, *flags: str):
         with Server("--request-timeout=5s", "--idle-timeout=30s") as server, \
@@ -266,7 +266,7 @@ class SlowOnPurpose(unittest.TestCase):
                 time.sleep(0.05)
             attack.communicate()
             rows = pathlib.Path(folder, "report.csv").read_text().splitlines()[1:]
-            # Seconds, closed, pending, connected, service available.
+            # The columns: seconds, closed, pending, connected, service available.
             available = [int(row.split(",")[-1]) for row in rows]
             self.assertTrue(available and all(available), rows)
             self.assertLess(slowest, 1.0)
@@ -280,7 +280,8 @@ class SlowOnPurpose(unittest.TestCase):
         self.attack("-B", "/echo", "-s", "8192")
 
     def test_reading(self):
-        """More than fits the kernel's buffers, where a server does not see how slowly it is read."""
+        """The answers are larger than the kernel's buffers. If an answer fits them, a server does
+        not see how slowly it is read."""
         self.attack("-X", "/bytes/10000000", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "3")
 
 

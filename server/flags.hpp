@@ -1,6 +1,6 @@
-// Flags of a command line, by what they take: durations, sizes, numbers, choices, texts. CLI11 does
-// the parsing; what its own checks would let through (1.5 for a number, an overflow) is refused
-// here.
+// Flags of a command line, by the kind of their value: durations, sizes, numbers, choices, texts.
+// CLI11 does the parsing. Values that its own checks would accept (1.5 for a whole number, an
+// overflow) are refused here.
 #pragma once
 
 #include "server/quantity.hpp"
@@ -24,9 +24,10 @@ class Flags {
 public:
   explicit Flags(CLI::App& app) : app_(app) {}
 
-  // The group in --help of the flags that follow.
+  // Puts the flags that are added next in this group of --help.
   void group(const char* name) { app_.option_defaults()->group(name); }
 
+  // A time with its unit; zero is refused unless `zero_allowed`.
   void duration(const std::string& flag, std::chrono::nanoseconds& target, const std::string& help,
                 bool zero_allowed = true) {
     add(flag, help, "DURATION", format_duration(target),
@@ -41,6 +42,7 @@ public:
         });
   }
 
+  // A size from `min` to `max` bytes.
   template <class Integer>
   void bytes(const std::string& flag, Integer& target, std::uint64_t min, std::uint64_t max,
              const std::string& help) {
@@ -55,20 +57,21 @@ public:
     });
   }
 
-  // A whole number; CLI11's own range check would take 1.5, or overflow without a word.
+  // A whole number from `min` to `max`.
   template <class Integer>
   void integer(const std::string& flag, Integer& target, std::uint64_t min, std::uint64_t max,
                const std::string& help) {
     add_integer(flag, target, min, max, help, std::to_string(target));
   }
 
-  // As above; without the flag there is no value.
+  // The same, but without the flag there is no value.
   template <class Integer>
   void integer(const std::string& flag, std::optional<Integer>& target, std::uint64_t min,
                std::uint64_t max, const std::string& help) {
     add_integer(flag, target, min, max, help, "none");
   }
 
+  // One of the names in `choices`.
   template <class Choice>
   void choice(const std::string& flag, Choice& target,
               const std::vector<std::pair<std::string, Choice>>& choices, const std::string& help) {
@@ -89,7 +92,8 @@ public:
     });
   }
 
-  // Any text that `check` finds nothing wrong with.
+  // A text. `check` returns what is wrong with it, or an empty text; without `check` any text is
+  // good.
   void text(const std::string& flag, std::string& target, const std::string& type,
             const std::string& help, std::string (*check)(const std::string&) = nullptr) {
     add(flag, help, type, target, [&target, check](const std::string& text) {
@@ -101,11 +105,13 @@ public:
     });
   }
 
+  // A flag without a value: given, it sets the target to true.
   void yes(const std::string& flag, bool& target, const std::string& help) {
     app_.add_flag(flag, target, help);
   }
 
-  // `store` takes the value, or says what is wrong with it: "is not ...".
+  // A value of any other kind. `store` keeps it and returns an empty text, or says what is wrong
+  // with it: "is not ...".
   void add(const std::string& flag, const std::string& help, const std::string& type,
            const std::string& preset, std::function<std::string(const std::string&)> store) {
     app_.add_option_function<std::string>(

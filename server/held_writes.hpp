@@ -17,14 +17,15 @@ class HeldWrites {
                                        boost::intrusive::tag<HeldWrites>>;
 
 public:
-  // What holds back a write; destroying it is enough to be forgotten.
+  // What holds back a write. A holder that is destroyed is forgotten.
   class Holder : public Hook {
   protected:
     ~Holder() = default;
 
     bool held() const noexcept { return Hook::is_linked(); }
 
-    // The window has closed: what is held must leave now. May hold again, or destroy itself.
+    // Called when the window has closed: what is held must be written now. May call hold() again,
+    // or destroy the holder.
     virtual void on_window_closed() = 0;
 
   private:
@@ -32,19 +33,21 @@ public:
     Clock::time_point closes_;
   };
 
-  // Zero: nothing is ever held. More than a day counts as a day.
+  // A window of zero means that nothing is to be held: see enabled(). A window of more than a day
+  // is taken as a day.
   HeldWrites(boost::asio::io_context& io, std::chrono::nanoseconds window)
       : timer_(io), window_(std::min<std::chrono::nanoseconds>(window, std::chrono::hours(24))) {}
 
   bool enabled() const noexcept { return window_.count() != 0; }
 
-  // From the first call until forget(), or until the window closes. O(1), a clock read; a system
-  // call when no other is held.
+  // hold() holds a write back until forget(), or until the window closes, which starts with the
+  // first call. It costs O(1) and a clock read, and a system call when no other write is held.
+  // Throws std::bad_alloc.
   void hold(Holder& holder);
   void forget(Holder& holder) noexcept;
 
-  // Sees to it that the next window closes. Needed only after a wait has failed for lack of memory;
-  // throws std::bad_alloc.
+  // Waits for the next window to close. Needed only after such a wait has failed for lack of
+  // memory. Throws std::bad_alloc.
   void wait();
 
 private:

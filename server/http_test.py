@@ -100,13 +100,13 @@ class Persistence(WireTest):
 
 
 class Strict(WireTest):
-    """A server with small limits, and what it must refuse."""
+    """What a server with small limits must refuse."""
 
     FLAGS = ("--max-header-bytes=1000", "--max-headers=10", "--max-body-bytes=100")
 
     def assert_refused(self, bad: bytes, status: int = 400):
-        """An answer to what came before, one error, then the end, without waiting for the client's:
-        nothing behind it is taken for a request."""
+        """The request before is answered, the bad one gets one error, and the server ends the
+        connection first. Nothing after the bad request is parsed as a request."""
         with self.subTest(bad=bad), self.server.connect() as client:
             client.sendall(GET + bad + GET)
             responses = split_responses(read_to_end(client))
@@ -123,7 +123,7 @@ def chunked(body: bytes, *fields: str) -> bytes:
 
 
 class Framing(Strict):
-    """Where a body ends is never a matter of opinion."""
+    """Where a body ends is never ambiguous."""
 
     def test_content_length_with_transfer_encoding_in_either_order(self):
         both = ("Content-Length: 4", "Transfer-Encoding: chunked")
@@ -190,7 +190,7 @@ class Framing(Strict):
     def test_chunk_extensions_count_towards_the_header_limit(self):
         self.assert_refused(chunked(b"1;" + b"x" * 2000), 431)
         self.assert_refused(chunked(b"1;%s\r\na\r\n" % (b"x" * 300) * 4), 431)
-        self.assert_refused(chunked(b"1;" + b"x" * 950), 431)  # with the header before it
+        self.assert_refused(chunked(b"1;" + b"x" * 950), 431)  # the header before it counts, too
         self.assert_served(chunked(b"1;%s\r\na\r\n" % (b"x" * 300) * 2 + b"0\r\n\r\n"))
 
     def test_trailers_count_towards_the_header_limits(self):
@@ -217,7 +217,7 @@ class Framing(Strict):
                                    body=b"%x\r\n%s\r\n0\r\n\r\n" % (len(inner), inner)))
 
     def test_a_last_chunk_in_pieces(self):
-        """Beast asserts five bytes of it where it has seen three."""
+        """Alone, Beast would fail an assertion: it expects five bytes where three have come."""
         for pieces in ((b"0\r\n", b"\r", b"\n"), (b"0\r\n", b"A", b": b\r\n\r\n"),
                        (b"0", b"\r", b"\n\r\n")):
             with self.subTest(pieces=pieces), self.server.connect() as client:
@@ -229,7 +229,7 @@ class Framing(Strict):
 
 
 class Syntax(Strict):
-    """Lines, fields, targets, methods: what is no HTTP, and what is though it looks odd."""
+    """Lines, fields, targets, methods: what is not HTTP, and what is HTTP although it looks odd."""
 
     def test_host(self):
         self.assert_refused(b"GET / HTTP/1.1\r\n\r\n")
@@ -319,7 +319,7 @@ class Syntax(Strict):
 
 
 class Limits(Strict):
-    """What is too long or too much, and what just is not."""
+    """What is too long or too much, and what is exactly at the limit."""
 
     def test_over_them(self):
         self.assert_refused(request("GET / HTTP/1.1", "A: " + "x" * 1000), 431)
@@ -347,7 +347,7 @@ class Limits(Strict):
         self.assert_served(chunked(b"32\r\n%s\r\n" % (b"x" * 50) * 2 + b"0\r\n\r\n"))
 
     def test_an_answer_can_be_read_while_the_body_still_comes(self):
-        """Closed at once, it would be destroyed by the reset that the rest of the body causes."""
+        """If the server closed at once, the rest of the body would cause a reset and destroy it."""
         with self.server.connect() as client:
             client.sendall(post("Content-Length: 10000000"))
             for _ in range(50):

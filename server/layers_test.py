@@ -1,4 +1,4 @@
-"""Who may include whom. The lists here are the layers of the server and of the library."""
+"""Which file may include which. The lists are the layers of the server and of the library."""
 
 import pathlib
 import re
@@ -6,8 +6,8 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-# The rooms of the server, lowest first. A file includes only what stands before it, so there is no
-# circle, and a reader who starts at the top meets nothing that he has not read.
+# The files of the server, lowest layer first. A file may include only files that stand before it.
+# So there is no circle, and a reader of this order knows every file that the next one includes.
 SERVER = """
     quantity flags config_file
     resources scenario counters write_queue response request exchange
@@ -22,13 +22,13 @@ def includes(file: pathlib.Path) -> list[str]:
 
 
 def sources(folder: str) -> list[pathlib.Path]:
-    """Everything of a folder that is no test."""
+    """All C++ files of a folder that are not tests."""
     files = [file for pattern in ("*.hpp", "*.cpp") for file in (ROOT / folder).glob(pattern)]
     return [file for file in files if not re.search(r"_(test|fuzz)\.cpp$", file.name)]
 
 
 def everything_included(file: pathlib.Path) -> set[str]:
-    """What a file includes, and what our own files among that include in turn."""
+    """All headers that a file includes, directly or through other files of this project."""
     found: set[str] = set()
     rest = includes(file)
     while rest:
@@ -41,7 +41,7 @@ def everything_included(file: pathlib.Path) -> set[str]:
 
 class Layers(unittest.TestCase):
     def test_every_file_of_the_server_has_its_place(self):
-        stems = {file.stem for file in sources("server")} - {"call_counts"}  # a library of a test
+        stems = {file.stem for file in sources("server")} - {"call_counts"}  # a library for a test
         self.assertEqual(stems, set(SERVER))
 
     def test_no_file_of_the_server_includes_what_stands_above_it(self):

@@ -14,7 +14,7 @@ namespace server {
 namespace {
 
 using boost::asio::ip::tcp;
-// A socket option that Asio has no name for, as its SettableSocketOption asks.
+// A socket option for which Asio has no class. Meets Asio's SettableSocketOption requirements.
 template <int Level, int Name> class IntegerOption {
 public:
   explicit IntegerOption(int value) : value_(value) {}
@@ -34,13 +34,14 @@ using ReusePort = IntegerOption<SOL_SOCKET, SO_REUSEPORT>;
 using UnsentLimit = IntegerOption<IPPROTO_TCP, TCP_NOTSENT_LOWAT>;
 using UserTimeout = IntegerOption<IPPROTO_TCP, TCP_USER_TIMEOUT>;
 
-// Bytes of a connection that the kernel holds and has not sent yet. Without a limit it takes
-// megabytes for each peer that does not read.
+// How many bytes of a connection the kernel may hold unsent. Without a limit it holds megabytes for
+// each peer that does not read.
 constexpr int kMostUnsentBytes = 128 * 1024;
 
-// Long enough not to burn the CPU that could free a descriptor, short enough not to be noticed.
+// The pause after a failure: long enough to leave the CPU to the work that frees descriptors, and
+// short enough that nobody notices.
 constexpr auto kPause = std::chrono::milliseconds(100);
-// A burst of clients must not overflow the backlog while busy connections have their turns: a SYN
+// A burst of clients must not overflow the backlog while busy connections have their turns. A SYN
 // that is dropped comes again only after a second, then three, then seven.
 constexpr int kAcceptsPerTurn = 1024;
 
@@ -64,8 +65,8 @@ Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
   wait();
 }
 
-// One wake-up accepts many: with thousands of busy connections each round of the loop is long, and
-// one connection a round would keep the next ones waiting for minutes.
+// One wake-up accepts many: with thousands of busy connections each round of the loop is long. With
+// one connection per round the next ones would wait for minutes.
 void Listener::wait() {
   acceptor_.async_wait(Acceptor::wait_read, [this](Error error) {
     waiting_ = false;
@@ -83,7 +84,7 @@ void Listener::accept_some() {
   wait();
 }
 
-// At most `limit` of those that wait; the error that ended it.
+// Accepts at most `limit` of the connections that wait. Returns the error that ended this, if any.
 Error Listener::accept_all(int limit) {
   for (int accepted = 0; accepted < limit; ++accepted) {
     Socket socket(io_);
@@ -111,7 +112,8 @@ Error Listener::hand_over(Socket socket) {
   }
 }
 
-// Out of descriptors or memory: a pending connection would fail again at once, and again.
+// Descriptors or memory have run out. Without a pause the same connection would fail again and
+// again.
 void Listener::pause(Error error) {
   ++errors_;
   spdlog::warn("cannot accept a connection: {}; trying again every {} ms", error.message(),
@@ -132,7 +134,7 @@ void Listener::resume() {
   }
 }
 
-// Closing it resets those that have connected and were not accepted yet.
+// Accepts what waits first, because closing the socket resets connections that were not accepted.
 void Listener::stop() {
   if (!acceptor_.is_open()) {
     return;

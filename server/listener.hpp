@@ -1,4 +1,4 @@
-// Accepts connections on one socket, and survives when there are no descriptors for them.
+// Accepts connections on one socket, and goes on after descriptors or memory have run out.
 #pragma once
 
 #include "server/channel.hpp"
@@ -15,30 +15,32 @@ namespace server {
 struct ListenerConfig {
   boost::asio::ip::tcp::endpoint endpoint;
   bool share_port = false; // SO_REUSEPORT
-  int backlog = 0;
-  // TCP_USER_TIMEOUT of each connection: how long what was sent may go unacknowledged, also after
-  // the connection was closed here. 0: as long as the kernel likes, which is minutes.
+  int backlog = 0;         // connections that the kernel holds until they are accepted
+  // TCP_USER_TIMEOUT of each connection: how long sent bytes may stay unacknowledged, even after
+  // the connection was closed here. 0: the kernel decides, and takes minutes.
   std::chrono::milliseconds user_timeout{0};
 };
 
 class Listener {
 public:
   // Binds and listens; throws boost::system::system_error when that fails. Accepted sockets inherit
-  // TCP_NODELAY, because batching is the write queue's, and a limit to what waits in the kernel.
-  // on_accept may throw std::bad_alloc, after which the socket is gone.
+  // TCP_NODELAY, because the write queue does the batching, and a limit on the unsent bytes that
+  // the kernel holds. on_accept may throw std::bad_alloc; the connection is then lost.
   Listener(boost::asio::io_context& io, const ListenerConfig& config,
            std::function<void(Socket)> on_accept);
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
-  // Accepts what waits, at most a backlog of it, then no more; what cannot be accepted is reset,
-  // and counted as an error. Afterwards on_accept is not called again.
+  // Accepts the connections that wait, at most as many as the backlog, and then stops listening.
+  // When one of them cannot be accepted, the rest are reset, which counts as one error. on_accept
+  // is not called afterwards. A second call does nothing.
   void stop();
 
-  // After a handler of the io_context has thrown, for lack of memory: goes on if it was this one's.
-  // May throw in turn.
+  // To be called after a handler of the io_context has thrown for lack of memory. Accepts again if
+  // that handler was the listener's. Throws std::bad_alloc.
   void resume();
 
+  // How often accepting has failed.
   std::uint64_t errors() const noexcept { return errors_; }
 
 private:

@@ -1,10 +1,10 @@
-// How long a worker's loop keeps events waiting. While there is traffic a timer of the kernel's
-// runs every 100 ms, and how late its handler runs is how long something that became ready then had
-// to wait. Without traffic nothing runs.
+// Measures how long a worker's loop keeps events waiting. While there is traffic, a kernel timer
+// expires every 100 ms. The delay of its handler is how long any event that became ready at that
+// moment had to wait. Without traffic nothing runs.
 //
-// The timer is not one of Asio's: Asio programs the kernel whenever its earliest timer changes, and
-// one that is always there and always early would spare the backend `asio` the system call per
-// request that it costs without.
+// The timer is not one of Asio's. Asio programs the kernel whenever its earliest timer changes. A
+// timer of Asio's that is always the earliest would spare the backend `asio` a system call per
+// request, and so change what is measured.
 #pragma once
 
 #include "timers/histogram.hpp"
@@ -22,7 +22,8 @@ namespace server {
 
 class LoopProbe {
 public:
-  // One that is not enabled does nothing; nor does one that gets no descriptor.
+  // The probe does nothing when it is not enabled, or when the process has no descriptor left for
+  // it.
   LoopProbe(boost::asio::io_context& io, bool enabled) : timer_(io) {
     const int descriptor =
         enabled ? timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC) : -1;
@@ -32,7 +33,8 @@ public:
     }
   }
 
-  // To be called when the loop has done something. A branch, mostly.
+  // To be called when the loop has handled input. Costs a branch, and at most ten times a second a
+  // few system calls. Throws std::bad_alloc.
   void note_activity() {
     active_ = true;
     if (idle_) {
@@ -40,6 +42,7 @@ public:
     }
   }
 
+  // How late the handler ran, each time.
   const timers::Histogram& stalls() const noexcept { return stalls_; }
 
 private:
@@ -61,10 +64,10 @@ private:
   }
 
   void on_due() {
-    std::uint64_t expiries = 0; // reading them makes the descriptor wait for the next
+    std::uint64_t expiries = 0; // reading it makes the descriptor unreadable until the next expiry
     [[maybe_unused]] const auto size = read(timer_.native_handle(), &expiries, sizeof expiries);
     stalls_.record(Clock::now() - due_);
-    idle_ = true; // also when waiting again fails for lack of memory
+    idle_ = true; // before probe(), which may throw for lack of memory
     if (active_) {
       probe();
     }
@@ -76,7 +79,7 @@ private:
   Clock::time_point due_;
   timers::Histogram stalls_;
   bool active_ = false;
-  bool idle_ = false; // and enabled: the next activity starts the probe
+  bool idle_ = false; // enabled, and the next activity starts the timer
 };
 
 } // namespace server

@@ -1,4 +1,4 @@
-// The probe must not change what it stands beside.
+// The probe must not change the cost of what it measures.
 #include "server/loop_probe.hpp"
 
 #include "server/listener.hpp"
@@ -22,7 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How often the kernel is asked while one timer of Asio's moves on `moves` times.
+// How often the kernel's timer is programmed while a timer of Asio's moves to a later time `moves`
+// times.
 int asked_by(int moves, bool probed) {
   boost::asio::io_context io;
   LoopProbe probe(io, probed);
@@ -45,7 +46,7 @@ TEST(LoopProbe, RecordsWhileThereIsActivityAndThenRests) {
   boost::asio::io_context io;
   LoopProbe probe(io, true);
   probe.note_activity();
-  io.run(); // ends: nothing is waited for when nothing happens
+  io.run(); // returns, because without activity the probe waits for nothing
   EXPECT_EQ(probe.stalls().count(), 1U);
 }
 

@@ -19,15 +19,15 @@
 
 namespace {
 
-// Standard error without ever waiting for its reader: what does not fit now is dropped. Not
-// spdlog's asynchronous logger, because its thread would make the process a multi-threaded one
+// Writes to standard error without ever waiting for its reader: what does not fit now is dropped.
+// spdlog's asynchronous logger would need a thread, and a process of one thread is faster
 // (server.cpp).
 class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
     pollfd stderr_now{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    // A pipe that is writable has room for so many bytes.
+    // A pipe that is writable has room for PIPE_BUF bytes.
     const std::size_t size = std::min<std::size_t>(line.size(), PIPE_BUF);
     if (poll(&stderr_now, 1, 0) == 1 && (stderr_now.revents & POLLOUT) != 0) {
       [[maybe_unused]] const auto written = write(STDERR_FILENO, line.data(), size);
@@ -36,8 +36,8 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
   void flush_() override {}
 };
 
-// What fails for one connection fails for the next: the same line again and again is printed every
-// ten seconds, and how many were left out before the next line that is.
+// What fails for one connection often fails for the next. A line that repeats is printed at most
+// every ten seconds. The next line that is printed comes after a count of those that were left out.
 std::shared_ptr<spdlog::logger> make_logger() {
   const auto filter = std::make_shared<spdlog::sinks::dup_filter_sink_mt>(std::chrono::seconds(10));
   filter->add_sink(std::make_shared<StderrSink>());

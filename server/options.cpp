@@ -126,7 +126,7 @@ void add_admin_flags(Flags& flags, Options& options) {
              "thread and the default backend");
 }
 
-// What a user typed may hold line ends and escape sequences.
+// Replaces control characters, because what a user typed may hold line ends and escape sequences.
 std::string on_one_line(std::string text) {
   std::ranges::replace_if(
       text, [](unsigned char c) { return std::iscntrl(c) != 0; }, '?');
@@ -139,7 +139,7 @@ void list_backends(std::span<const BackendName> backends) {
   }
 }
 
-// What no flag can check by itself.
+// What is wrong with the flags together; no single flag can check this.
 std::optional<std::string> contradiction(const Options& options,
                                          std::span<const BackendName> backends) {
   if (options.timer_backend == "none" && options.scenario != Scenario::respond) {
@@ -157,7 +157,8 @@ std::optional<std::string> contradiction(const Options& options,
   return std::nullopt;
 }
 
-// The flags and where their values go. Not to be moved: the flags point into it.
+// The flags, and where their values go. An object must not be moved, because its flags point into
+// it.
 class CommandLine {
 public:
   explicit CommandLine(std::span<const BackendName> backends) : backends_(backends) {
@@ -173,7 +174,7 @@ public:
         ->check(CLI::Validator(
             [](std::string& file) { return file.empty() ? "it needs a file's name" : ""; }, "", ""))
         ->type_name("FILE");
-    app_.allow_extras(); // to name the first of them, instead of all in reverse
+    app_.allow_extras(); // so that parse() names the first one; CLI11 names all, in reverse
     app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     Flags flags(app_);
     add_listener_flags(flags, options_);
@@ -206,7 +207,7 @@ public:
   const std::string& config() const { return config_; }
 
   // The flags that the file gives, as they would be typed. Throws std::runtime_error with one line
-  // that names the file and the key that is bad.
+  // that names the file and the bad key.
   std::vector<std::string> read_config() const {
     std::vector<std::string> flags;
     for (const auto& [key, value] : read_config_file(config_)) {
@@ -224,7 +225,7 @@ public:
   }
 
 private:
-  // What makes no sense in a file.
+  // Whether a flag makes no sense in a file.
   static bool acts_at_once(std::string_view flag) {
     return flag == "--config" || flag == "--help" || flag == "--version" ||
            flag == "--list-timer-backends";

@@ -16,23 +16,23 @@ namespace server {
 
 struct Options {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 4242; // 0: any free one
+  std::uint16_t port = 4242; // 0: any free port
   bool reuse_port = false;
   std::size_t threads = 1;
   int backlog = 4096;
 
-  std::string timer_backend;
+  std::string timer_backend; // one of the names that parse_options() was given
   timers::Rearm rearm = timers::Rearm::lazy;
   std::chrono::nanoseconds tick = std::chrono::milliseconds(1);
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(120);   // 0: off
   std::chrono::nanoseconds request_timeout = std::chrono::seconds(30); // 0: off
   std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);   // 0: close at once
-  std::chrono::nanoseconds drain_timeout = std::chrono::seconds(10);
+  std::chrono::nanoseconds drain_timeout = std::chrono::seconds(10);   // 0: cut at once
 
   Scenario scenario = Scenario::respond;
   std::uint64_t mixed_period = 10;
 
-  std::size_t write_window_bytes = 8192;         // 0: a write per response
+  std::size_t write_window_bytes = 8192;         // 0: one write per response
   std::chrono::nanoseconds write_window_time{0}; // 0: no such window
   std::size_t write_window_responses = 0;        // 0: no such window
   std::size_t max_connections = 0;               // 0: as many as descriptors allow
@@ -43,8 +43,8 @@ struct Options {
   std::string admin_address = "127.0.0.1";
   std::optional<std::uint16_t> admin_port; // none: no admin listener; 0: any free port
   std::string log_level = "info";
-  std::string access_log;  // a file; empty: none
-  std::string timer_trace; // likewise
+  std::string access_log;  // a file; empty: no log
+  std::string timer_trace; // a file; empty: no trace
 };
 
 // What a name in --timer-backend stands for.
@@ -52,13 +52,14 @@ struct BackendName {
   std::string name;
   std::string scheme;
   std::string summary;
-  bool is_default = false; // served when the flag is not given; true of exactly one
+  bool is_default = false; // used without the flag; true for exactly one
 };
 
 enum ExitCode : int { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
 
-// The options, or the exit code with which to end at once: after --help and the like, or after a
-// bad value, which has then been named in one line on stderr.
+// Returns the options, or the exit code with which the process must end at once. After --help and
+// the like that is kExitDone, and the answer is on stdout. After a bad value it is kExitUsage, and
+// one line on stderr names the value.
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
                                               std::span<const BackendName> backends);
 

@@ -22,7 +22,7 @@ const std::array<BackendName, 2> kBackends{
     {{.name = "wheel", .scheme = "7", .summary = "turns", .is_default = true},
      {.name = "none", .scheme = "-", .summary = "none at all"}}};
 
-// What a stream gets as long as this lives.
+// Captures what is written to a stream, as long as it lives.
 class Captured {
 public:
   explicit Captured(std::ostream& stream) : stream_(stream), before_(stream.rdbuf(text_.rdbuf())) {}
@@ -57,7 +57,7 @@ Parsed parse(const std::vector<std::string>& arguments) {
   return {std::move(result), out.text(), err.text()};
 }
 
-// One line on stderr and exit code 2: the whole line.
+// Expects exit code 2 and one line on stderr, and returns that line.
 std::string complaint(const std::vector<std::string>& arguments) {
   const Parsed parsed = parse(arguments);
   const auto* const code = std::get_if<ExitCode>(&parsed.result);
@@ -138,8 +138,8 @@ TEST(Options, ListTheBackends) {
   EXPECT_EQ(parsed.out, "wheel\t7\tturns\nnone\t-\tnone at all\n");
 }
 
-// The default that --help shows is the value that a server without flags uses, so the table here
-// is the only other place where they stand.
+// The default that --help shows is the value that a server without flags uses, so the defaults
+// stand only in Options and in the table here.
 TEST(Help, ShowsEachDefaultAndEachGroup) {
   const Parsed parsed = parse({"--help"});
   EXPECT_EQ(std::get<ExitCode>(parsed.result), kExitDone);

@@ -1,5 +1,5 @@
-// A timer of the operating system's, through Asio: what the server uses for itself, where a timer
-// is armed once in a while. Connections have the timers of their backend instead.
+// A timer of the operating system, through Asio. The server uses it for waits of its own, which are
+// rare. The timeouts of connections go through the timer backend instead.
 #pragma once
 
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -9,7 +9,7 @@
 
 namespace server {
 
-// A steady_timer whose executor is known at compile time, so that no wait erases its type.
+// A steady_timer whose executor is known at compile time, so that a wait needs no type erasure.
 using OsTimer =
     boost::asio::basic_waitable_timer<std::chrono::steady_clock,
                                       boost::asio::wait_traits<std::chrono::steady_clock>,

@@ -178,7 +178,7 @@ class Limits(unittest.TestCase):
             server_alive = clients[0]
             server_alive.sendall(GET)
             self.assertTrue(server_alive.recv(65536).startswith(b"HTTP/1.1 200"))
-            before = server.stats()  # the admin listener has one in reserve
+            before = server.stats()  # the admin listener keeps a spare descriptor
             time.sleep(1)
             after = server.stats()
             self.assertLess(after["cpu_ns"] - before["cpu_ns"],
@@ -243,7 +243,7 @@ class Drain(unittest.TestCase):
             self.assertEqual([len(r.body) for r in responses], [3_000_000] + [0] * 1000)
 
     def test_requests_that_came_before_the_signal_are_answered(self):
-        """Though the loops see both at once."""
+        """Even though the event loops see the requests and the signal at the same time."""
         for _ in range(10):
             with Server("--threads=4") as server, contextlib.ExitStack() as all_:
                 clients = [all_.enter_context(server.connect()) for _ in range(50)]

@@ -9,20 +9,23 @@
 
 namespace server {
 
-// Units: ns us ms s min h. Zero needs none. Nothing when it is not that, or is too long for 64
-// bits.
+// Reads a duration. Units: ns us ms s min h; zero needs none. Returns nothing for any other text,
+// and for a duration whose nanoseconds do not fit 64 bits.
 std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text);
 
-// In the largest of ns us ms s that leaves a whole number.
+// Formats a duration, which must not be negative, in the largest of ns us ms s that leaves a whole
+// number.
 std::string format_duration(std::chrono::nanoseconds duration);
 
-// In bytes. Units: none, B, KiB, MiB, GiB. Nothing when it is not that, or more than `max`.
+// Reads a size in bytes. Units: none, B, KiB, MiB, GiB. Returns nothing for any other text, and for
+// a size above `max`.
 std::optional<std::uint64_t> parse_bytes(std::string_view text, std::uint64_t max);
 
-// In the largest unit that leaves a whole number.
+// Formats a size in the largest unit that leaves a whole number.
 std::string format_bytes(std::uint64_t bytes);
 
-// A plain decimal number of at most `max`: no sign, no blank, nothing behind it.
+// Reads a plain decimal number of at most `max`: no sign, no blank, nothing behind it. Returns
+// nothing for any other text.
 std::optional<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max);
 
 } // namespace server

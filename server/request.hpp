@@ -1,9 +1,10 @@
-// From bytes to a request. This is the one place where Beast's parser is wrapped, and where what it
-// lets through and we do not is refused; request.cpp reads as the list of those rules.
+// From bytes to a request. This is the one place that wraps Beast's parser. Beast accepts some
+// input that this server refuses, and request.cpp reads as the list of those rules.
 //
-// Lines are looked at here first: Beast is given a header section, a chunk's line or a trailer only
-// once it is whole and its lines are sound. So no answer depends on how the bytes were cut, and
-// what can never become a request is refused as soon as the line that shows it is there.
+// Lines are checked here first. Beast is given a header section, a chunk's line or a trailer
+// section only once it is complete and its lines are valid. So no answer depends on how the bytes
+// were cut into pieces. What can never become a request is refused as soon as the line that shows
+// it has arrived.
 #pragma once
 
 #include "server/resources.hpp"
@@ -21,7 +22,7 @@ struct RequestLimits {
   std::size_t max_header_bytes; // request line, fields and the empty line together
   std::size_t max_headers;
   std::uint64_t max_body_bytes;
-  bool keep_request_line = false; // for a log; costs an allocation a request
+  bool keep_request_line = false; // for a log; costs an allocation per request
 };
 
 struct Request {
@@ -29,27 +30,28 @@ struct Request {
   Resource resource;
   bool http_1_0 = false;
   bool keep_alive = false;
-  std::string body; // as far as its resource wants it kept (resources.hpp)
-  std::string line; // the request line, when it is kept
+  std::string body; // empty unless the resource needs it (resources.hpp)
+  std::string line; // the request line; empty unless it is kept
 };
 
-// Parses one request after the other out of whatever pieces arrive. Keeps no pointer into its
-// input; allocates only for a body that is kept.
-class RequestParser : private boost::beast::http::basic_parser<true> {
+// Parses one request out of whatever pieces arrive; the next request needs a new parser. Keeps no
+// pointer into its input. Allocates only for a body or a request line that is kept, and for a
+// request of an HTTP version above 1.1.
+class RequestParser final : private boost::beast::http::basic_parser<true> {
   using Base = boost::beast::http::basic_parser<true>;
 
 public:
   enum class State {
-    need_more, // all the input was used or is too short to go on
-    complete,  // request() is whole
+    need_more, // the input ends before the request does
+    complete,  // request() is complete
     bad        // see error(); nothing that follows can be trusted
   };
 
   explicit RequestParser(const RequestLimits& limits);
 
-  // Takes bytes from the front of `input`, which must hold what earlier calls left over followed by
-  // what arrived since, and says in `consumed` how many. Not to be called again after complete or
-  // bad.
+  // Takes bytes from the front of `input`, and says in `consumed` how many. `input` must begin with
+  // what earlier calls did not consume, followed by what arrived since. Not to be called again
+  // after complete or bad. Throws std::bad_alloc.
   State put(std::string_view input, std::size_t& consumed);
 
   // Whether no byte was seen yet, not even a line end before the request.
@@ -87,8 +89,8 @@ private:
 
   enum class Line { need_more, complete, bad };
 
-  // Each takes what it can from the front of `input` and says whether that ended a header, a body
-  // or a part of one; if not, error_ says whether it needs more or never will.
+  // Each takes what it can from the front of `input`. True when that completed a header, a body or
+  // a part of one. Otherwise error_ says whether more input is needed or the request is bad.
   bool put_header(std::string_view input, std::size_t& consumed);
   bool put_body(std::string_view input, std::size_t& consumed);
   bool put_chunk_line(std::string_view input, std::size_t& consumed);
@@ -114,24 +116,24 @@ private:
 
   // Offsets into the input of put(), which keeps its front until it is consumed.
   std::size_t line_begin_ = 0;
-  std::size_t scanned_ = 0; // no line end before this
-  std::string_view line_;   // the one that next_line() found, without its end
+  std::size_t scanned_ = 0; // there is no line end before this
+  std::string_view line_;   // the line that next_line() found, without its end
 
-  bool line_end_seen_ = false; // before the request line
+  bool line_end_seen_ = false; // an empty line came before the request
   bool begun_ = false;
   bool request_line_done_ = false;
-  bool newer_minor_version_ = false; // than 1.1, which Beast refuses
-  std::size_t header_bytes_ = 0;     // chunk extensions and trailers included
+  bool newer_minor_version_ = false; // the version is above 1.1, which Beast refuses
+  std::size_t header_bytes_ = 0;     // of the header and of chunk extensions
   std::size_t fields_ = 0;
   std::size_t hosts_ = 0;
   bool content_length_seen_ = false;
   bool body_begun_ = false;
   std::uint64_t chunk_left_ = 0;
-  bool behind_chunk_ = false;      // a chunk's data ends with a line end
-  std::size_t trailers_begin_ = 0; // behind the last chunk's line; 0: it has not come
+  bool behind_chunk_ = false;      // a chunk came; a line end must follow its data
+  std::size_t trailers_begin_ = 0; // where they begin; 0: the last chunk has not come
   bool close_asked_ = false;
   bool expect_continue_ = false;
-  Status error_ = Status::ok; // ok: none yet
+  Status error_ = Status::ok; // ok: no error yet
   Request request_;
 };
 

@@ -1,5 +1,5 @@
-// What becomes of a stream of bytes does not depend on how it is cut. What becomes of it is tested
-// over a socket (http_test.py).
+// The result of parsing does not depend on how the bytes are cut into pieces. Which bytes are
+// accepted is tested over a socket (http_test.py).
 #include "server/request.hpp"
 
 #include <gtest/gtest.h>
@@ -15,7 +15,8 @@ namespace {
 
 constexpr RequestLimits kLimits{.max_header_bytes = 200, .max_headers = 5, .max_body_bytes = 100};
 
-// Feeds pieces as a connection does: the parser sees what it has not consumed yet and what came.
+// Feeds pieces as a connection does: the parser sees the bytes that it has not consumed yet,
+// followed by the new ones.
 class Stream {
 public:
   void put(std::string_view piece) {
@@ -37,7 +38,7 @@ public:
     }
   }
 
-  // Every request in turn, and how it ended.
+  // All requests in order, and how the stream ended.
   std::string log() const {
     return log_ + (!refused_ && !parser_->untouched() ? "half a request" : "");
   }

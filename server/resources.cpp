@@ -8,7 +8,7 @@ namespace {
 
 using Kind = Resource::Kind;
 
-// False when it is not a plain decimal number of 64 bits.
+// False when it is not a plain decimal number that fits 64 bits.
 bool parse_size(std::string_view digits, std::uint64_t& size) noexcept {
   const char* const end = digits.data() + digits.size();
   const auto [rest, error] = std::from_chars(digits.data(), end, size);

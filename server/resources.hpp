@@ -1,5 +1,5 @@
-// The resources that the server offers. Each one's target, methods, answer, and what is kept of a
-// request's body stand here and nowhere else.
+// The resources that the server offers. For each of them, the target, the methods, the answer, and
+// whether a request's body is kept stand here and nowhere else.
 //
 //   /          GET, HEAD   200, no body: the resource that scenarios are about
 //   /bytes/N   GET, HEAD   200, a body of N bytes
@@ -30,23 +30,25 @@ struct Resource {
   bool operator==(const Resource&) const = default;
 };
 
-// The resource of a path with or without a query; an empty path is "/". Asterisk is for "*".
+// The resource of a path with or without a query; an empty path is "/". Kind::asterisk is never
+// returned, because the target "*" is no path.
 Resource find_resource(std::string_view path) noexcept;
 
 // Whether the body of such a request is needed for its answer.
 bool keeps_body(const Resource& resource, Method method) noexcept;
 
-// A response before it is formatted: its status, and a body that is either given or so many filler
+// A response before it is formatted: its status, and a body that is either given or made of filler
 // bytes.
 struct Answer {
   Status status = Status::ok;
-  std::string_view body{}; // lives in the request
+  std::string_view body{}; // refers to the body of the request
   std::uint64_t filler_bytes = 0;
   std::uint64_t content_length = 0; // differs from the body's size for HEAD
-  std::string_view allow{};         // the Allow field; empty: there is none
+  std::string_view allow{};         // the Allow field; empty: no such field
 };
 
-// `body` is what keeps_body() asked to keep.
+// The answer to a request. `body` is the request's body if keeps_body() is true, and must live as
+// long as the answer.
 Answer answer(const Resource& resource, Method method, std::string_view body) noexcept;
 
 } // namespace server

@@ -1,4 +1,4 @@
-// The bytes of a response's header, and where a line about it goes.
+// The formatter of response headers, and the interface of a log of responses.
 #pragma once
 
 #include "server/resources.hpp"
@@ -32,10 +32,10 @@ private:
   std::string empty_ok_; // the whole of the commonest response: 200, no body, persistent
 };
 
-// Takes a line for each response; the access log does.
+// Takes a line for each response. The access log implements it.
 class ResponseLog {
 public:
-  // An empty request line: nothing that could be called a request was received.
+  // Notes one response. `request_line` is empty when no valid request line was received.
   virtual void note(std::string_view client, std::string_view request_line, Status status,
                     std::uint64_t content_length) = 0;
 

@@ -17,17 +17,17 @@ enum class Scenario {
   mixed               // withholds one request in a period; the j-th of these times out after j ms
 };
 
-// As users type it.
+// The name that users type.
 std::string_view to_string(Scenario scenario) noexcept;
 
-// Counts the requests of one thread and picks those that are withheld.
+// Counts the requests of one thread, and picks those that are withheld.
 class ScenarioState {
 public:
   // Requires mixed_period > 0; it matters to Scenario::mixed only.
   ScenarioState(Scenario scenario, std::uint64_t mixed_period) noexcept
       : scenario_(scenario), mixed_period_(mixed_period) {}
 
-  // The request timeout of a request that is withheld; nothing for one that is answered. To be
+  // The request timeout of a request that is withheld; no value for one that is answered. To be
   // called once for each request.
   std::optional<std::chrono::milliseconds> withhold(const Resource& resource) noexcept;
 

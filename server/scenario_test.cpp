@@ -12,7 +12,7 @@ namespace {
 using Kind = Resource::Kind;
 using std::chrono::milliseconds;
 
-// The timeouts of the next requests in ms; 0: answered.
+// The timeouts of the next requests in ms. 0 means that the request is answered.
 std::vector<int> withheld(ScenarioState& scenario, int requests, Kind kind = Kind::root) {
   std::vector<int> timeouts_ms;
   for (int i = 0; i < requests; ++i) {

@@ -48,20 +48,21 @@ std::string url(const tcp::endpoint& endpoint) {
   return text.str();
 }
 
-// With several listeners on one port the kernel would also let in those of another process.
+// Throws when the port is taken. Listeners that share a port (SO_REUSEPORT) would also share it
+// with another process that does the same.
 void require_free_port(const tcp::endpoint& endpoint) {
   asio::io_context io;
   tcp::acceptor(io, endpoint);
 }
 
-// A thread's event loop; only posting to it is safe from other threads.
+// A thread's event loop. Other threads may only post to it and stop it.
 std::unique_ptr<asio::io_context> make_io() {
   return std::make_unique<asio::io_context>(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
 }
 
-// The main thread runs the first worker, the admin listener and the signals, every further worker
-// has a thread of its own. So with one worker the process has one thread, which spares the C
-// library its locks, and perf the stacks of its cancellable system calls, which no longer chain.
+// The main thread runs the first worker, the admin listener and the signals. Every further worker
+// has a thread of its own. So with one worker the process has one thread. The C library then takes
+// no locks, and perf can follow the stacks of its cancellable system calls.
 class Process {
 public:
   explicit Process(const Options& options) : options_(options), main_(make_io()) {
@@ -125,7 +126,7 @@ private:
     std::vector<std::thread> threads_;
   };
 
-  // Does it, and says which address it was about when that fails.
+  // Runs the step. When that fails, the exception names the address.
   template <class Step> static void listening_on(const tcp::endpoint& endpoint, Step step) {
     try {
       step(endpoint);
@@ -178,7 +179,7 @@ private:
     std::cout << std::endl;
   }
 
-  // One that comes while everything is torn down must not end the process by its default action.
+  // A signal that comes while the process is torn down must not end it by the default action.
   static void hold_signals() {
     sigset_t signals;
     sigemptyset(&signals);
@@ -187,15 +188,15 @@ private:
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   }
 
-  // Until stopped: a worker that has finished can still be asked for its counters. Connections deal
-  // with what they throw; listeners and the like, which then wait for nothing any more, are
-  // resumed.
+  // Runs until stopped, because a worker that has finished can still be asked for its counters.
+  // Connections handle their own exceptions. After any other exception a listener, for instance,
+  // may wait for nothing any more, so `resume` makes it wait again.
   template <class Resume> static void run_until_finished(asio::io_context& io, Resume resume) {
     const auto work = asio::make_work_guard(io);
     for (bool failed = false; !io.stopped();) {
       try {
         if (failed) {
-          io.run_one_for(std::chrono::milliseconds(10)); // may free what was lacking
+          io.run_one_for(std::chrono::milliseconds(10)); // may free the memory that was lacking
           resume();
           failed = false;
         }
@@ -207,7 +208,7 @@ private:
     }
   }
 
-  // In any worker's thread.
+  // Called in the thread of the worker that has finished.
   void on_worker_finished() {
     asio::post(*main_, [this] {
       if (--running_ == 0) {
@@ -216,7 +217,7 @@ private:
     });
   }
 
-  // Unless it does already.
+  // Waits for the next signal, unless it waits already.
   void await_signal() {
     if (awaits_signal_) {
       return;
@@ -239,7 +240,7 @@ private:
     }
   }
 
-  // Asks every worker for its counters, one after the other, and hands on their sum.
+  // Asks every worker for its counters, one after the other, and calls `done` with their sum.
   void collect(std::function<void(Snapshot)> done, std::size_t next = 0,
                std::shared_ptr<Snapshot> sum = std::make_shared<Snapshot>()) {
     if (next == workers_.size()) {
@@ -270,7 +271,7 @@ ExitCode serve(const Options& options) {
   raise_descriptor_limit();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN); // of a log that may not grow further; its write fails
+  std::signal(SIGXFSZ, SIG_IGN); // a log that may not grow further makes its write fail instead
   if (options.timer_backend == "none") {
     spdlog::warn("--timer-backend none: THERE ARE NO TIMEOUTS; slow and dead clients are kept for "
                  "ever. For measuring only.");

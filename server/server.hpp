@@ -6,7 +6,7 @@
 namespace server {
 
 // Serves until SIGTERM or SIGINT (a second one cuts what is left at once) and returns the exit
-// code. What goes wrong is said in one line on stderr.
+// code. A failure is reported in one line on stderr.
 ExitCode serve(const Options& options);
 
 } // namespace server

@@ -1,4 +1,4 @@
-"""Starts and stops; with the sanitizers, whose findings change the exit code."""
+"""Starts and stops the server many times. A sanitizer's finding changes the exit code."""
 
 import contextlib
 import threading

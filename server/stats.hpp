@@ -1,4 +1,4 @@
-// What a worker shows of itself, and how /stats and /metrics say it.
+// The figures of a worker, and their texts for /stats and /metrics.
 #pragma once
 
 #include "server/counters.hpp"
@@ -22,11 +22,11 @@ struct Snapshot {
   }
 };
 
-// One JSON object. It reads the two clocks, cpu_ns and mono_ns, so take the snapshot just before.
+// One JSON object. cpu_ns and mono_ns are read here, so the snapshot should be taken just before.
 std::string stats_json(const std::string& backend, const std::string& rearm,
                        const Snapshot& snapshot);
 
-// Prometheus text exposition format.
+// The Prometheus text exposition format.
 std::string metrics_text(const std::string& backend, const std::string& rearm,
                          const Snapshot& snapshot);
 

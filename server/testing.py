@@ -12,7 +12,7 @@ import subprocess
 import time
 import unittest
 
-# Hundreds of clients live in one process.
+# Hundreds of clients live in this process, and each needs a descriptor.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -22,7 +22,7 @@ READY = re.compile(
     r" threads=(?P<threads>\d+)(?: admin=http://(?P<admin_host>\S+):(?P<admin>\d+))?$"
 )
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-# No answer at all within this many seconds is a hang, on however slow a machine.
+# Without any answer for so many seconds the server hangs, even on a slow machine.
 PATIENCE_S = 20
 
 
@@ -73,7 +73,7 @@ class Server:
             raise AssertionError(f"exit code {code}: {self.errors}")
 
     def stop(self, sent: signal.Signals = signal.SIGTERM) -> int:
-        """Ends the server and gives its exit code."""
+        """Ends the server and returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(sent)
         try:
@@ -120,7 +120,7 @@ def post(*fields: str, body: bytes = b"") -> bytes:
 
 
 def read_to_end(client: socket.socket) -> bytes:
-    """All bytes until FIN; a reset raises."""
+    """All bytes until FIN. A reset raises ConnectionResetError."""
     data = bytearray()
     while piece := client.recv(1 << 20):
         data += piece
@@ -128,7 +128,7 @@ def read_to_end(client: socket.socket) -> bytes:
 
 
 def exchange(server: Server, request: bytes) -> bytes:
-    """Sends bytes and FIN on a connection of its own; gives all that comes back."""
+    """Sends bytes and FIN on a new connection, and returns all that comes back."""
     with server.connect() as client:
         client.sendall(request)
         client.shutdown(socket.SHUT_WR)
@@ -158,7 +158,7 @@ def split_responses(data: bytes, heads: int = 0) -> list[Response]:
 
 
 def run(*flags: str) -> subprocess.CompletedProcess:
-    """A server that is expected to end by itself."""
+    """Runs a server that is expected to end by itself."""
     return subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=PATIENCE_S)
 
 

@@ -1,5 +1,5 @@
-"""Several threads under load, scraped and drained meanwhile. scripts/test --long runs it with the
-thread sanitizer, whose findings change the exit code."""
+"""Several threads under load. Their metrics are read, and then they are drained. scripts/test
+--long runs this with the thread sanitizer, whose findings change the exit code."""
 
 import subprocess
 import time

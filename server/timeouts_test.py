@@ -16,14 +16,14 @@ from testing import GET, Server, WireTest, read_to_end, split_responses
 
 IDLE_S = 0.3
 REQUEST_S = 0.25
-# A timer is never early; how late a noisy machine lets us see it is no property of ours.
+# A timer is never early. How late the client notices depends on the machine, so this is generous.
 LATE_S = 5
 FLAGS = (f"--idle-timeout={round(IDLE_S * 1000)}ms", f"--request-timeout={round(REQUEST_S * 1000)}ms")
 
 
 class EveryBackend(unittest.TestCase):
     def for_each_server(self, check, *flags):
-        """All at once, because most of the time is waiting for timeouts."""
+        """Checks all servers at the same time, because most of the time is spent waiting."""
         def run(backend, rearm):
             with Server("--timer-backend", backend, "--rearm", rearm, *flags) as server:
                 check(server)
@@ -36,7 +36,7 @@ class EveryBackend(unittest.TestCase):
                 ended.result()
 
     def assert_closed_after(self, client, began, timeout_s) -> bytes:
-        """FIN, not a reset, and not before the timeout."""
+        """The server closes with FIN, not with a reset, and not before the timeout."""
         data = read_to_end(client)
         elapsed = time.monotonic() - began
         self.assertGreaterEqual(elapsed, timeout_s)
@@ -50,7 +50,7 @@ class EveryBackend(unittest.TestCase):
                 client.sendall(GET)
                 first = client.recv(65536)
                 self.assertTrue(first.startswith(b"HTTP/1.1 200 OK\r\n"), first)
-                # Counted from the last byte, which the server sent just before we saw it.
+                # The timeout counts from the last byte, which was sent just before we saw it.
                 self.assertEqual(self.assert_closed_after(client, began, IDLE_S), b"")
                 self.assertEqual(self.assert_closed_after(silent, began, 0), b"")
             stats = server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
@@ -65,7 +65,7 @@ class EveryBackend(unittest.TestCase):
             waiting = {}
             for _ in range(100):
                 client = server.connect()
-                waiting[client] = time.monotonic()  # before the byte that the timeout counts from
+                waiting[client] = time.monotonic()  # before the last byte moves
                 client.sendall(GET)
                 self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
                 time.sleep(phases.random() * 0.002)
@@ -127,7 +127,7 @@ class EveryBackend(unittest.TestCase):
                 first.recv(65536)
                 time.sleep(IDLE_S / 2)
             server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
-            with server.connect() as second:  # the lowest free descriptor is the first one's
+            with server.connect() as second:  # gets the descriptor that the first one had
                 began = time.monotonic()
                 second.sendall(GET)
                 self.assertTrue(second.recv(65536).startswith(b"HTTP/1.1 200"))
@@ -136,7 +136,7 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, *FLAGS)
 
     def test_a_stalled_loop_does_not_time_out_requests_that_came_meanwhile(self):
-        """More of them than one round of the loop reads."""
+        """There are more requests than one round of the loop reads."""
         def check(server):
             clients = [server.connect() for _ in range(150)]
             for client in clients:
@@ -156,8 +156,8 @@ class EveryBackend(unittest.TestCase):
 
 class StalledLoop(unittest.TestCase):
     def statuses(self, meanwhile: int, size: int) -> list[int]:
-        """Of a body of so many bytes, of which some come while the loop stands still for longer than
-        the request timeout, and the rest, slowly, afterwards."""
+        """The statuses of the answers to a body of `size` bytes. The first `meanwhile` of them come
+        while the loop is stopped for longer than the request timeout, the rest slowly afterwards."""
         with Server("--request-timeout=3s") as server, server.connect() as client:
             client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
                            b"Content-Length: %d\r\n\r\n" % size)
@@ -180,15 +180,15 @@ class StalledLoop(unittest.TestCase):
 
 
 class RaceAtTheTimeout(unittest.TestCase):
-    """One backend after the other: the client's clock is what is tested."""
+    """Tests one backend after the other, because the timing of the client matters."""
 
     def test_requests_around_the_idle_timeout_are_answered_or_see_a_clean_end(self):
-        """From 5 ms before to 5 ms after, in steps of 0.1 ms; never a reset."""
+        """Requests come from 5 ms before to 5 ms after the timeout. None meets a reset."""
         for backend in testing.backends():
             with self.subTest(backend=backend):
                 ends = {"answered": 0, "closed": 0}
                 attempts = 0
-                while not all(ends.values()):  # a slow machine may send all of them late
+                while not all(ends.values()):  # on a slow machine all may be sent too late
                     self.sweep(backend, ends)
                     attempts += 1
                     self.assertLess(attempts, 20, ends)
@@ -261,7 +261,7 @@ class RequestTimeout(WireTest):
             self.assertGreaterEqual(time.monotonic() - began, 1)
 
     def test_a_client_that_does_not_read_is_closed(self):
-        """And nothing of it stays in the kernel, which holds little of it meanwhile."""
+        """The kernel holds little of the response meanwhile, and nothing of it afterwards."""
         with Server("--linger-timeout=100ms", *FLAGS) as server, server.connect() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -1,4 +1,4 @@
-// The default backend's timers, recorded in a file: --timer-trace.
+// Timers of the default backend, recorded in a file for --timer-trace.
 #pragma once
 
 #include "timers/asio/driver.hpp"
@@ -11,10 +11,10 @@
 
 namespace server {
 
-// What it needs of TracedTimers before the driver exists, and after it is gone.
+// The part of TracedTimers that must exist before the driver and outlive it.
 class TraceKeeper {
 protected:
-  // Throws std::system_error when the file cannot be made.
+  // Throws std::system_error when the file cannot be created.
   TraceKeeper(const std::string& path, std::chrono::nanoseconds tick)
       : path_(path), file_(path, tick) {}
   ~TraceKeeper() {

@@ -34,7 +34,7 @@ class Fragments(WireTest):
 
 
 class Faults(WireTest):
-    """Peers that reset or go away at any moment."""
+    """Peers that reset the connection or go away at any moment."""
 
     def sent_and_reset(self, data: bytes, read: int = 0):
         with self.server.connect() as client:
@@ -66,7 +66,7 @@ class WriteWindow(unittest.TestCase):
     COUNT = 1000
 
     def writes(self, *flags: str) -> tuple[int, int]:
-        """System calls and bytes that it took to answer a thousand requests sent at once."""
+        """How many system calls and bytes it took to answer a thousand requests sent at once."""
         with Server(*flags) as server:
             statuses = [r.status for r in split_responses(exchange(server, GET * self.COUNT))]
             self.assertEqual(statuses, [200] * self.COUNT)
@@ -75,7 +75,7 @@ class WriteWindow(unittest.TestCase):
 
     def test_pipelined_responses_share_writes(self):
         writes, size = self.writes("--write-window-bytes=8KiB")
-        reads = len(GET) * self.COUNT // 1024 + 1  # the least a read of a segment gives
+        reads = len(GET) * self.COUNT // 1024 + 1  # a read gives a kilobyte at least
         self.assertLessEqual(writes, -(-size // 8192) + 1 + reads)
 
     def test_a_larger_window_needs_fewer_writes(self):
@@ -114,8 +114,8 @@ class WriteWindow(unittest.TestCase):
                     last.sendall(GET + end)
                     self.assertEqual(len(split_responses(read_to_end(last))), 2)
         with Server("--write-window-time=1h") as server:
-            self.assertEqual(len(split_responses(exchange(server, GET * 3))), 3)  # the peer's FIN
-            with server.connect() as client:  # the other windows
+            self.assertEqual(len(split_responses(exchange(server, GET * 3))), 3)  # ended by FIN
+            with server.connect() as client:  # the window by bytes
                 client.sendall(GET * self.COUNT)
                 self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
 
@@ -167,7 +167,7 @@ class BackPressure(unittest.TestCase):
             self.assertEqual(sizes, [20_000_000, 20_000_000, 0])
 
     def test_a_peer_that_does_not_read_is_not_read_from(self):
-        """What it may send fits the kernel's buffers."""
+        """It can send only as much as fits the kernel's buffers."""
         with Server() as server, server.connect() as client:
             client.sendall(request("GET /bytes/1000000000 HTTP/1.1"))
             client.settimeout(1)

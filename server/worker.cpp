@@ -1,4 +1,5 @@
-// The whole server is compiled once per timer backend, here, and picked by name once, at start-up.
+// The whole server is compiled once per timer backend in this file. The backend is picked by name
+// once, at start-up.
 #include "server/worker.hpp"
 
 #include "server/access_log.hpp"
@@ -34,7 +35,7 @@ std::optional<nanoseconds> unless_off(nanoseconds time) {
   return time.count() == 0 ? std::nullopt : std::optional(time);
 }
 
-// A Worker on one kind of timers.
+// A Worker with one kind of timers.
 template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
 public:
   explicit WorkerOf(WorkerConfig config)
@@ -96,9 +97,9 @@ private:
     }
   }
 
-  // How long the kernel may keep what a client does not acknowledge: as long as the request may
-  // take, but time enough for a few packets lost on the way. Without a request timeout the kernel
-  // decides.
+  // How long the kernel may keep what a client does not acknowledge: as long as a request may take,
+  // but at least ten seconds, so that a few packets may be lost. Without a request timeout the
+  // kernel decides.
   std::chrono::milliseconds user_timeout() const {
     using std::chrono::milliseconds;
     const auto request_timeout = unless_off(options_.request_timeout);
@@ -175,8 +176,8 @@ private:
     }
   }
 
-  // After this nothing of the worker's keeps the io_context busy. Without memory to say so it says
-  // so later: resume().
+  // Reports that the worker has finished. Nothing of it keeps the io_context busy afterwards. When
+  // memory runs out here, resume() tries again.
   void finish() noexcept {
     if (finished_) {
       return;

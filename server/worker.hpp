@@ -15,7 +15,7 @@
 namespace server {
 
 // Lives in one thread: the one that runs its io_context. drain(), cut() and snapshot() may be
-// called from any; what they ask for happens in the worker's own.
+// called from any thread; what they ask for happens in the worker's thread.
 class Worker {
 public:
   virtual ~Worker() = default;
@@ -28,8 +28,8 @@ public:
   // Accepts no more and ends every connection at once.
   virtual void cut() = 0;
 
-  // To be called in the worker's thread after a handler of its io_context has thrown. Waits again
-  // for what that handler, or one that was to follow it, did not get to. May throw in turn.
+  // To be called in the worker's thread after a handler of its io_context has thrown. Starts again
+  // what that handler did not finish: accepting, held writes, draining. Throws std::bad_alloc.
   virtual void resume() = 0;
 
   // Calls `done` in the worker's thread with a copy of its counters.
@@ -38,18 +38,21 @@ public:
 
 struct WorkerConfig {
   boost::asio::io_context& io; // run by one thread
-  const Options& options;
-  std::uint16_t port = 0;  // in place of the options': the second worker takes the first one's
-  bool share_port = false; // likewise
-  // Called in the worker's thread when it was drained or cut and its last connection has ended.
+  const Options& options;      // must outlive the worker
+  std::uint16_t port = 0;      // replaces options.port: later workers share the first one's port
+  bool share_port = false;     // SO_REUSEPORT; replaces options.reuse_port
+  // Called once, in the worker's thread, when it was drained or cut and its last connection is
+  // gone.
   std::function<void()> on_finished;
 };
 
-// The timer backends by the name users type: the library's list, Asio's own timers, and none.
+// The timer backends by the names that users type: the library's list, Asio's own timers, and
+// `none`.
 std::vector<BackendName> backend_names();
 
 // A worker whose timers are those of options.timer_backend, which must be one of the names. Binds
-// and listens; throws boost::system::system_error when that fails.
+// and listens. Throws boost::system::system_error when that fails, and other exceptions when a log
+// or trace cannot be opened or the backend cannot hold the timeouts.
 std::unique_ptr<Worker> make_worker(WorkerConfig config);
 
 } // namespace server

@@ -11,24 +11,25 @@
 
 namespace server {
 
-// How much may gather before it is written. The window by time is HeldWrites' (held_writes.hpp).
+// How much may gather before it is written. The window by time is in held_writes.hpp.
 struct WriteWindow {
-  std::size_t bytes = 8192;  // 0: a write per response
+  std::size_t bytes = 8192;  // 0: one write per response
   std::size_t responses = 0; // 0: any number
 };
 
 class WriteQueue {
 public:
-  // Where to append bytes. After start_filler() only once the queue has emptied.
+  // Bytes are appended here. After start_filler(), the queue must be empty first.
   std::string& bytes() noexcept { return bytes_; }
 
-  // What was appended since the last call was a response.
+  // Marks the end of a response: what was appended since the last call.
   void end_response() noexcept { ++responses_; }
 
-  // So many filler bytes follow what is queued.
+  // Queues `size` filler bytes behind the bytes.
   void start_filler(std::uint64_t size) noexcept { filler_ = size; }
 
-  // What is queued must not wait for company: an interim response, which the client waits for.
+  // What is queued must not wait for other responses. This is for an interim response, because the
+  // client waits for it.
   void hurry() noexcept { urgent_ = true; }
   bool urgent() const noexcept { return urgent_; }
 
@@ -51,9 +52,10 @@ public:
   // What to write next: queued bytes, then at most 64 KiB of filler. Valid until the queue changes.
   std::array<std::string_view, 2> front() const noexcept;
 
-  // So many bytes of front() were written.
+  // Removes the first `size` bytes of front(), which were written.
   void consume(std::size_t size) noexcept;
 
+  // Forgets everything that is queued. Keeps the memory.
   void clear() noexcept {
     bytes_.clear();
     sent_ = 0;
@@ -67,8 +69,8 @@ public:
 
 private:
   std::string bytes_;
-  std::size_t sent_ = 0;
-  std::uint64_t filler_ = 0;
+  std::size_t sent_ = 0;     // bytes of bytes_ that were written
+  std::uint64_t filler_ = 0; // bytes still to be written behind bytes_
   std::size_t responses_ = 0;
   bool urgent_ = false;
 };

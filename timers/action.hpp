@@ -1,5 +1,7 @@
-// What a timer does when it runs: a callable of at most one pointer, kept without allocation.
+// What a timer does when it expires: a callable of at most one pointer, kept without allocation.
 #pragma once
+
+#include "timers/frames.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -7,7 +9,9 @@
 
 namespace timers {
 
-// Holds e.g. `[this] { close(); }`. 16 bytes.
+// An Action holds a callable such as `[this] { close(); }`. It takes 16 bytes on a 64-bit machine,
+// may be copied, and never allocates. A callable that captures more than one pointer does not
+// compile.
 class Action {
 public:
   template <class Callable>
@@ -19,6 +23,7 @@ public:
     std::construct_at(reinterpret_cast<Callable*>(storage_), callable);
   }
 
+  // Calls what it holds, and passes on what that throws.
   void operator()() { invoke_(storage_); }
 
 private:
@@ -26,9 +31,9 @@ private:
   alignas(void*) std::byte storage_[sizeof(void*)];
 };
 
-// The trampoline through which every action runs, so that a profile tells the timer structure's own
-// work (its callers) from the work of the action (its callees). Takes a copy: the action may
-// destroy the timer that holds it.
-[[gnu::noinline]] inline void run_action(Action action) { action(); }
+// Every action runs through this function. A profile that keeps frames (frames.hpp) thus separates
+// the work of the timer structure, which calls it, from the work of the action, which it calls. It
+// takes a copy, because the action may destroy the timer that holds it.
+TIMERS_STRUCTURAL inline void run_action(Action action) { action(); }
 
 } // namespace timers

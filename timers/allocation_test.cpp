@@ -1,5 +1,6 @@
-// Line 18 of the timer contract: what does not allocate. operator new and posix_memalign() (which
-// Boost.Align calls) are counted in this program.
+// Disarming, advancing, popping and re-arming with the same timeout allocate nothing (CONTRACT.md,
+// line 18). operator new and posix_memalign() (which Boost.Align calls) are counted in this
+// program.
 #include "timers/testing/testing.hpp"
 
 #include <dlfcn.h>

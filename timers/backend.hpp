@@ -1,15 +1,18 @@
-// What a timer backend is: the data structure that holds armed timers, and nothing else.
+// A timer backend is the data structure that holds armed timers, and nothing else. This header says
+// what one must offer, and which promises the tests hold it to (CONTRACT.md).
 //
 // A backend knows no clock, no Asio and no HTTP. Time is an argument: `advance(t)` says that it is
-// now tick `t`, then `pop_expired()` hands out what is due, one timer at a time, and the structure
-// is whole between any two calls. So whoever pops may arm, move, disarm or destroy any timer before
-// popping the next one. Ticks are absolute and count from 0; what a tick lasts, and the rounding
-// that keeps timers from ever being early, is TimerService's business (timer_service.hpp).
+// now tick `t`. Then `pop_expired()` hands out the timers that are due, one per call. The structure
+// is whole between any two calls, so the caller may arm, move, disarm or destroy any timer before
+// it pops the next one. Ticks are absolute and count from 0. TimerService (timer_service.hpp)
+// decides how long a tick lasts, and does the rounding that keeps timers from ever being early.
 //
-// The four routines of Varghese & Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), are
+// Four operations come from Varghese & Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987):
 // arm (START_TIMER), disarm (STOP_TIMER), advance (PER_TICK_BOOKKEEPING) and pop_expired
-// (EXPIRY_PROCESSING); rearm, the hot one for an idle timer, moves an armed timer.
+// (EXPIRY_PROCESSING). The fifth, rearm, moves an armed timer; a server calls it most.
 #pragma once
+
+#include "timers/frames.hpp"
 
 #include <concepts>
 #include <cstddef>
@@ -20,47 +23,50 @@
 namespace timers {
 
 using Tick = std::uint64_t;  // a point in time, in ticks since the service began
-using Ticks = std::uint64_t; // a length of time, in ticks
+using Ticks = std::uint64_t; // a duration, in ticks
 
-// "No deadline": what next_deadline() says of an empty structure. Never filed.
+// "No deadline": what next_deadline() returns for an empty structure. No timer is filed under it.
 inline constexpr Tick kNever = std::numeric_limits<Tick>::max();
 // The latest deadline that can be filed; later ones saturate to it.
 inline constexpr Tick kLatest = kNever - 1;
 
-// How what an operation looks at (nodes, slots, groups) grows with the n timers armed. `rounds` is
-// once each time that a wheel comes by the timer, whatever n is.
+// How the number of things that an operation looks at (nodes, slots, groups) grows with the number
+// of armed timers, n. `rounds` means once for each turn of a wheel that the timer waits, whatever n
+// is.
 enum class Cost { constant, logarithmic, linear, rounds };
 
 struct Costs {
   Cost arm;
   Cost rearm;
   Cost disarm;
-  Cost expire; // advance and pop_expired together, per timer that comes due, over its life
+  Cost expire; // advance and pop_expired together, summed until the timer is handed out, per timer
 };
 
-// What a backend says of itself; the tests hold it to the claims.
+// What a backend claims about itself. The tests check the claims.
 struct BackendInfo {
   std::string_view name;    // as typed after --timer-backend
-  std::string_view scheme;  // "1".."7" of Varghese & Lauck, or where else it comes from
+  std::string_view scheme;  // "1" to "7" of Varghese & Lauck, or where else it comes from
   std::string_view summary; // one line for --list-timer-backends
   bool fifo;                // timers of one deadline are handed out in the order they were armed
   bool exact_next_deadline; // next_deadline() is the earliest deadline, not a lower bound of it
   Costs costs;
-  std::size_t bytes_per_timer; // at most: the node and what grows with their number
+  std::size_t bytes_per_timer; // at most: its node, and what grows with the number of timers
 
-  // Some operation is O(n): keep n modest.
+  // Whether some operation is O(n), so that the number of timers should stay small.
   constexpr bool walks() const noexcept {
     return costs.arm == Cost::linear || costs.rearm == Cost::linear || costs.expire == Cost::linear;
   }
-  // A wheel with rounds: next_deadline() is the next visit to an occupied slot.
+  // Whether it is a wheel with rounds, whose next_deadline() is the next visit to an occupied slot.
   constexpr bool rounds() const noexcept { return costs.expire == Cost::rounds; }
 };
 
-// Requires of the caller: arm() only a node that is not in the structure, rearm() and disarm() only
-// one that is (a due node that was not popped yet still is), deadline <= kLatest. A deadline at or
-// before the tick of the last advance() is due at once. advance() never goes back: an earlier tick
-// than the last is a no-op. pop_expired() hands out due nodes by ascending deadline (all of them in
-// the structure: a node armed between two pops for a tick already passed may come at any place).
+// The caller must arm() only a node that is not in the structure, and rearm() and disarm() only one
+// that is; a due node stays in it until it is popped. No deadline may be later than kLatest. A node
+// must stay at its address while it is in the structure.
+//
+// A deadline at or before the tick of the last advance() is due at once. An advance() to an earlier
+// tick than the last does nothing. pop_expired() hands out due nodes by ascending deadline, except
+// that a node armed between two pops for a tick already passed may come at any place.
 template <class B>
 concept TimerBackend = std::default_initializable<B> &&
     std::default_initializable<typename B::Node> &&
@@ -72,28 +78,28 @@ concept TimerBackend = std::default_initializable<B> &&
   noexcept;
   { backend.advance(deadline) }
   noexcept;
-  // One due node, taken out of the structure; null when none is due any more.
+  // Takes one due node out of the structure and returns it; null when none is due.
   { backend.pop_expired() }
   noexcept->std::same_as<typename B::Node*>;
-  // A lower bound of the earliest deadline, never later than it (any tick already passed once
-  // something is due); kNever when empty.
+  // A lower bound of the earliest deadline, never later than it; kNever when empty. Once something
+  // is due, any tick that has passed.
   { whole.next_deadline() }
   noexcept->std::same_as<Tick>;
-  // Looks at everything and names the first broken invariant; empty when whole. O(n).
+  // Looks at everything and names the first broken invariant; empty when there is none. O(n).
   { whole.check() } -> std::same_as<std::string_view>;
 };
 
-// A backend that can hold only deadlines up to reach() ticks after its last advance(), and whose
-// constructor takes the reach it should have. TimerService files what lies beyond at the edge, and
-// files it again there.
+// A backend with a limit: it can hold no deadline later than furthest(), which moves on with
+// advance(). Its constructor takes the longest timeout, in ticks, that it shall hold. TimerService
+// files a timer that lies beyond at the limit, and files it again when it comes due there.
 template <class B>
 concept BackendWithReach = TimerBackend<B> && std::constructible_from<B, Ticks> &&
     requires(const B& backend) {
-  { backend.reach() } -> std::same_as<Ticks>;
+  { backend.furthest() } -> std::same_as<Tick>;
 };
 
-// Notes that an operation looked at a node, a slot or a group of bounds. Counts in the tests of
-// what operations cost, which define TIMERS_COUNT_VISITS; elsewhere it is nothing.
+// Operations call this when they look at a node, a slot or a group of bounds. It counts in programs
+// that test costs, which define TIMERS_COUNT_VISITS. Elsewhere it does nothing.
 #if defined(TIMERS_COUNT_VISITS)
 inline std::uint64_t visits = 0;
 inline void visit() noexcept { ++visits; }
@@ -101,18 +107,4 @@ inline void visit() noexcept { ++visits; }
 inline void visit() noexcept {}
 #endif
 
-// A wheel whose number of slots is chosen when it is made.
-template <class B>
-concept BackendWithSlots = TimerBackend<B> && std::constructible_from<B, std::size_t> && requires {
-  { B::kDefaultSlots } -> std::convertible_to<std::size_t>;
-};
-
 } // namespace timers
-
-// Structural operations keep their own frame, under their own name, in every profile: neither
-// inlined nor cloned (and the library's CMake target forbids folding equal bodies into one).
-#if defined(__clang__)
-#define TIMERS_STRUCTURAL [[gnu::noinline]]
-#else
-#define TIMERS_STRUCTURAL [[gnu::noinline, gnu::noclone]]
-#endif

@@ -1,5 +1,6 @@
-// The contract of backend.hpp, for every backend of the list. "Line n" is a line of the timer
-// contract: 1-7 when timers run, 8-12 their handles, 16-19 order and cost, 20-21 how it is tested.
+// The contract of backend.hpp, for every backend of the list. Each test says its property and the
+// line of timers/CONTRACT.md that promises it: lines 1 to 7 are about when timers run, 8 to 12
+// about their handles, 16 to 19 about order and cost, 20 and 21 about how this is tested.
 #include "timers/testing/testing.hpp"
 
 #include <map>
@@ -58,7 +59,8 @@ const std::vector<Tick> kPhases = {0,
                                    (Tick{1} << 63) - 1,
                                    Tick{1} << 63};
 
-// Lines 1, 2 and 6: not one tick early, nor late; with no other timer about.
+// A single timer is due at its tick, not one tick early or late, at every edge (CONTRACT.md, lines
+// 1, 2 and 6).
 TEST_P(BackendContract, NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
   for (const Tick phase : kPhases) {
     for (const Ticks distance : edge_distances(kind.furthest(phase))) {
@@ -76,7 +78,8 @@ TEST_P(BackendContract, NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
   }
 }
 
-// Lines 1 and 2: the same with a timer at every edge at once, reached one tick at a time.
+// So is each of many: a timer at every edge at once, reached one tick at a time (CONTRACT.md,
+// lines 1 and 2).
 TEST_P(BackendContract, EachRunsAtItsOwnTickAmongTimersAtEveryEdge) {
   for (const Tick phase : {Tick{0}, Tick{63}, Tick{4095}, Tick{262143}}) {
     const std::vector<Ticks> distances = edge_distances(kind.furthest(phase));
@@ -97,7 +100,8 @@ TEST_P(BackendContract, EachRunsAtItsOwnTickAmongTimersAtEveryEdge) {
   }
 }
 
-// Lines 1 and 2: every tick of three turns of a small wheel, moved one tick at a time.
+// Timers at every tick of three turns of a small wheel are each due at their tick, while time
+// moves tick by tick (CONTRACT.md, lines 1 and 2).
 TEST_P(BackendContract, EveryTimeoutFromEveryPhaseRunsOnItsTick) {
   constexpr std::size_t kTimers = 200; // over three turns of 64 slots
   const auto backend = kind.make(kTimers);
@@ -123,7 +127,7 @@ TEST_P(BackendContract, EveryTimeoutFromEveryPhaseRunsOnItsTick) {
   }
 }
 
-// Line 3
+// A jump of any size hands out each due timer exactly once (CONTRACT.md, line 3).
 TEST_P(BackendContract, AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
   const std::vector<Ticks> jumps = edge_distances(kind.furthest(101) - 1);
   for (const Tick phase : {Tick{0}, Tick{63}, Tick{100}}) {
@@ -146,7 +150,7 @@ TEST_P(BackendContract, AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
   }
 }
 
-// Line 4
+// An advance to an earlier tick makes nothing due and loses nothing (CONTRACT.md, line 4).
 TEST_P(BackendContract, AnEarlierTickThanTheLastIsANoOp) {
   const auto backend = kind.make(2);
   backend->arm(0, 100);
@@ -161,7 +165,8 @@ TEST_P(BackendContract, AnEarlierTickThanTheLastIsANoOp) {
   EXPECT_EQ(advance_and_drain(*backend, 101), std::vector<std::size_t>{1});
 }
 
-// Line 6: a timeout of nothing, and what time has overtaken.
+// A timeout of nothing, or a deadline that time has overtaken, is due at once (CONTRACT.md, line
+// 6).
 TEST_P(BackendContract, ADeadlineAlreadyPassedIsDueAtOnce) {
   const auto backend = kind.make(3);
   backend->advance(1000);
@@ -178,7 +183,7 @@ TEST_P(BackendContract, ADeadlineAlreadyPassedIsDueAtOnce) {
   EXPECT_EQ(drain(*backend), std::vector<std::size_t>{2});
 }
 
-// Line 6: the largest deadline that can be filed is served like any other.
+// The largest deadline that can be filed is served like any other (CONTRACT.md, line 6).
 TEST_P(BackendContract, TheLatestDeadlineIsStillExact) {
   for (const Tick phase : {Tick{0}, kLatest - 20}) {
     if (kind.furthest(phase) < kLatest - phase) {
@@ -202,7 +207,8 @@ TEST_P(BackendContract, APassedDeadlineIsDueEvenAtTheEndOfTime) {
   EXPECT_EQ(advance_and_drain(*backend, kLatest), std::vector<std::size_t>{0});
 }
 
-// Line 3: what a wheel holds is due long before the jump ends, and what is armed then is not.
+// All that a wheel holds is due long before the end of the jump, and what is armed afterwards is
+// not (CONTRACT.md, line 3).
 TEST_P(BackendContract, AJumpOverManyTurnsLeavesNothingBehind) {
   for (const Ticks jump :
        {Ticks{256}, Ticks{4096}, Ticks{1} << 31, Ticks{1} << 32, Ticks{1} << 45}) {
@@ -219,7 +225,7 @@ TEST_P(BackendContract, AJumpOverManyTurnsLeavesNothingBehind) {
   }
 }
 
-// Line 7
+// next_deadline() says never when nothing is armed (CONTRACT.md, line 7).
 TEST_P(BackendContract, NextDeadlineIsNoneWhenEmpty) {
   const auto backend = kind.make(2);
   EXPECT_EQ(backend->next_deadline(), kNever);
@@ -234,7 +240,7 @@ TEST_P(BackendContract, NextDeadlineIsNoneWhenEmpty) {
   EXPECT_EQ(backend->next_deadline(), kNever);
 }
 
-// Line 4
+// An advance to an earlier tick leaves next_deadline() as it was (CONTRACT.md, line 4).
 TEST_P(BackendContract, AnEarlierTickThanTheLastChangesNothing) {
   const auto backend = kind.make(2);
   backend->arm(0, 10);
@@ -246,7 +252,8 @@ TEST_P(BackendContract, AnEarlierTickThanTheLastChangesNothing) {
   EXPECT_EQ(backend->check(), "");
 }
 
-// Line 7: for every pair of edges, in both orders of arming.
+// next_deadline() is never late, and exact where claimed, for every pair of edges in both orders
+// of arming (CONTRACT.md, line 7).
 TEST_P(BackendContract, NextDeadlineIsNeverLateAndExactWhereClaimed) {
   const std::vector<Ticks> distances =
       edge_distances(std::min(Ticks{1} << 20, kind.furthest(0) - 7));
@@ -271,8 +278,9 @@ TEST_P(BackendContract, NextDeadlineIsNeverLateAndExactWhereClaimed) {
   }
 }
 
-// Line 7: the bound is one idle wake-up a level of a hierarchy (at most ten), one for each timer
-// that is moved or disarmed, and for a wheel with rounds one for each slot and turn.
+// Sleeping to next_deadline() reaches every timer. The wake-ups that find nothing due are at most
+// one per level of a hierarchy (ten), one per timer that is moved or disarmed, and for a wheel
+// with rounds one per slot and turn (CONTRACT.md, line 7).
 TEST_P(BackendContract, SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUps) {
   std::mt19937_64 random(7);
   const std::size_t timers = 500;
@@ -306,7 +314,7 @@ TEST_P(BackendContract, SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUp
       ASSERT_EQ(deadlines[timer], now);
     }
     ran += popped.size();
-    idle += popped.empty() ? 1 : 0;
+    idle += popped.empty() ? 1U : 0U;
     ASSERT_LE(idle, bound);
   }
   EXPECT_EQ(ran, timers);
@@ -315,7 +323,7 @@ TEST_P(BackendContract, SleepingToNextDeadlineReachesEveryTimerWithFewIdleWakeUp
   }
 }
 
-// Line 7
+// A distant timer that is armed later never hides an earlier one (CONTRACT.md, line 7).
 TEST_P(BackendContract, ACoarseTimerArmedLaterNeverHidesAnEarlierOne) {
   const auto backend = kind.make(3);
   backend->advance(60);
@@ -329,7 +337,8 @@ TEST_P(BackendContract, ACoarseTimerArmedLaterNeverHidesAnEarlierOne) {
   EXPECT_EQ(advance_and_drain(*backend, coarse), std::vector<std::size_t>{1});
 }
 
-// Lines 8 and 9: what is due and not handed out yet may still be disarmed and moved.
+// A timer that is due but not handed out yet may still be disarmed and moved (CONTRACT.md, lines 8
+// and 9).
 TEST_P(BackendContract, ADueTimerMayBeDisarmedOrMovedBeforeItIsHandedOut) {
   const auto backend = kind.make(4);
   for (std::size_t timer = 0; timer < 4; ++timer) {
@@ -380,8 +389,8 @@ void expect_popped_in_order(AnyBackend& backend, const std::vector<Tick>& deadli
   ASSERT_EQ(popped, expected) << ::testing::PrintToString(deadlines);
 }
 
-// Line 12: whichever is removed of six timers armed in any order, what takes its place may belong
-// above it or below.
+// Whichever is removed of six timers armed in any order, order is restored: what takes its place
+// may belong above it or below it (CONTRACT.md, line 12).
 TEST_P(BackendContract, RemovingFromTheMiddleRestoresOrderInBothDirections) {
   for_each_order(6, [&](std::vector<Tick> deadlines) {
     for (std::size_t removed = 0; removed < deadlines.size(); ++removed) {
@@ -395,7 +404,7 @@ TEST_P(BackendContract, RemovingFromTheMiddleRestoresOrderInBothDirections) {
   });
 }
 
-// Line 12: the same for a move, to before, between and after all others.
+// The same for a move, to before, between and after all others (CONTRACT.md, line 12).
 TEST_P(BackendContract, MovingFromTheMiddleRestoresOrderInBothDirections) {
   for_each_order(5, [&](std::vector<Tick> deadlines) {
     for (std::size_t moved = 0; moved < deadlines.size(); ++moved) {
@@ -411,8 +420,9 @@ TEST_P(BackendContract, MovingFromTheMiddleRestoresOrderInBothDirections) {
   });
 }
 
-// Line 16: armed from several distances for the same few ticks, so that wheels file them at
-// different levels; popped after a jump over all of them and after steps.
+// Earlier deadlines come first, and equal ones in arm order where claimed. They are armed from
+// several distances for the same few ticks, so that wheels file them at different levels, and
+// popped after a jump over all of them and after steps (CONTRACT.md, line 16).
 TEST_P(BackendContract, EarlierFirstThenInArmOrderWhereClaimed) {
   for (const bool jump : {true, false}) {
     const std::vector<Tick> targets = {4200, 4160, 4159, 4224, 4200};
@@ -450,7 +460,8 @@ TEST_P(BackendContract, EarlierFirstThenInArmOrderWhereClaimed) {
   }
 }
 
-// Line 16
+// A timer that is re-armed for the same deadline goes behind its peers where order is claimed
+// (CONTRACT.md, line 16).
 TEST_P(BackendContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   const auto backend = kind.make(4);
   for (std::size_t timer = 0; timer < 4; ++timer) {
@@ -468,7 +479,8 @@ TEST_P(BackendContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   EXPECT_EQ(popped, (std::vector<std::size_t>{2, 3, 1, 0}));
 }
 
-// Line 15: what a pass leaves behind is handed out before what time makes due meanwhile.
+// What a pass leaves behind is handed out before what time makes due meanwhile (CONTRACT.md, line
+// 15).
 TEST_P(BackendContract, ABacklogKeepsItsPlaceWhileTimeMovesOn) {
   const auto backend = kind.make(6);
   for (std::size_t timer = 0; timer < 6; ++timer) {
@@ -543,7 +555,8 @@ void live_through(const BackendKind& kind, std::size_t timers, Spread spread) {
 constexpr Spread kSpreads[] = {Spread::all_at_one_tick, Spread::none_due, Spread::ascending,
                                Spread::descending,      Spread::powers,   Spread::random};
 
-// Line 19
+// The contract holds for no timer, one, and the numbers around a word of 64 bits (CONTRACT.md,
+// line 19).
 TEST_P(BackendContract, NoneOneAndAWordOfTimers) {
   for (const std::size_t timers : {0U, 1U, 2U, 63U, 64U, 65U}) {
     for (const Spread spread : kSpreads) {
@@ -552,7 +565,8 @@ TEST_P(BackendContract, NoneOneAndAWordOfTimers) {
   }
 }
 
-// Line 19: structures that walk get as many as finish in a moment.
+// It holds for many timers; structures that walk get as many as finish in a moment (CONTRACT.md,
+// line 19).
 TEST_P(BackendContract, ManyTimers) {
   if (kind.info.walks()) {
     for (const Spread spread : kSpreads) {
@@ -664,7 +678,8 @@ private:
   std::string difference_;
 };
 
-// Line 21: the operations of the small scope. A sequence is a number in base kSmallOps.
+// The operations of the exhaustive test on a small structure (CONTRACT.md, line 21). A sequence is
+// a number in base kSmallOps.
 constexpr unsigned kSmallTimers = 3;
 constexpr unsigned kSmallOps = 3 * kSmallTimers + 3;
 
@@ -728,7 +743,8 @@ void every_small_sequence(Pair& pair, std::vector<unsigned>& sequence, std::size
   }
 }
 
-// Lines 20 and 21
+// Every sequence of six operations over three timers gives what the model gives, and check() finds
+// the structure whole after each (CONTRACT.md, lines 20 and 21).
 TEST_P(BackendContract, EverySequenceOfSixOperationsOverThreeTimersEqualsTheModel) {
   Pair pair(kind, kSmallTimers);
   std::vector<unsigned> sequence;

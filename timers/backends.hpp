@@ -1,5 +1,6 @@
-// The one list of backends. The server, the contract tests and the benchmarks all read it: a
-// backend added here (one header, one name) is served, tested and measured without another line.
+// The one list of backends. The server, the tests of the contract, the benchmarks and the list of
+// installed headers all come from it. To add a backend, include its header here and add its name to
+// AllBackends; it is then served, tested, measured and installed.
 #pragma once
 
 #include "timers/binary_heap.hpp"
@@ -24,10 +25,10 @@ using AllBackends = BackendList<UnorderedList, OrderedList, OrderedListRear, Bin
                                 RbTree, SimpleWheel, HashedWheelSorted, HashedWheel,
                                 HierarchicalWheel, DurationLists, MinArray>;
 
-// What a server gets that does not ask for one.
+// The backend of a server that is told nothing else.
 using DefaultBackend = HierarchicalWheel;
 
-// Calls visit.template operator()<Backend>() for each of the list, in order.
+// Calls visit.template operator()<Backend>() for each backend of the list, in order.
 template <class Visitor, class... Backends>
 constexpr void for_each_backend(BackendList<Backends...> /*list*/, Visitor&& visit) {
   (visit.template operator()<Backends>(), ...);

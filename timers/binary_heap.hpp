@@ -1,7 +1,7 @@
-// Scheme 3 of Varghese & Lauck, trees: a binary heap in an array. The study's recommendation.
+// Scheme 3 of Varghese & Lauck, trees: a binary heap in an array. The study of 2014 recommended it.
 //
-//   arm           O(log n)  amortised: the array may grow
-//   rearm         O(log n)  in place: one sift, no removal
+//   arm           O(log n), amortised, because the array may grow
+//   rearm         O(log n), in place: one sift, no removal
 //   disarm        O(log n)
 //   advance       O(1)
 //   pop_expired   O(log n)
@@ -9,10 +9,10 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   16 in the owner (deadline, index) and 8 in the array, which never shrinks
 //
-// When to choose it: exact order and an exact next deadline with no tuning, and timers that mostly
-// do fire. Re-arming an idle timer to the latest deadline of all usually stops at its first
-// comparison on the way up, but sifts a timer down from near the root through every level.
-// Timers of one deadline come in no particular order.
+// When to choose it: you want the exact next deadline and exact order without tuning, and timers
+// mostly do expire. Timers of one deadline come in no particular order. Re-arming an idle timer to
+// the latest deadline of all sifts it down, from near the root through every level if it was due
+// soon.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -27,7 +27,7 @@ class BinaryHeap {
 public:
   struct Node {
     Tick deadline = 0;
-    std::size_t index = 0; // of this node in the array
+    std::size_t index = 0; // where the array names this node
   };
 
   static constexpr BackendInfo kInfo{
@@ -66,7 +66,7 @@ public:
     return node;
   }
 
-  // What pop_expired() would hand out, left where it is. O(1).
+  // The node that pop_expired() would hand out, left where it is; null when none is due. O(1).
   Node* due() const noexcept {
     return heap_.empty() || heap_.front()->deadline > now_ ? nullptr : heap_.front();
   }
@@ -94,8 +94,8 @@ private:
     node.index = i;
   }
 
-  // The last node takes the place of the removed one. It may belong above or below it: the two can
-  // come from different branches.
+  // The last node takes the place of the removed one. It may belong above that place or below it,
+  // because the two can come from different branches.
   void remove(Node& node) noexcept {
     Node& last = *heap_.back();
     heap_.pop_back();

@@ -1,4 +1,4 @@
-// What is chosen when a facility is made.
+// What the user of a timer facility chooses when it is made.
 #pragma once
 
 #include <chrono>
@@ -6,25 +6,23 @@
 
 namespace timers {
 
-// How a timer that moves is treated. `eager` moves its node in the backend every time, as the study
-// measured. `lazy` only notes the new deadline (one store) and leaves the node filed until it comes
-// due or must run earlier; a disarmed timer stays filed too, never more than one node per handle.
+// What re-arming does. `eager` moves the timer's node in the backend every time, as the study of
+// 2014 did. `lazy` only notes the new deadline (one store) and leaves the node filed where it is,
+// until it comes due or must run earlier. Under `lazy` a disarmed timer stays filed too, but never
+// more than one node per timer.
 enum class Rearm { lazy, eager };
 
 struct ServiceConfig {
   std::chrono::nanoseconds tick = std::chrono::milliseconds(1); // > 0
   Rearm rearm = Rearm::lazy;
-  // The longest that will be asked for, >= 0; 0: not known. Matters to backends with a reach
-  // (simple-wheel), which then have a slot for each of its ticks. Longer ones still work.
+  // The longest timeout that will be used, >= 0; 0 means not known. Only a backend with a limit
+  // (simple-wheel) reads it: it then has a slot for each tick. Longer timeouts still work.
   std::chrono::nanoseconds longest_timeout{0};
-  // Of a wheel with rounds (hashed-wheel, hashed-wheel-sorted): rounded up to a power of two; 0:
-  // its own default.
-  std::size_t slots = 0;
 };
 
 struct DriverConfig {
   ServiceConfig service;
-  std::size_t budget = 256; // timers handled per slice; > 0
+  std::size_t budget = 256; // how many timers a slice handles before other handlers run; > 0
 };
 
 } // namespace timers

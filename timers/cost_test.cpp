@@ -1,6 +1,6 @@
-// Line 17 of the timer contract: what operations look at stays within what a backend claims,
-// counted, not timed, on inputs that suit a scheme and inputs that do not. Compiled with the
-// counting on, and hence not linked with anything else that includes a backend.
+// What operations look at stays within what a backend claims (CONTRACT.md, line 17). It is counted,
+// not timed, on inputs that suit a scheme and on inputs that do not. This program is compiled with
+// the counting on, so it must not be linked with anything else that includes a backend.
 #define TIMERS_COUNT_VISITS
 #include "timers/backends.hpp"
 
@@ -25,7 +25,7 @@ std::uint64_t bound(Cost cost, std::size_t n, Ticks longest) {
   case Cost::constant:
     return 12; // a wheel of eleven levels: ten moves, and being filed
   case Cost::logarithmic:
-    return 3 * static_cast<std::uint64_t>(std::bit_width(n)) + 6;
+    return 3 * std::uint64_t{std::bit_width(n)} + 6;
   case Cost::linear:
     return n + 6;
   case Cost::rounds:

@@ -1,34 +1,36 @@
-// What Node.js does since version 5: a list for each timeout value, found by hashing it, and a heap
-// of the lists by their earliest deadline.
+// The scheme of Node.js since version 5: a list for each timeout value, found by hashing the value,
+// and a heap of the lists by their earliest deadline.
 //
 // Timers of one timeout come due in the order in which they were armed, so each goes to the end of
-// its list and the list is sorted by construction. Only its head can be the next to run, and only
-// the heads are in the heap; a server has as many lists as it has flags for timeouts.
+// its list, and the list is always sorted. Only the head of a list can be the next to run, so the
+// heap holds only the lists. A server has as many lists as it has different timeouts.
 //
-//   In ticks: armed at 3 for 10, at 4 for 2, at 5 for 10. Two lists, "10": 13, 15 and "2": 6. The
-//   heap says 6, then 13. Armed anew at 6, the first timer of "10" goes behind 15 as 16; the heap
-//   still says 13, finds 15 there at 13 and files the list under 15.
+//   In ticks: timers are armed at 3 for 10, at 4 for 2, at 5 for 10. This makes two lists, "10"
+//   with 13 and 15, and "2" with 6. The heap says 6, then 13. At 6 the first timer of "10" is armed
+//   anew and goes behind 15, as 16. The heap still says 13; at 13 it finds that the list begins
+//   with 15, and files it under 15.
 //
-//   arm           O(1); the first timer of a timeout value makes its list: an allocation, a hash
+//   arm           O(1). The first timer of a timeout value makes its list: an allocation, a hash
 //                 insertion and O(log lists)
-//   rearm         O(1) when the timeout stays; else as disarm and arm
-//   disarm        O(1); the last timer of a list takes the list with it: O(log lists)
+//   rearm         O(1) when the timeout stays the same, else as disarm and arm
+//   disarm        O(1). The last timer of a list takes the list with it: O(log lists)
 //   advance       O(1)
 //   pop_expired   O(log lists), O(1) with a single list
-//   arm and rearm walk from the end of the list over timers that are due later: none, except when a
-//                 service that re-arms lazily files a timer again under the deadline it moved to
-//                 long ago. Then O(timers of its timeout), which kInfo does not count
+//   walks         arm and rearm walk from the end of the list over timers that are due later. There
+//                 are none, except when a service that re-arms lazily files a timer again under a
+//                 deadline that was set long ago. Then they are O(timers of this timeout), which
+//                 kInfo does not count
 //   wake-ups      at most one idle wake-up per list and timeout, because a list that lost its head
 //                 keeps its place in the heap until it comes up
 //   lateness      0 ticks: due in the first advance() at or after its deadline
-//   bytes/timer   32; about 150 a list
+//   bytes/timer   32, and about 150 per list
 //
-// When to choose it: few distinct timeouts and eager re-arming, which then costs as little as a
-// list walked from its latest end. Timeouts that all differ make it a heap with a list at each
+// When to choose it: you have few distinct timeouts and re-arm eagerly. This then costs as little
+// as ordered-list-rear. When all timeouts differ, the structure is a heap with a list at each
 // place.
 //
-// To move a lone timer, arm the next one before disarming it (or rearm it), as Node's authors tell:
-// the other way round its list is destroyed and made again each time.
+// To replace the only timer of a timeout, arm the new one before you disarm the old one, or re-arm
+// it. Otherwise its list is destroyed and made again each time.
 #pragma once
 
 #include "timers/binary_heap.hpp"
@@ -39,8 +41,8 @@
 namespace timers {
 
 class DurationLists {
-  // All timers of one timeout. Filed in the heap under the deadline of its first timer or one that
-  // it had before, hence never later.
+  // All timers of one timeout. The heap holds it under the deadline of its first timer, or of one
+  // that was first before; so never under a later one.
   struct Bucket : BinaryHeap::Node {
     explicit Bucket(Ticks bucket_timeout) : timeout(bucket_timeout) {}
     const Ticks timeout;
@@ -130,7 +132,8 @@ public:
   }
 
 private:
-  // Made and filed under `deadline` when there is none. When that throws, nothing has changed.
+  // Finds the list of a timeout. Makes it and files it under `deadline` if there is none; when that
+  // throws, nothing has changed.
   Bucket& bucket_of(Ticks timeout, Tick deadline) {
     const auto [at, is_new] = buckets_.try_emplace(timeout, timeout);
     Bucket& bucket = at->second;
@@ -178,8 +181,9 @@ private:
 
   std::unordered_map<Ticks, Bucket> buckets_;
   BinaryHeap heap_;
-  // Lost its last timer to pop_expired(). Kept, though not in the heap, until the next pop: who is
-  // given the timer may file it again under the same timeout, and that must not allocate.
+  // A list that lost its last timer to pop_expired(). It is kept, although not in the heap, until
+  // the next pop: whoever got the timer may file it again under the same timeout, which must not
+  // allocate.
   Bucket* emptied_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
-// What a server needs of its timers, whatever stands behind them: a backend driven by Asio
-// (asio/driver.hpp), a timer of Asio for each (asio/baseline.hpp) or nothing at all (none.hpp).
+// What a server needs of its timers, whatever stands behind them. Three things satisfy it: a
+// backend with one OS timer (asio/driver.hpp), a timer of Asio for each timer (asio/baseline.hpp),
+// and nothing at all (none.hpp).
 #pragma once
 
 #include "timers/action.hpp"
@@ -11,9 +12,9 @@
 
 namespace timers {
 
-// Meanings as in TimerService and its Timer. stop(): to be called when all timers are disarmed; the
-// facility keeps the io_context busy no more. Ours are made of an executor and a DriverConfig, and
-// of whatever else each needs.
+// The functions mean what they mean in TimerService and its Timer (timer_service.hpp). After stop()
+// the facility no longer keeps the io_context busy. A facility is made of an executor and a
+// DriverConfig.
 template <class F>
 concept TimerFacility = std::constructible_from<typename F::Timer, F&, Action> &&
     requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,

@@ -1,29 +1,32 @@
 // Scheme 6 of Varghese & Lauck: a wheel of any number of slots, each an unordered list.
 //
-// The slot of a deadline is the deadline modulo the number of slots; the rest of it says in which
-// round of the wheel the timer is due. Each time the hand comes by, all timers of the slot are
-// looked at, and those of this round are due.
+// The slot of a deadline is the deadline modulo the number of slots. The rest of the deadline says
+// in which round of the wheel the timer is due. Each time the hand comes by, all timers of the slot
+// are looked at, and those of this round are due.
 //
 //   With 8 slots, now = 21 (slot 5): 23 and 31 are both in slot 7. At 23 the hand takes 23 and
 //   leaves 31, which it takes when it comes by again.
 //
-//   (The paper keeps the rounds left in the timer and counts them down. The deadline says the same:
-//   to compare it costs a read where counting down costs a write.)
+// The paper keeps in each timer the number of rounds left, and counts it down. Comparing the
+// deadline gives the same answer with a read instead of a write.
 //
 //   arm           O(1)
 //   rearm         O(1)
 //   disarm        O(1)
-//   advance       O(occupied slots reached + timers in them), at most all of them once, however far
-//                 time went; each timer is looked at once per round it is armed for. When time went
-//                 on by more than a turn, O(d log d) more to put the d due ones in order
+//   advance       O(occupied slots reached + timers in them), each at most once however far time
+//                 goes. A timer is looked at once per round that it waits. When time goes on by
+//                 more than a turn, O(d log d) more to put the d due timers in order
 //   pop_expired   O(1)
 //   wake-ups      one per occupied slot and round
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32, and 16 per slot
 //
-// When to choose it: timeouts of a few rounds at most, any number of them. With 4096 slots of 1 ms
-// a timer that waits for 120 s is looked at 29 times, and a server whose timers are spread over all
-// slots is woken every millisecond. hierarchical-wheel needs neither.
+// When to choose it: timeouts last a few rounds at most. With 4096 slots of 1 ms a timer that waits
+// for 120 s is looked at 29 times, and a server whose timers are spread over all slots wakes up
+// every millisecond. hierarchical-wheel avoids both.
+//
+// A TimerService makes its backend without arguments. For another number of slots, give it a class
+// of your own: struct MyWheel : timers::HashedWheel { MyWheel() : HashedWheel(1024) {} };
 #pragma once
 
 #include "timers/slot_ring.hpp"
@@ -52,7 +55,7 @@ public:
 
   static constexpr std::size_t kDefaultSlots = 4096;
 
-  // `slots` is rounded up to a power of two; > 0. Throws std::bad_alloc.
+  // `slots` > 0 is rounded up to a power of two. Throws std::bad_alloc.
   explicit HashedWheel(std::size_t slots = kDefaultSlots) : slots_(std::bit_ceil(slots)) {}
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
@@ -72,7 +75,7 @@ public:
 
   TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
-  // When the hand next comes to an occupied slot.
+  // The tick at which the hand next comes to an occupied slot; a lower bound. O(1).
   Tick next_deadline() const noexcept { return slots_.next_visit(); }
 
   std::string_view check() const { return slots_.check(); }

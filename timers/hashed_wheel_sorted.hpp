@@ -1,26 +1,28 @@
 // Scheme 5 of Varghese & Lauck: a wheel of any number of slots, each a list with the soonest first.
 //
-// The slot of a deadline is the deadline modulo the number of slots. When the hand comes by, what
-// is due stands at the head of the slot's list, so the rest of the list is never looked at.
+// The slot of a deadline is the deadline modulo the number of slots. When the hand comes by, the
+// timers that are due stand at the head of the slot's list, so the rest is never looked at.
 //
 //   With 8 slots, now = 21 (slot 5): 23 and 31 are both in slot 7, in this order. At 23 the hand
 //   takes 23, sees that 31 is not due and goes on.
 //
-//   arm           O(1 + timers of the slot that are due later): the place is looked for from the
-//                 latest end. O(1) when timeouts are equal, O(n / slots) when they are mixed
-//   rearm         the same
+//   arm           O(1 + timers of the slot that are due later), because the place is looked for
+//                 from the latest end. O(1) when timeouts are equal, O(n / slots) when they are
+//                 mixed
+//   rearm         as arm
 //   disarm        O(1)
-//   advance       O(occupied slots reached + due timers), however far time went. When it went on by
-//                 more than a turn, O(d log d) more to put the d due ones in order
+//   advance       O(occupied slots reached + due timers), however far time goes. When it goes on by
+//                 more than a turn, O(d log d) more to put the d due timers in order
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline; next_deadline() is O(occupied slots) when
 //                 nothing is due within a turn
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32, and 16 per slot
 //
-// When to choose it: an exact next deadline and long timeouts, with many more slots than timers
-// that share one. It pays at arm what hashed-wheel pays each time the hand comes by, which is the
-// wrong way round for timers that rarely fire.
+// When to choose it: you want an exact next deadline with long timeouts, and have many more slots
+// than timers. It does at arm the work that hashed-wheel does each time the hand comes by. That is
+// a bad trade for timers that rarely expire. hashed_wheel.hpp says how to choose the number of
+// slots.
 #pragma once
 
 #include "timers/slot_ring.hpp"
@@ -50,7 +52,7 @@ public:
 
   static constexpr std::size_t kDefaultSlots = 4096;
 
-  // `slots` is rounded up to a power of two; > 0. Throws std::bad_alloc.
+  // `slots` > 0 is rounded up to a power of two. Throws std::bad_alloc.
   explicit HashedWheelSorted(std::size_t slots = kDefaultSlots) : slots_(std::bit_ceil(slots)) {}
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {

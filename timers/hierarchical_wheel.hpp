@@ -1,30 +1,32 @@
-// Scheme 7 of Varghese & Lauck: wheels of wheels, like the hands of a clock.
+// Scheme 7 of Varghese & Lauck: a hierarchy of wheels, like the hands of a clock.
 //
-// A deadline is read as a number of eleven digits to base 64. Level 0 has a slot for each value of
-// the last digit, level 1 for the digit before it, and so on: 64 bits in all. A timer is filed at
-// the level of the highest digit in which its deadline differs from now, in the slot of that digit.
-// When time reaches the start of a slot above level 0, its timers move to lower levels (a cascade);
-// a slot of level 0 holds the timers of exactly one tick, and they are due.
+// A deadline is read as a number of eleven digits to base 64, which is 64 bits in all. Level 0 has
+// a slot for each value of the last digit, level 1 for the digit before it, and so on. A timer is
+// filed at the level of the highest digit in which its deadline differs from now, in the slot of
+// that digit. When time reaches the start of a slot above level 0, the timers in it move to lower
+// levels (a cascade). A slot of level 0 holds the timers of exactly one tick; when time reaches it,
+// they are due.
 //
-//   In base 10, now = 120: deadline 125 is filed at level 0 slot 5; 178 at level 1 slot 7, and when
-//   time is 170 it moves to level 0 slot 8; 930 at level 2 slot 9, then level 1 slot 3 at 900, and
-//   is due at 930, because its last digit is 0.
+//   In base 10, now = 120: deadline 125 is filed at level 0 slot 5. 178 is filed at level 1 slot 7;
+//   when time is 170 it moves to level 0 slot 8. 930 is filed at level 2 slot 9; at 900 it moves to
+//   level 1 slot 3, and at 930 it is due, because its last digit is 0.
 //
 //   arm           O(1)
 //   rearm         O(1)
 //   disarm        O(1)
-//   advance       O(occupied slots reached + timers moved); the ticks passed cost nothing, because
-//                 an occupancy bitmap per level and one over the levels name the next slot
+//   advance       O(occupied slots reached + timers moved). The ticks passed cost nothing, because
+//                 an occupancy bitmap per level, and one over the levels, name the next slot
 //   pop_expired   O(1)
-//   moves         each timer moves down at most once per level it is filed above: 10 times at
-//                 worst; a timeout of up to 64^k ticks at most k times, when a digit above its own
-//                 is about to change, else k - 1 (k = 3: four minutes of 1 ms)
+//   moves         each timer moves down at most once per level: 10 times at worst. With a timeout
+//                 of up to 64^k ticks it moves at most k times, and mostly k - 1 (64^3 ticks of 1
+//                 ms are four minutes)
 //   wake-ups      at most one idle wake-up per cascade, so no more than the moves above
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32, and 11.4 KiB for the wheels
 //
-// When to choose it: the general answer for a server. Exact to the tick, no tuning, no allocation,
-// FIFO within a tick, and re-arming costs the same with ten timers as with ten million.
+// When to choose it: it is the general answer for a server. Timers run at their exact tick and in
+// arm order within it. Nothing needs tuning and nothing is allocated. Re-arming costs the same with
+// ten timers as with ten million.
 #pragma once
 
 #include "timers/jump_pointers.hpp"
@@ -75,6 +77,7 @@ public:
   TIMERS_STRUCTURAL Node* pop_expired() noexcept { return jumps_.pop_front(due_); }
 
   // Exact when the earliest timer is at level 0 or due; else the tick at which its slot cascades.
+  // O(1).
   Tick next_deadline() const noexcept {
     if (!due_.empty()) {
       return due_.front().deadline;
@@ -119,9 +122,10 @@ private:
   // Requires deadline > now_. While the node stays filed, now_ never enters its slot without
   // emptying it, so the same computation finds the slot again and the node need not remember it.
   Place place_of(Tick deadline) const noexcept {
-    const auto highest_bit = static_cast<std::size_t>(std::bit_width(deadline ^ now_) - 1);
+    const std::size_t highest_bit = std::bit_width(deadline ^ now_) - 1;
     const std::size_t level = highest_bit / kDigitBits;
-    return {level, static_cast<std::size_t>(deadline >> (level * kDigitBits)) % kSlots};
+    const std::size_t slot = (deadline >> (level * kDigitBits)) % kSlots;
+    return {level, slot};
   }
 
   Place first_place() const noexcept {
@@ -129,14 +133,14 @@ private:
     return {level, static_cast<std::size_t>(std::countr_zero(occupied_[level]))};
   }
 
-  // Of the slot that is reached next; kNever when none is occupied.
+  // The first tick of the slot that is reached next; kNever when none is occupied.
   Tick next_start() const noexcept {
     return occupied_levels_ == 0 ? kNever : start_of(first_place());
   }
 
   // Slots of a lower level always start before those of a higher one, so this visits them in order
-  // of time, and due_ ends up sorted. A function of its own, so that advance() with nothing to do
-  // saves no registers.
+  // of time, and due_ ends up sorted. It is a function of its own, so that advance() saves no
+  // registers when it has nothing to do.
   [[gnu::noinline]] void visit_slots(Tick now) noexcept {
     do {
       const Place first = first_place();
@@ -146,7 +150,8 @@ private:
     } while (next_start() <= now);
   }
 
-  // The first tick of a slot that lies ahead: now's digits above it, its own, zeros below.
+  // The first tick of a slot that lies ahead: the digits of now above its level, then its own, then
+  // zeros.
   Tick start_of(Place place) const noexcept {
     const std::size_t shift = place.level * kDigitBits;
     const Tick above = (now_ >> shift) / kSlots * kSlots;

@@ -1,4 +1,4 @@
-// A histogram of durations with a relative error of at most 1/8, in 4 KiB.
+// A histogram of durations in 4 KiB. It gives quantiles with a relative error of at most 1/8.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace timers {
 
-// Buckets are exact below 8 ns and eight per power of two above. record() is O(1), quantile() reads
-// all buckets.
+// Below 8 ns there is a bucket for each nanosecond, above that there are eight for each power of
+// two. record() is O(1). All others read all 496 buckets at most.
 class Histogram {
 public:
   void record(std::chrono::nanoseconds value) noexcept {
@@ -28,7 +28,8 @@ public:
 
   std::chrono::nanoseconds max() const noexcept { return to_duration(max_ns_); }
 
-  // The smallest bucket edge that `fraction` (0 to 1) of the values do not exceed; 0 when empty.
+  // The smallest edge of a bucket that `fraction` (0 to 1) of the values do not exceed, and no more
+  // than max(); 0 when empty.
   std::chrono::nanoseconds quantile(double fraction) const noexcept {
     const double wanted = fraction * static_cast<double>(count_);
     std::uint64_t seen = 0;
@@ -41,7 +42,7 @@ public:
     return {};
   }
 
-  // How many values are below 2^power ns: exact, because that is an edge of a bucket.
+  // How many values are below 2^power ns. Exact, because that is an edge of a bucket.
   std::uint64_t below(unsigned power) const noexcept {
     const std::size_t end = power >= 64 ? kBuckets : bucket_of(std::uint64_t{1} << power);
     std::uint64_t seen = 0;
@@ -68,10 +69,10 @@ private:
 
   static std::size_t bucket_of(std::uint64_t ns) noexcept {
     if (ns < kSubs) {
-      return static_cast<std::size_t>(ns);
+      return ns;
     }
-    const auto shift = static_cast<std::size_t>(std::bit_width(ns)) - 1 - kSubBits;
-    return (shift + 1) * kSubs + static_cast<std::size_t>(ns >> shift) % kSubs;
+    const std::size_t shift = std::bit_width(ns) - 1 - kSubBits;
+    return (shift + 1) * kSubs + (ns >> shift) % kSubs;
   }
 
   static std::uint64_t upper_edge(std::size_t bucket) noexcept {

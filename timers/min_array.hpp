@@ -1,38 +1,37 @@
-// Our own: an array of deadlines with a tree of lower bounds above it.
+// A scheme of this project: an array of deadlines with a tree of lower bounds above it.
 //
 // Each armed timer has a place in a dense array of 32-bit deadlines. 64 places in a row make a
-// block, for which a bound is kept that no deadline of the block lies below; 64 bounds have a bound
-// above them, and so on up to a single one, the root. Moving a timer later writes its place and
-// leaves the bounds as they are: still bounds, only not tight. Moving it earlier lowers those
-// above it that were higher. When the root says that something may be due, the search goes down
-// along the lowest bounds, and mends on its way those that turn out too low.
+// block. Each block has a bound: no deadline of the block is earlier. 64 bounds have a bound above
+// them, and so on up to a single one, the root. Moving a timer later writes its place and leaves
+// the bounds as they are: they are still bounds, only not tight. Moving a timer earlier lowers the
+// bounds above it that are later than its new deadline. When the root says that something may be
+// due, a search goes down along the lowest bounds. It tightens those that turn out too low.
 //
 //   With blocks of 4:  places 9 7 8 9 | 6 8 8 7, bounds 7 6, root 6. The 6 moves to 10: bounds and
-//   root stay. At 6 the search goes to the second block, finds 7 the least, mends its bound and the
-//   root to 7: nothing is due. At 7 it finds the second place of the first block.
+//   root stay. At 6 the search goes to the second block and finds 7 the least. It tightens the
+//   block's bound and the root to 7: nothing is due. At 7 it finds the second place of the first
+//   block.
 //
-//   arm           O(1), at most one 4-byte store a level (of 64 to one) where the bound was higher;
-//                 amortised: the arrays may grow
-//   rearm         later: one 4-byte store. Earlier: as arm
-//   disarm        a store, and two to give the place back
+//   arm           O(1): at most one 4-byte store per level (of 64 to one) where the bound was
+//                 later; amortised, because the arrays may grow
+//   rearm         O(1): to a later deadline one 4-byte store, to an earlier one as arm
+//   disarm        O(1): one store, and two to give the place back
 //   advance       O(1)
-//   pop_expired   the timers of one tick and block: one after another, O(1). The next tick or
-//                 block: a scan of 64 numbers for each level on the way up and down, and one for
-//                 each bound that has to be mended, at most once for each operation that made it
-//                 lag
-//   wake-ups      one idle wake-up at most for each timer that left a block of which it was the
+//   pop_expired   O(1) for timers of one tick and block. The next tick or block needs a scan of 64
+//                 numbers for each level on the way up and down. Each bound that must be tightened
+//                 needs one more, at most once for each operation that left it too low
+//   wake-ups      at most one idle wake-up for each timer that left a block of which it was the
 //                 earliest; in a server one for each block and timeout
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   16 in the owner, and 12 to 24 in the arrays
 //
-// When to choose it: many timers that are moved all the time and rarely fire, re-armed eagerly: the
-// array is 4 bytes a timer, so a million of them fit a cache that holds none of the owners. It
-// loses where timers fire one by one, each at a tick of its own: then each costs the scans above,
-// 98 ns where a hierarchical wheel pays 27 (10 000 timers, M1 in bench/RESULTS.md).
+// When to choose it: many timers that are moved all the time and rarely expire, re-armed eagerly.
+// The array takes 4 bytes per timer, so a million deadlines fit into a cache that could not hold
+// their owners. It is slower than hierarchical-wheel where timers expire one by one, each at a tick
+// of its own, because each then costs the scans above.
 //
-// Exact to the tick, without a tick of its own. Deadlines are held relative to a base that moves
-// with time; what lies further ahead than 2^31 ticks keeps its deadline in its owner and counts as
-// "far" until it comes near.
+// Deadlines are exact. They are held relative to a base that moves with time. A timer that is more
+// than 2^31 ticks ahead keeps its deadline in its owner, and counts as "far" until it comes near.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -53,7 +52,7 @@ namespace timers {
 class MinArray {
 public:
   struct Node {
-    Tick far_deadline = 0; // of a timer that is far; else unused
+    Tick far_deadline = 0; // the deadline of a timer that is far; else unused
     std::uint32_t index = 0;
   };
 
@@ -72,7 +71,7 @@ public:
 
   MinArray() { grow(kGroup); }
 
-  // Throws std::length_error beyond 2^31 timers, std::bad_alloc.
+  // Throws std::length_error for more than 2^31 timers, and std::bad_alloc.
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     if (first_free_ == kNone) {
       grow(std::size_t{2} * capacity());
@@ -174,8 +173,8 @@ private:
     return ahead < static_cast<Ticks>(kFar) ? static_cast<Due>(ahead) : kFar;
   }
 
-  // Both of the rare cases are calls at the end, out of line, so that the common one saves no
-  // registers for them.
+  // Both rare cases are calls at the end, to functions out of line, so that the common case needs
+  // to save no registers for them.
   void place(Node& node, Tick deadline) noexcept {
     const Ticks ahead = deadline - base_; // before the base: wraps to kFar or more
     if (ahead >= static_cast<Ticks>(kFar)) [[unlikely]] {
@@ -201,7 +200,7 @@ private:
     }
   }
 
-  // Of those above a place.
+  // Lowers the bounds above a place to `due`.
   [[gnu::noinline]] void lower_bounds(std::uint32_t i, Due due) noexcept {
     for (std::size_t row = 1; row < height_; ++row) {
       i /= kGroup;
@@ -223,7 +222,7 @@ private:
   // Fills found_ with the timers of the earliest due tick in one block; false when none is due.
   bool find_due() noexcept {
     if (found_due_ != kIdle) {
-      mend(1, found_block_); // emptied of that tick
+      tighten(1, found_block_); // no timer of that tick is left in it
       found_due_ = kIdle;
     }
     do {
@@ -236,11 +235,11 @@ private:
     return false;
   }
 
-  // Nothing that is far is due.
+  // Now, as a deadline in the array; never kFar, because nothing that is far is due.
   Due due_now() const noexcept { return std::min(due_of(now_), kFar - 1); }
 
-  // From the root down to a block, along the lowest bounds. False when a bound had to be mended: it
-  // may be the lowest no more.
+  // Goes from the root down to a block, along the lowest bounds. Returns false when it had to
+  // tighten a bound, because that may be the lowest no more.
   bool descend() noexcept {
     std::uint32_t i = 0;
     for (std::size_t row = height_ - 1; row > 0; --row) {
@@ -248,7 +247,7 @@ private:
       const Due bound = rows_[row][i];
       const std::uint64_t lowest_ones = equal_to(bound, group(row - 1, i));
       if (lowest_ones == 0) {
-        mend(row, i);
+        tighten(row, i);
         return false;
       }
       if (row == 1) {
@@ -263,14 +262,15 @@ private:
     return false;
   }
 
-  // Their nodes lie anywhere: all of a block come from memory at once instead of one by one.
+  // Has the nodes of all timers found come from memory at once, instead of one after the other.
   void fetch_found() const noexcept {
     for (std::uint64_t rest = found_; rest != 0; rest &= rest - 1) {
       __builtin_prefetch(owners_[found_block_ * kGroup + lowest(rest)].node, 1);
     }
   }
 
-  // The node at the same place of the next block, which is mostly due as well when many are.
+  // Prefetches the node at the same place of the next block. When many timers are due, it mostly is
+  // too.
   void fetch_ahead(std::uint32_t index) const noexcept {
     const std::size_t ahead = std::size_t{index} + kGroup;
     if (ahead < owners_.size() && rows_[0][ahead] == found_due_) {
@@ -279,7 +279,7 @@ private:
   }
 
   // Makes a bound tight, and those above it.
-  void mend(std::size_t row, std::uint32_t i) noexcept {
+  void tighten(std::size_t row, std::uint32_t i) noexcept {
     for (; row < height_; ++row, i /= kGroup) {
       visit();
       const Due least = least_of(group(row - 1, i));
@@ -294,7 +294,7 @@ private:
     return rows_[row].data() + std::size_t{i} * kGroup;
   }
 
-  // The next two are loops that the compiler turns into vector instructions.
+  // The compiler turns the loops of the next two functions into vector instructions.
   static Due least_of(const Due* group) noexcept {
     Due least = kIdle;
     for (std::uint32_t i = 0; i < kGroup; ++i) {
@@ -318,8 +318,8 @@ private:
     return bits;
   }
 
-  // Moves the base towards now when that is long past it, but not past a timer. O(n), once in 2^30
-  // ticks (12 days of milliseconds). False when it stayed.
+  // Moves the base towards now when now is far ahead of it, but not past a timer. Returns false
+  // when the base stayed. O(n), once in 2^30 ticks (12 days of milliseconds).
   bool move_base() noexcept {
     if (now_ - base_ < kLongBehind) {
       return false;
@@ -346,7 +346,7 @@ private:
         due = due_of(old_base + static_cast<Ticks>(due));
       }
     }
-    tighten();
+    tighten_all();
     return true;
   }
 
@@ -355,7 +355,7 @@ private:
                                : base_ + static_cast<Ticks>(rows_[0][i]);
   }
 
-  void tighten() noexcept {
+  void tighten_all() noexcept {
     for (std::size_t row = 1; row < height_; ++row) {
       const std::size_t groups = rows_[row - 1].size() / kGroup;
       for (std::uint32_t i = 0; i < groups; ++i) {
@@ -364,7 +364,7 @@ private:
     }
   }
 
-  // To `places` places, a multiple of kGroup. When that throws, nothing has changed.
+  // Grows to `places` places, a multiple of kGroup. When this throws, nothing has changed.
   void grow(std::size_t places) {
     if (places > kMostPlaces) {
       throw std::length_error("min-array holds 2^31 timers at most");
@@ -387,7 +387,7 @@ private:
     rows_.swap(rows);
     height_ = height;
     owners_.swap(owners);
-    tighten();
+    tighten_all();
   }
 
   Tick now_ = 0;
@@ -397,9 +397,10 @@ private:
   std::size_t height_ = 0;
   std::size_t armed_ = 0;
   Tick earliest_far_ = kNever; // no far timer is due before this
-  std::vector<Owner> owners_;  // of places; a free one names the next
+  std::vector<Owner> owners_;  // who owns each place; a free place names the next free one
   std::uint32_t first_free_ = kNone;
-  // Timers of found_block_ that were due at found_due_ when it was searched, and were not popped.
+  // The timers of found_block_ that were due at found_due_ when it was searched, and that have not
+  // been popped since. Bit i is place i of the block.
   std::uint64_t found_ = 0;
   std::uint32_t found_block_ = 0;
   Due found_due_ = kIdle;

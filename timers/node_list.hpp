@@ -1,5 +1,6 @@
-// The linked list that the list and wheel backends file their nodes in: intrusive, circular, doubly
-// linked (Boost.Intrusive), so a node leaves whichever list holds it in O(1) without naming it.
+// The linked list in which the list and wheel backends keep their nodes. It is intrusive, circular
+// and doubly linked (Boost.Intrusive), so a node leaves the list that holds it in O(1), and the
+// caller need not know which list that is.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -41,8 +42,8 @@ inline ListNode* pop_due(NodeList& list, Tick now) noexcept {
 
 inline void append(NodeList& list, ListNode& node) noexcept { list.push_back(node); }
 
-// Files the node behind all that are not due later, looking for the place from the end. O(1 + nodes
-// due later).
+// Inserts the node behind all that are not due later. Looks for the place from the end: O(1 +
+// number of nodes due later).
 inline void insert_from_rear(NodeList& list, ListNode& node) noexcept {
   auto at = list.end();
   while (at != list.begin() && std::prev(at)->deadline > node.deadline) {
@@ -64,15 +65,15 @@ inline bool is_sorted(const NodeList& list) {
   return true;
 }
 
-// Stable, so that timers of one deadline keep their order. O(n) when the list is sorted, which it
-// mostly is; else O(n log n).
+// Sorts by deadline. Timers of one deadline keep their order. O(n) when the list is sorted already,
+// as it mostly is; else O(n log n).
 inline void sort_by_deadline(NodeList& list) {
   if (!is_sorted(list)) {
     list.sort([](const ListNode& a, const ListNode& b) { return a.deadline < b.deadline; });
   }
 }
 
-// For check(): what is wrong with a list of due timers; empty when nothing is.
+// For check(): says what is wrong with a list of due timers; empty when nothing is.
 inline std::string_view check_due(const NodeList& due, Tick now) {
   for (const ListNode& node : due) {
     if (node.deadline > now) {

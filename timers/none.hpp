@@ -1,4 +1,6 @@
-// The control: timers that never run. What the rest of a server costs.
+// The control of the study: timers that never run. A server with these shows what everything but
+// its timers costs. It belongs beside the drivers of asio/, but needs of Asio only the executor's
+// type. Every operation does nothing and takes no memory but its objects'.
 #pragma once
 
 #include "timers/backend.hpp"

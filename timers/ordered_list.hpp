@@ -1,7 +1,7 @@
-// Scheme 2 of Varghese & Lauck: one list, soonest deadline first. What Node.js 0.11 did.
+// Scheme 2 of Varghese & Lauck: one list, soonest deadline first, as in Node.js 0.11.
 //
-//   arm           O(n)  walks from the soonest end to the first timer that is due later
-//   rearm         O(n)  takes it out and walks again
+//   arm           O(n): walks from the soonest end to the first timer that is due later
+//   rearm         O(n): takes the timer out and walks again
 //   disarm        O(1)
 //   advance       O(1)
 //   pop_expired   O(1)
@@ -9,10 +9,11 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24
 //
-// When to choose it: never for a server; it is here because it is the study's subject. A refreshed
-// idle timer is always the latest of all, and the walk starts at the other end, so every refresh
-// visits every timer: 34.4 % of all CPU ticks at 400 connections in the study of 2014. It suits a
-// handful of timers, or ones that are mostly due sooner than those already armed.
+// When to choose it: never for a server. It is here because the study of 2014 is about it. An idle
+// timer that is re-armed becomes the latest of all, and the walk starts at the other end, so every
+// re-arm visits every timer. In that study this took 34.4 % of all CPU ticks at 400 connections.
+// The list suits a handful of timers, or timers that are mostly due sooner than those already
+// armed.
 #pragma once
 
 #include "timers/node_list.hpp"
@@ -56,7 +57,7 @@ public:
   std::string_view check() const { return is_sorted(list_) ? "" : "the list is out of order"; }
 
 private:
-  // Behind its peers of the same deadline, hence FIFO.
+  // Goes behind its peers of the same deadline, so they are handed out in arm order.
   void file(Node& node, Tick deadline) noexcept {
     node.deadline = deadline;
     auto at = list_.begin();

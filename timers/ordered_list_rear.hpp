@@ -1,8 +1,8 @@
-// Scheme 2 of Varghese & Lauck, searched from the other end: one list, soonest deadline first, and
-// the place to file a timer is looked for from the latest end. The paper names this variant.
+// Scheme 2 of Varghese & Lauck, searched from the other end: one list, soonest deadline first. The
+// place of a timer is looked for from the latest end. The paper mentions this variant.
 //
-//   arm           O(1 + timers due later than this one)
-//   rearm         the same
+//   arm           O(1 + number of timers due later than this one); O(1) when timeouts are equal
+//   rearm         as arm
 //   disarm        O(1)
 //   advance       O(1)
 //   pop_expired   O(1)
@@ -10,9 +10,9 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24
 //
-// When to choose it: every timer has the same timeout. Then a refreshed timer is the latest of all
-// and the search ends before its first step: the cheapest exact structure there is. With mixed
-// timeouts a short one walks past every longer one: O(n), as bad as the list walked from the front.
+// When to choose it: every timer has the same timeout. Then a timer that is re-armed is the latest
+// of all, and the search ends before its first step. No other exact structure is this cheap. With
+// mixed timeouts a short one walks past every longer one, which is O(n), as bad as ordered-list.
 #pragma once
 
 #include "timers/node_list.hpp"

@@ -1,19 +1,21 @@
-// Scheme 3 of Varghese & Lauck, trees: a heap with four children to a node, in an array that keeps
-// each deadline beside its timer's address. Half the levels of a binary heap, and the four children
-// compared on the way down share one cache line. (libev keeps its timers so.)
+// Scheme 3 of Varghese & Lauck, trees: a heap in which each node has four children. The array keeps
+// each deadline beside its timer's address. The heap has half the levels of a binary heap, and the
+// four children that are compared on the way down share one cache line. libev keeps its timers in
+// the same way.
 //
-//   arm           O(log4 n)  amortised: the array may grow
-//   rearm         O(log4 n)  in place: one sift, no removal
+//   arm           O(log4 n), amortised, because the array may grow
+//   rearm         O(log4 n), in place: one sift, no removal
 //   disarm        O(log4 n)
 //   advance       O(1)
-//   pop_expired   O(log4 n), four comparisons a level
+//   pop_expired   O(log4 n), four comparisons per level
 //   wake-ups      exactly one per distinct deadline
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   8 in the owner (index) and 16 in the array
 //
-// When to choose it: as binary-heap, and with many timers before it. Sifting reads only the array;
-// the timers themselves are touched only to note their new index.
-// Timers of one deadline come in no particular order.
+// When to choose it: you want the exact next deadline or exact order, timeouts are arbitrary, and
+// timers mostly do expire. It is faster than binary-heap when there are many timers, because
+// sifting reads only the array and touches a timer only to note its new index. Timers of one
+// deadline come in no particular order.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -29,7 +31,7 @@ namespace timers {
 class QuadHeap {
 public:
   struct Node {
-    std::size_t index = 0; // of this node in the array
+    std::size_t index = 0; // where the array names this node
   };
 
   static constexpr BackendInfo kInfo{
@@ -106,8 +108,8 @@ private:
     entry.node->index = i;
   }
 
-  // The last entry takes the place of the removed one. It may belong above or below it: the two can
-  // come from different branches.
+  // The last entry takes the place of the removed one. It may belong above that place or below it,
+  // because the two can come from different branches.
   void remove(std::size_t i) noexcept {
     const Entry last = heap_.back();
     heap_.pop_back();
@@ -145,7 +147,7 @@ private:
     put(i, entry);
   }
 
-  // Past the end when there is none.
+  // The child of place i that is due first; past the end when i has no children.
   std::size_t earliest_child(std::size_t i) const noexcept {
     const std::size_t first = first_child(i);
     const std::size_t end = std::min(first + kArity, heap_.size());

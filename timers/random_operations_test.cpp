@@ -1,7 +1,7 @@
-// Random operations on timers, judged step by step: lines 1-16 of the timer contract together, with
-// operations inside actions (13), passes of any budget (15), clocks that step back (4), and check()
-// after every step (20, 21). rapidcheck prints the shortest list of steps that fails, and the
-// RC_PARAMS that reproduce it.
+// Random operations on timers, judged step by step: lines 1 to 16 of timers/CONTRACT.md together.
+// Operations happen inside actions (line 13), passes have any budget (line 15), the clock steps
+// back at times (line 4), and check() follows every step (lines 20 and 21). rapidcheck prints the
+// shortest list of steps that fails, and the RC_PARAMS that reproduce it.
 #include "timers/testing/judged_operations.hpp"
 
 #include <rapidcheck.h>
@@ -72,7 +72,8 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(, RandomOperations, ::testing::ValuesIn(service_kinds()), service_id);
 
-// Lines 1-16
+// Any operations, some of them inside actions, do what the judge says (CONTRACT.md, lines 1 to
+// 16).
 TEST_P(RandomOperations, EqualsTheJudgeWithOperationsInsideActions) {
   EXPECT_TRUE(rc::check([&] {
     const auto inside = *some_steps(kInside);
@@ -82,8 +83,9 @@ TEST_P(RandomOperations, EqualsTheJudgeWithOperationsInsideActions) {
   }));
 }
 
-// Lines 10 and 21: no step inside actions, and no budget, because what they do hangs on the order
-// within a tick.
+// The same operations give the same log on all backends, lazily and eagerly (CONTRACT.md, lines 10
+// and 21). There are no steps inside actions and no budgets, because what those do depends on the
+// order within a tick.
 TEST(RandomOperationsOnAll, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog) {
   const std::vector<ServiceKind>& kinds = service_kinds();
   EXPECT_TRUE(rc::check([&] {
@@ -103,8 +105,8 @@ TEST(RandomOperationsOnAll, TheSameTraceOnAllBackendsInBothModesGivesTheSameLog)
   }));
 }
 
-// Line 21: every sequence of four steps over two timers that begins by arming the first: each step
-// a way to lengthen, shorten, stop or let time pass.
+// Every sequence of four steps over two timers that begins by arming the first does what the judge
+// says (CONTRACT.md, line 21). Each step lengthens, shortens, stops, or lets time pass.
 TEST_P(RandomOperations, EverySequenceOfFewStepsEqualsTheJudge) {
   const std::vector<Step> first = {
       {Op::rearm, 0, 0, 0}, {Op::rearm, 0, 1'000'000, 0}, {Op::rearm, 0, 64'000'000, 0}};

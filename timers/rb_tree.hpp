@@ -1,8 +1,8 @@
-// Scheme 3 of Varghese & Lauck, trees: a balanced search tree, here a red-black tree
-// (Boost.Intrusive). What nginx and the Linux kernel's high-resolution timers keep.
+// Scheme 3 of Varghese & Lauck, trees: a balanced search tree, here the red-black tree of
+// Boost.Intrusive. nginx and the high-resolution timers of the Linux kernel use such trees.
 //
 //   arm           O(log n)
-//   rearm         O(log n)  taken out and filed again, unless it keeps its place in the order
+//   rearm         O(log n): taken out and inserted again, unless it keeps its place in the order
 //   disarm        O(1) amortised: the tree is rebalanced around the place, not searched
 //   advance       O(1)
 //   pop_expired   O(1) amortised
@@ -10,9 +10,9 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32
 //
-// When to choose it: exact order, FIFO among equals and bounds that hold in the worst case, with
-// timers that are armed and disarmed in any order. A heap does less work per level and keeps its
-// keys together; a tree spreads them over its nodes, so each level is likely a cache miss.
+// When to choose it: you want exact order, arm order among equal deadlines, and bounds that hold in
+// the worst case. A heap is faster: it does less work per level and keeps its keys together, while
+// each level of a tree is probably a cache miss.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -95,7 +95,7 @@ private:
   using Tree = boost::intrusive::multiset<Node, boost::intrusive::compare<Sooner>,
                                           boost::intrusive::constant_time_size<false>>;
 
-  // Whether its neighbours stay the same, when it goes behind its equals.
+  // Whether a timer with this new deadline stays where it is, behind its equals.
   bool keeps_its_place(Tree::iterator at, Tick deadline) noexcept {
     if (deadline < at->deadline) {
       return at == tree_.begin() || std::prev(at)->deadline <= deadline;

@@ -4,21 +4,21 @@
 // The slot of a deadline is the deadline modulo the number of slots. No timer lies further ahead
 // than one turn, so all timers of a slot are due at the same tick and nothing is ever compared.
 //
-//   With 8 slots, now = 21 (slot 5): deadline 23 is in slot 7, 27 in slot 3, behind the wrap. 29
-//   would share slot 5 with now: it is out of reach until now is 22.
+//   With 8 slots, now = 21 (slot 5): deadline 23 is in slot 7, and 27 is in slot 3, behind the
+//   wrap. 29 would share slot 5 with now, so it is out of reach until now is 22.
 //
 //   arm           O(1)
 //   rearm         O(1)
 //   disarm        O(1)
-//   advance       O(slots reached that are occupied); a bitmap finds the next one, so that the
-//                 ticks passed cost nothing (the paper's wheel looks at every slot it passes)
+//   advance       O(occupied slots reached). A bitmap finds the next one, so the ticks passed cost
+//                 nothing. (The paper's wheel looks at every slot it passes.)
 //   pop_expired   O(1)
 //   wake-ups      exactly one per distinct deadline
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32, and 16 per slot: 2 MiB for the default of 2^17 ticks
 //
-// When to choose it: timeouts have a known, short maximum. Timeouts beyond it the service files at
-// the edge, and files them again when they get there.
+// When to choose it: timeouts have a known, short maximum. The service files a timer with a longer
+// timeout at the edge of the wheel, and again when time gets there.
 #pragma once
 
 #include "timers/slot_ring.hpp"
@@ -50,12 +50,16 @@ public:
   static constexpr Ticks kDefaultReach = (Ticks{1} << 17) - 1; // two minutes of milliseconds
   static constexpr Ticks kMostReach = (Ticks{1} << 24) - 1;    // 256 MiB of slots
 
-  // `reach` is the longest timeout that is filed where it is due. Throws std::length_error when it
-  // is more than kMostReach, std::bad_alloc.
+  // `reach` is the longest timeout, in ticks, that is filed where it is due. Throws
+  // std::length_error when it is more than kMostReach, and std::bad_alloc.
   explicit SimpleWheel(Ticks reach = kDefaultReach) : slots_(slots_for(reach)) {}
 
-  // Required of arm() and rearm(): deadline <= the last advance() + reach().
-  Ticks reach() const noexcept { return slots_.size() - 1; }
+  // The latest deadline that arm() and rearm() accept now: one turn less a tick after the last
+  // advance().
+  Tick furthest() const noexcept {
+    const Ticks reach = slots_.size() - 1;
+    return reach > kLatest - slots_.now() ? kLatest : slots_.now() + reach;
+  }
 
   TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
@@ -74,7 +78,7 @@ public:
 
   TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
-  // Timers lie at most a turn ahead, so the hand's visit to a slot is its timers' deadline.
+  // Exact: timers lie at most a turn ahead, so the hand reaches a slot at its timers' deadline.
   Tick next_deadline() const noexcept { return slots_.next_visit(); }
 
   std::string_view check() const { return slots_.check(); }
@@ -86,7 +90,7 @@ private:
                               std::to_string(reach) + "; it takes up to " +
                               std::to_string(kMostReach));
     }
-    return static_cast<std::size_t>(std::bit_ceil(reach + 1));
+    return std::bit_ceil(reach + 1);
   }
 
   static void take_all(NodeList& slot, Tick /*now*/, NodeList& due) noexcept {

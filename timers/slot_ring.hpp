@@ -1,4 +1,4 @@
-// The ring of slots that the wheels of schemes 4 to 6 are made of: a list for each slot, and a map
+// The ring of slots of which the wheels of schemes 4 to 6 are made: a list for each slot, and a map
 // of the slots that are occupied.
 #pragma once
 
@@ -12,8 +12,8 @@
 
 namespace timers {
 
-// A bit for each slot, and above them one for each word that is not zero, so that the next occupied
-// slot is found in two steps however many empty ones lie between.
+// A bit for each occupied slot, and above those a bit for each word that is not zero. The next
+// occupied slot is found in two steps, however many empty ones lie between.
 class SlotMap {
 public:
   // O(slots / 64); throws std::bad_alloc.
@@ -38,8 +38,8 @@ public:
 
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
-  // The first occupied slot from `slot` to `last`; kNone when there is none, or it may be one
-  // behind `last`. O((last - slot) / 4096), mostly 1.
+  // The first occupied slot from `slot` to `last`. When there is none, kNone or any occupied slot
+  // behind `last`. O((last - slot) / 4096), mostly one step.
   std::size_t first_from(std::size_t slot, std::size_t last) const noexcept {
     std::size_t word = slot / kBits;
     if (word >= words_.size()) {
@@ -85,11 +85,11 @@ private:
   std::vector<std::uint64_t> summary_; // bit w: words_[w] != 0
 };
 
-// The ring, the hand that goes round it, and the timers it found due. How a timer is put in a slot,
-// and which of a slot's are due, is what the schemes differ in.
+// The ring, the hand that goes round it, and the timers that it found due. The schemes differ in
+// how a timer is put in a slot, and in which timers of a slot are due.
 class SlotRing {
 public:
-  // `slots` is a power of two. 16 bytes and a bit each. Throws std::bad_alloc.
+  // `slots` is a power of two. Each takes 16 bytes and a bit. Throws std::bad_alloc.
   explicit SlotRing(std::size_t slots) : lists_(slots), occupied_(slots) {}
 
   std::size_t size() const noexcept { return lists_.size(); }
@@ -99,7 +99,8 @@ public:
   // The slot in which timers of this tick lie.
   const NodeList& operator[](Tick tick) const noexcept { return lists_[slot_of(tick)]; }
 
-  // Files a node by its deadline: `insert(slot, node)`, or behind the due.
+  // Files a node by its deadline: behind the due ones when it is due, else by insert(slot, node).
+  // O(1) besides that.
   template <class Insert> void file(JumpNode& node, Insert insert) noexcept {
     jumps_.on_filed(node);
     if (node.deadline <= now_) {
@@ -119,8 +120,8 @@ public:
     }
   }
 
-  // The hand goes on to `now` and comes by each occupied slot that it passes, once at most:
-  // `collect(slot, now, due)` moves what is due at `now` behind the due.
+  // The hand goes on to `now`. For each occupied slot that it passes, once at most, it calls
+  // collect(slot, now, due), which appends the timers that are due at `now` to the list `due`.
   template <class Collect> void advance(Tick now, Collect collect) noexcept {
     if (now <= now_) {
       return;
@@ -141,12 +142,12 @@ public:
 
   JumpNode* pop_expired() noexcept { return jumps_.pop_front(due_); }
 
-  // How many ticks after now, `ahead` or more, the hand first comes to an occupied slot; kNever
-  // when none is occupied. O(1), or O(slots / 4096) for wheels of more than that.
+  // After how many ticks, `ahead` or more, the hand first comes to an occupied slot; kNever when
+  // none is occupied. O(1), or O(slots / 4096) for wheels of more slots than that.
   Ticks visit_after(Ticks ahead) const noexcept { return visit_within(ahead, ahead + size() - 1); }
 
-  // When the hand next has something to do: at once if timers are due, or when it comes to an
-  // occupied slot.
+  // The tick at which there is something to do: one that has passed if timers are due, else when
+  // the hand comes to an occupied slot; kNever when there is no timer.
   Tick next_visit() const noexcept {
     if (!due_.empty()) {
       return due_.front().deadline;
@@ -158,8 +159,8 @@ public:
     return ahead > kLatest - now_ ? kLatest : now_ + ahead;
   }
 
-  // The first broken invariant: the map says which slots are occupied, and each timer lies in its
-  // slot, or is due. O(slots + timers).
+  // Names the first broken invariant: the map says which slots are occupied, and each timer lies in
+  // its slot or is due. O(slots + timers).
   std::string_view check() const {
     for (std::size_t slot = 0; slot < size(); ++slot) {
       if (occupied_.test(slot) != !lists_[slot].empty()) {
@@ -179,9 +180,7 @@ public:
   }
 
 private:
-  std::size_t slot_of(Tick tick) const noexcept {
-    return static_cast<std::size_t>(tick) & (size() - 1);
-  }
+  std::size_t slot_of(Tick tick) const noexcept { return tick & (size() - 1); }
 
   void update(Tick tick) noexcept {
     visit();
@@ -193,14 +192,14 @@ private:
     }
   }
 
-  // The same, looking no further than `last` ticks after now, less than a turn behind `ahead`; what
-  // is further is kNever or any distance of more than `last`.
+  // As visit_after(), but looks no further than `last` ticks after now, which is less than a turn
+  // after `ahead`. When nothing lies that near, returns kNever or any distance of more than `last`.
   Ticks visit_within(Ticks ahead, Ticks last) const noexcept {
     if (ahead > last) {
       return kNever;
     }
     const std::size_t here = slot_of(now_ + ahead);
-    const std::size_t end = here + static_cast<std::size_t>(last - ahead);
+    const std::size_t end = here + (last - ahead);
     std::size_t slot = occupied_.first_from(here, std::min(end, size() - 1));
     if (slot == SlotMap::kNone && end >= size()) {
       slot = occupied_.first_from(0, end - size());

@@ -35,7 +35,8 @@ TEST(SlotMap, EqualsASetOfNumbers) {
         model.insert(slot);
       }
       const std::size_t from = random() % (slots + 1);
-      ASSERT_EQ(map.first_from(from, slots - 1), first_of(model, from)) << slots << " slots, step " << step;
+      ASSERT_EQ(map.first_from(from, slots - 1), first_of(model, from))
+          << slots << " slots, step " << step;
       ASSERT_EQ(map.test(slot), model.contains(slot));
     }
   }

@@ -1,23 +1,23 @@
-// The facility: turns durations into deadlines, keeps the timers of one thread in a backend, and
-// runs the actions of those that are due.
+// The timer service: turns timeouts into deadlines, keeps the timers of one thread in a backend,
+// and runs the actions of those that are due. CONTRACT.md says what it promises.
 //
 //   timers::TimerService<timers::HierarchicalWheel> service;
 //   decltype(service)::Timer idle{service, [&] { socket.close(); }};
 //   ...
 //   const auto now = service.now();                  // once per completed I/O event
-//   idle.rearm(service.timeout(120s), now);          // as often as you like
+//   idle.rearm(service.timeout(120s), now);          // as often as needed
 //   ...
-//   service.run_due();                               // when the OS timer says so
+//   service.run_due();                               // when the OS timer expires
 //
-// AsioDriver (asio/driver.hpp) is a TimerService that an io_context drives.
+// Somebody must call run_due() in time. AsioDriver (asio/driver.hpp) does so from an io_context.
 //
-// Never early: deadlines are rounded up to a tick, now is rounded down, the clock is monotonic. A
-// timer runs in the first pass (run_due) at or after its deadline, which is its timeout rounded up
-// to whole ticks after the next tick edge; so less than two ticks late by rounding, less than one
-// when the timeout is a whole number of ticks.
+// A timer never runs early: deadlines are rounded up to a tick, now is rounded down, and the clock
+// is monotonic. It runs in the first pass, which is a call of run_due(), at or after its deadline.
+// The deadline is the next edge of a tick plus the timeout, rounded up to whole ticks. So rounding
+// makes it less than one tick late when the timeout is a whole number of ticks, else less than two.
 //
-// A service and its timers belong to one thread, the first that arms, disarms or runs a pass: there
-// are no locks. Builds with assertions assert it.
+// A service and its timers belong to one thread, the first that arms or disarms a timer or runs a
+// pass. There are no locks. Builds with assertions check the thread.
 #pragma once
 
 #include "timers/action.hpp"
@@ -39,19 +39,19 @@
 
 namespace timers {
 
-// A reading of the clock in ticks, rounded both ways: down to say what is due, up for deadlines.
+// A reading of the clock in ticks, rounded down to say what is due and up to compute deadlines.
 struct Instant {
   Tick floor = 0;
   Tick ceil = 0;
 };
 
 enum class Pass {
-  done,      // nothing that was due is left
-  backlog,   // the budget ran out: call run_due() again
-  destroyed, // an action destroyed the service: do not touch it
+  done,      // no due timer is left
+  backlog,   // the budget ran out, so call run_due() again
+  destroyed, // an action destroyed the service, so do not touch it
 };
 
-// steady_clock, or one that a test moves by hand. Must never be a wall clock.
+// steady_clock, or a clock that a test moves by hand. It must not be a wall clock.
 template <class C>
 concept MonotonicClock = requires(const C& clock) {
   {
@@ -59,8 +59,8 @@ concept MonotonicClock = requires(const C& clock) {
     } -> std::convertible_to<std::chrono::duration<std::int64_t, std::nano>>;
 };
 
-// The tick from `first` to `last` with the most trailing zero bits: timers that may wait a little
-// meet at the same few ticks, and wake the loop together.
+// The tick from `first` to `last` with the most trailing zero bits. Timers that may wait a little
+// thus meet at the same few ticks, and wake the loop together.
 constexpr Tick roundest_tick(Tick first, Tick last) noexcept {
   if (first == 0) {
     return 0;
@@ -69,7 +69,7 @@ constexpr Tick roundest_tick(Tick first, Tick last) noexcept {
   return last >> zeros << zeros;
 }
 
-// `Trace` sees every operation (trace.hpp); the default sees none and costs nothing.
+// `Trace` sees every operation (trace_sink.hpp). The default sees none and costs nothing.
 template <TimerBackend Backend, MonotonicClock Clock = std::chrono::steady_clock,
           TraceSink Trace = NoTrace>
 class TimerService {
@@ -80,17 +80,16 @@ public:
 
   static constexpr std::size_t kNoBudget = static_cast<std::size_t>(-1);
 
-  // Tick 0 is now, so results do not depend on where the clock starts.
-  // Throws std::invalid_argument for a tick that is not positive, and what the backend's
-  // constructor throws.
+  // Tick 0 is now, so results do not depend on where the clock starts. Throws std::invalid_argument
+  // for a tick that is not positive, and whatever the backend's constructor throws.
   explicit TimerService(ServiceConfig config = {}, Clock clock = {}, Trace trace = {})
       : clock_(clock), trace_(trace), epoch_ns_(clock_ns()), tick_ns_(checked_tick(config.tick)),
         lazy_(config.rearm == Rearm::lazy), backend_(make_backend(config)) {
     allow_from(0);
   }
 
-  // Timers that are still armed are disarmed; afterwards they may only be destroyed. As much work
-  // as to expire all that are filed.
+  // Disarms the timers that are still armed. Afterwards they may only be destroyed. Costs as much
+  // as the expiry of all timers that are filed.
   ~TimerService() {
     if (destroyed_ != nullptr) {
       *destroyed_ = true;
@@ -104,8 +103,8 @@ public:
   TimerService(const TimerService&) = delete;
   TimerService& operator=(const TimerService&) = delete;
 
-  // Reads the clock, once; divides when a tick has passed. Never goes back, whatever the clock
-  // does.
+  // Reads the clock once, and divides when a tick has passed. The result never goes back, whatever
+  // the clock does.
   Instant now() noexcept {
     const std::uint64_t since = clock_ns() - epoch_ns_;
     if (static_cast<std::int64_t>(since - latest_ns_) > 0) {
@@ -120,27 +119,33 @@ public:
     return now;
   }
 
-  // A duration in ticks, rounded up; a negative one is 0. Divides: convert once, use often.
+  // Converts a duration to ticks, rounded up; a negative one is 0. It divides, so convert once and
+  // use the result often.
   Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
     const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0));
     return ns / tick_ns_ + (ns % tick_ns_ != 0 ? 1 : 0);
   }
 
-  // One pass: reads the clock and runs the actions of due timers, earliest first (a timer moved
-  // lazily keeps the place it was filed at, when a pass covers several ticks), handling at most
-  // `budget` timers (lazy ones that are only filed again count). What the pass finds armed for its
-  // own tick by one of its actions waits for the next tick, so a pass runs no more actions than
-  // timers were pending when it began. Actions may do anything to any timer and may destroy the
-  // service. An action that throws ends the pass with its exception; its timer does not run again,
-  // the others wait for the next pass. So does a backend that cannot file a lazy timer again
-  // (std::bad_alloc); that timer is disarmed. A pass inside a pass does nothing and says backlog.
+  // One pass: reads the clock and runs the actions of due timers, earliest first. When a pass
+  // covers several ticks, a timer that was moved lazily has the place of the tick that it was filed
+  // at.
+  //
+  // The pass handles at most `budget` timers; one that is only filed again counts. A timer that an
+  // action arms for the tick of the pass waits for the next tick, so a pass runs no more actions
+  // than timers were armed when it began.
+  //
+  // Actions may do anything to any timer, and may destroy the service. A call of run_due() from an
+  // action does nothing and returns backlog. An action that throws ends the pass with its
+  // exception: its timer does not run again, and the others wait for the next pass. When the
+  // backend cannot file a timer again (std::bad_alloc), that timer is disarmed and the pass ends in
+  // the same way.
   Pass run_due(std::size_t budget = kNoBudget) {
     assert(on_own_thread());
     if (destroyed_ != nullptr) {
       return Pass::backlog;
     }
     const Tick tick = now().floor;
-    advance(tick);
+    backend_.advance(tick);
     PassScope scope(*this, tick);
     for (; budget > 0; --budget) {
       auto* node = backend_.pop_expired();
@@ -155,11 +160,11 @@ public:
     return Pass::backlog;
   }
 
-  // The tick at or before which the next pass is wanted; kNever when nothing is filed. Exact or a
-  // lower bound, as the backend says; in lazy mode a lower bound.
+  // The tick at or before which the next pass is needed; kNever when nothing is filed. It is exact
+  // if the backend says so and re-arming is eager, else a lower bound.
   Tick next_deadline() const noexcept { return backend_.next_deadline(); }
 
-  // When a tick begins, in the clock's time; saturates.
+  // When a tick begins, as the time since the clock's epoch. Saturates.
   std::chrono::nanoseconds time_of(Tick tick) const noexcept {
     constexpr auto kMax = static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count());
     const std::uint64_t ahead = kMax - std::min(kMax, epoch_ns_);
@@ -167,17 +172,19 @@ public:
     return std::chrono::nanoseconds(static_cast<std::int64_t>(epoch_ns_ + offset));
   }
 
-  // Calls `wake` whenever a timer is filed, outside a pass, for earlier than the tick last given to
-  // expect_wake(), which `wake` should call. That, and to look at next_deadline() after each pass,
-  // is all a driver needs to keep one OS timer right. `wake` may throw: the timer is armed then,
-  // but nothing may wake for it, and who armed it gets the exception.
+  // For a driver: `wake` will be called whenever a timer is filed, outside a pass, for earlier than
+  // the tick last given to expect_wake(); `wake` should call that. A driver that also asks for
+  // next_deadline() after each pass keeps one OS timer right. `wake` may throw. The timer is armed
+  // then, although perhaps nothing will wake for it, and the caller that armed it gets the
+  // exception.
   void on_earlier_deadline(Action wake) noexcept { wake_ = wake; }
 
-  // The driver will run a pass at this tick (kNever: at none).
+  // Says that the driver will run a pass at this tick; kNever for at none.
   void expect_wake(Tick tick) noexcept { expected_wake_ = tick; }
 
   const TimerCounters& counters() const noexcept { return counters_; }
 
+  // Names the first broken invariant of the backend; empty when there is none. O(timers).
   std::string_view check() const { return backend_.check(); }
 
 private:
@@ -212,11 +219,6 @@ private:
         return Backend(timeout(config.longest_timeout) + 1); // now is rounded down, deadlines up
       }
     }
-    if constexpr (BackendWithSlots<Backend>) {
-      if (config.slots != 0) {
-        return Backend(config.slots);
-      }
-    }
     return Backend();
   }
 
@@ -239,21 +241,14 @@ private:
     earliest_stored_ = lazy_ ? tick : kNever;
   }
 
-  void advance(Tick tick) noexcept {
-    backend_.advance(tick);
-    if constexpr (BackendWithReach<Backend>) {
-      advanced_ = std::max(advanced_, tick);
-    }
-  }
-
-  // The deadline to file a timer under: its own, or the furthest that the backend reaches.
+  // The deadline to file a timer under: its own, or the furthest that the backend holds.
   Tick within_reach(Tick deadline) noexcept {
     if constexpr (BackendWithReach<Backend>) {
       const bool in_pass = destroyed_ != nullptr; // then only the pass's own tick may come due
-      if (!in_pass && deadline > saturating_sum(advanced_, backend_.reach())) {
-        advance(latest_tick_); // there may have been no pass for long
+      if (!in_pass && deadline > backend_.furthest()) {
+        backend_.advance(latest_tick_); // there may have been no pass for long
       }
-      return std::min(deadline, saturating_sum(advanced_, backend_.reach()));
+      return std::min(deadline, backend_.furthest());
     } else {
       return deadline;
     }
@@ -266,7 +261,7 @@ private:
     return thread_ == std::this_thread::get_id();
   }
 
-  // A timer that the backend handed out, so it is not filed any more.
+  // Deals with a timer that the backend handed out, which is thus no longer filed.
   void handle(Timer& timer, Tick tick) {
     timer.filed_ = kNever;
     if (timer.deadline_ == kNever) {
@@ -284,7 +279,8 @@ private:
     run_action(timer.action_);
   }
 
-  // A timer that cannot be filed cannot stay armed: nothing would ever look at it.
+  // Files a timer at its deadline. If that fails the timer is disarmed, because nothing would ever
+  // look at it.
   void refile(Timer& timer) {
     try {
       file(timer, timer.deadline_, timer.timeout_);
@@ -326,27 +322,26 @@ private:
   const std::uint64_t epoch_ns_;
   const std::uint64_t tick_ns_;
   const bool lazy_;
-  std::uint64_t latest_ns_ = 0; // the latest reading, since epoch_ns_
-  Tick latest_tick_ = 0;        // that it lies in
+  std::uint64_t latest_ns_ = 0; // the latest reading of the clock, less epoch_ns_
+  Tick latest_tick_ = 0;        // the tick in which that lies
   std::uint64_t tick_began_ns_ = 0;
-  Tick earliest_allowed_ = 0; // for deadlines; the tick after the pass, within one
-  Tick earliest_stored_ = 0;  // the same for those that need no filing: lazy only, else kNever
+  Tick earliest_allowed_ = 0; // no deadline may be earlier: within a pass the tick after it
+  Tick earliest_stored_ = 0;  // as that, for timers that need no filing; kNever if eager
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
-  bool* destroyed_ = nullptr; // within a pass: tells it that the service is gone
-  Tick advanced_ = 0;         // the backend's now; kept for those with a reach
-  std::thread::id thread_;    // that uses the timers; none yet
+  bool* destroyed_ = nullptr; // within a pass: where to note that the service is gone
+  std::thread::id thread_;    // the one that uses the timers; none before the first use
   TimerCounters counters_;
   Backend backend_;
 };
 
-// The handle of one timer, held by value in its owner; destroying it disarms it. Does not allocate
-// beyond what the backend's arm() does. Every operation may be called from any action, its own
-// included. Neither copied nor moved: the backend holds its address.
+// The handle of one timer, which its owner holds by value. Its destruction disarms it. It is
+// neither copied nor moved, because the backend holds its address. Every operation may be called
+// from any action, its own included. Nothing is allocated but what the backend's arm() allocates.
 template <TimerBackend Backend, MonotonicClock Clock, TraceSink Trace>
 class TimerService<Backend, Clock, Trace>::Timer : private Backend::Node {
 public:
-  // `action` is a callable of at most one pointer, e.g. [this] { ... }. It may throw.
+  // `action` is a callable of at most one pointer, such as [this] { ... }. It may throw.
   Timer(TimerService& service, Action action) noexcept : service_(&service), action_(action) {}
 
   ~Timer() {
@@ -359,10 +354,10 @@ public:
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  // Arms a disarmed timer to run `timeout` after `now`, a reading of this service's clock; one
-  // taken earlier means a deadline as much earlier. It may run up to `slack` ticks later, at the
-  // tick that it most likely shares with other timers. Throws what the backend's arm() throws, and
-  // then has changed nothing.
+  // Arms a disarmed timer to run `timeout` ticks after `now`, which is what the service's now()
+  // returned; an older reading gives an earlier deadline. With `slack` the timer may run up to that
+  // many ticks later, at the tick that it most probably shares with other timers. Throws what the
+  // backend's arm() throws, and then has changed nothing.
   void arm(Timeout timeout, Instant now, Ticks slack = 0) {
     assert(!armed());
     if (slack != 0 || !store(timeout, now.ceil, filed_, TraceOperation::arm)) {
@@ -370,8 +365,9 @@ public:
     }
   }
 
-  // Moves the timer to `timeout` after `now`; arms it when it is not armed. Lazy: one or two stores
-  // unless it must run earlier than it is filed. Eager: one backend operation. Throws as arm().
+  // Moves the timer to `timeout` ticks after `now`, and arms it when it is not armed. `slack` is as
+  // for arm(). Lazy: two stores, unless the timer must run earlier than it is filed. Eager: one
+  // operation of the backend. Throws as arm() does.
   void rearm(Timeout timeout, Instant now, Ticks slack = 0) {
     // A disarmed timer has deadline_ == kNever, later than any.
     if (slack != 0 || !store(timeout, now.ceil, deadline_, TraceOperation::rearm)) {
@@ -379,9 +375,12 @@ public:
     }
   }
 
-  // Gives an armed timer another timeout, counted from its deadline less the timeout it had: from
-  // when it was last armed or re-armed, but for its slack and for what a pass put off. A deadline
-  // that has passed by that runs in the next pass. Nothing when it is not armed. As rearm().
+  // Gives an armed timer another timeout, counted from when it was last armed or re-armed, as when
+  // a configuration is read anew. If the new deadline has passed, the timer runs in the next pass.
+  // Does nothing to a timer that is not armed. Costs and throws as rearm() does.
+  //
+  // The start is computed as the deadline less the old timeout. So it lies later by what slack or a
+  // pass has added to the deadline, and it is `now` for a timer that was to wait for ever.
   void change_timeout(Timeout timeout, Instant now) {
     if (armed()) {
       const bool unknown = deadline_ == kLatest || timeout_ > deadline_; // it was saturated
@@ -390,7 +389,8 @@ public:
     }
   }
 
-  // Nothing will happen. Says whether the timer was armed.
+  // Makes sure that the timer does not run. Returns whether it was armed. Lazy: one store. Eager:
+  // one operation of the backend.
   bool disarm() noexcept {
     if (!armed()) {
       return false;
@@ -405,15 +405,16 @@ public:
     return true;
   }
 
-  // False while its own action runs, unless that armed it anew.
+  // False while the timer's own action runs, unless that has armed it again.
   bool armed() const noexcept { return deadline_ != kNever; }
 
 private:
   friend TimerService;
 
-  // What nearly every arm() and rearm() comes to: only stores the deadline, and says so. Not when
-  // eager, nor a deadline that saturates, that this pass must not run, or that lies before `bound`,
-  // which is the tick that the timer is filed at or a later one.
+  // Only stores the deadline, which is all that nearly every lazy arm() and rearm() needs, and
+  // returns true. Returns false, having done nothing, if re-arming is eager, and for a deadline
+  // that saturates, that this pass must not run, or that lies before `bound`. That is the tick
+  // under which the timer is filed, or a later one.
   bool store(Timeout timeout, Tick from, Tick bound, TraceOperation operation) noexcept {
     assert(service_->on_own_thread());
     const Tick due = from + timeout;
@@ -428,7 +429,7 @@ private:
     return true;
   }
 
-  // Out of line, so that whoever inlines the above saves no registers for it.
+  // Out of line, so that callers who inline the functions above save no registers for it.
   [[gnu::noinline]] void move_to(Tick due, Timeout timeout) {
     assert(service_->on_own_thread());
     // An unfiled timer has filed_ == kNever, later than any deadline.
@@ -451,9 +452,10 @@ private:
     filed_ = kNever;
   }
 
-  // What a lazy rearm touches comes first, beside the node.
-  Tick deadline_ = kNever; // when it runs; kNever: disarmed. An armed timer is always filed,
-  Tick filed_ = kNever;    // at this deadline or an earlier one; kNever: not filed
+  // The members that a lazy rearm touches come first, beside the node.
+  Tick deadline_ = kNever; // when the timer runs; kNever: disarmed
+  Tick filed_ = kNever;    // the deadline that it is filed under; kNever: not filed. An armed timer
+                           // is always filed, under its own deadline or an earlier one
   Timeout timeout_ = 0;
   TimerService* service_;
   Action action_;

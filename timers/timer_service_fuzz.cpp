@@ -1,6 +1,6 @@
 // A fuzz target: bytes are operations on the timers of every backend, in both ways to re-arm, some
-// of them inside actions. They are judged step by step as random operations are (line 21 of the
-// timer contract). Built with clang's libFuzzer: scripts/fuzz.
+// of them inside actions. They are judged step by step as random operations are (CONTRACT.md, line
+// 21). Built with clang's libFuzzer: scripts/fuzz.
 #include "timers/testing/judged_operations.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>

@@ -1,6 +1,7 @@
-// The timer contract at the service, for every backend of the list in both ways to re-arm, with a
-// clock moved by hand. "Line n" is a line of the contract: 1-7 when timers run, 8-12 their handles,
-// 13-15 what actions may do, 16-19 order and cost.
+// The contract at the service, for every backend of the list in both ways to re-arm, with a clock
+// moved by hand. Each test says its property and the line of timers/CONTRACT.md that promises it:
+// lines 1 to 7 are about when timers run, 8 to 12 about their handles, 13 to 15 about actions that
+// use timers, 16 to 19 about order and cost.
 #include "timers/testing/testing.hpp"
 
 #include "timers/ordered_list.hpp"
@@ -30,7 +31,8 @@ constexpr Tick ticks_up(nanoseconds duration) {
   return static_cast<Tick>((duration + kTick - 1ns) / kTick);
 }
 
-// Line 1: for each phase of arming within a tick and each fraction of a timeout, to the nanosecond.
+// A timer never runs early, to the nanosecond, for each phase of arming within a tick and each
+// fraction of a timeout (CONTRACT.md, line 1).
 TEST_P(TimerContract, NeverEarlyForEveryPhaseAndFraction) {
   for (const nanoseconds phase : {0ns, 1ns, 499999ns, 500000ns, 999999ns}) {
     for (const nanoseconds whole : {0ms, 1ms, 2ms, 63ms, 64ms, 65ms, 4096ms}) {
@@ -57,7 +59,8 @@ TEST_P(TimerContract, NeverEarlyForEveryPhaseAndFraction) {
   }
 }
 
-// Lines 1, 2 and 6: as far as nanoseconds go.
+// A timer runs in the first pass at its deadline and not before, at every edge that nanoseconds
+// can name (CONTRACT.md, lines 1, 2 and 6).
 TEST_P(TimerContract, NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
   constexpr Ticks kRange = Ticks{1} << 43; // 278 years of milliseconds
   for (const Tick phase : {Tick{0}, Tick{1}, Tick{62}, Tick{63}, Tick{64}, Tick{4095}}) {
@@ -83,7 +86,7 @@ TEST_P(TimerContract, NeverEarlyAtAnySlotLevelOrPowerOfTwoEdge) {
   }
 }
 
-// Line 3
+// A jump of any size runs each due timer exactly once (CONTRACT.md, line 3).
 TEST_P(TimerContract, AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
   for (const nanoseconds jump :
        {nanoseconds(1ms), nanoseconds(63ms), nanoseconds(64ms), nanoseconds(65ms),
@@ -108,7 +111,7 @@ TEST_P(TimerContract, AJumpOfAnySizeRunsEachDueTimerExactlyOnce) {
   }
 }
 
-// Line 4
+// A clock that steps back makes nothing run early and loses nothing (CONTRACT.md, line 4).
 TEST_P(TimerContract, AClockThatStepsBackRunsNothingEarlyAndLosesNothing) {
   Rig rig(kind);
   const TimerPtr before = rig.timer(1);
@@ -133,7 +136,8 @@ TEST_P(TimerContract, AClockThatStepsBackRunsNothingEarlyAndLosesNothing) {
   EXPECT_EQ(rig.log, (std::vector<LogEntry>{{1050, 2}, {1100, 1}}));
 }
 
-// Line 6: timeouts beyond the reach of a structure are still exact, over several rounds of it.
+// Timeouts beyond the reach of a structure are still exact, over several rounds of it
+// (CONTRACT.md, line 6).
 TEST_P(TimerContract, TimeoutsBeyondTheReachAreExact) {
   for (const Ticks timeout : {kServiceReach - 1, kServiceReach, kServiceReach + 1, Ticks{127},
                               Ticks{128}, Ticks{129}, 3 * kServiceReach, Ticks{10'000}}) {
@@ -154,8 +158,9 @@ TEST_P(TimerContract, TimeoutsBeyondTheReachAreExact) {
   }
 }
 
-// Line 22: a timer armed for beyond the reach by an action had the structure advanced past the tick
-// of the pass, which then met timers that it could neither run nor get rid of.
+// A fault that was found (CONTRACT.md, line 22): an action that armed a timer beyond the reach had
+// the structure advanced past the tick of the pass, which then met timers that it could neither
+// run nor file.
 TEST_P(TimerContract, ATimerOutOfReachArmedByAnActionDoesNotMoveThePassOn) {
   Rig rig(kind);
   const TimerPtr far = rig.timer(1);
@@ -268,7 +273,8 @@ std::vector<LogEntry> short_run(const ServiceKind& kind, std::uint64_t start_ns)
   return rig.log;
 }
 
-// Line 5: below zero, across zero, and across the largest value of the clock.
+// Results are the same wherever the clock starts: below zero, across zero, and across the largest
+// value of the clock (CONTRACT.md, line 5).
 TEST_P(TimerContract, ResultsDoNotDependOnWhereTheClockStarts) {
   constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
   constexpr std::uint64_t kMinusTenMs = 0 - std::uint64_t{10'000'000};
@@ -280,7 +286,7 @@ TEST_P(TimerContract, ResultsDoNotDependOnWhereTheClockStarts) {
   }
 }
 
-// Line 6
+// A timeout of zero or less runs in the next pass, not inside arm() (CONTRACT.md, line 6).
 TEST_P(TimerContract, TimeoutZeroAndLessRunOnTheNextPassNotInsideArm) {
   Rig rig(kind);
   const TimerPtr zero = rig.timer(0);
@@ -300,7 +306,8 @@ TEST_P(TimerContract, TimeoutZeroAndLessRunOnTheNextPassNotInsideArm) {
   EXPECT_EQ(rig.log.back(), (LogEntry{9, 0}));
 }
 
-// Line 6: armed for now by an action, a timer waits for the next tick, however many passes come.
+// A timer that an action arms for now waits for the next tick, however many passes come before
+// (CONTRACT.md, line 6).
 TEST_P(TimerContract, TimeoutZeroArmedByAnActionDoesNotRunInThatPass) {
   Rig rig(kind);
   const TimerPtr other = rig.timer(2);
@@ -318,7 +325,7 @@ TEST_P(TimerContract, TimeoutZeroArmedByAnActionDoesNotRunInThatPass) {
   EXPECT_EQ(rig.log, (std::vector<LogEntry>{{3, 1}, {4, 2}}));
 }
 
-// Line 6
+// A timeout that overflows means never (CONTRACT.md, line 6).
 TEST_P(TimerContract, ATimeoutThatOverflowsSaturatesToNever) {
   Rig rig(kind, 0, 1ns);
   rig.move_to(10s);
@@ -336,7 +343,8 @@ TEST_P(TimerContract, ATimeoutThatOverflowsSaturatesToNever) {
   EXPECT_TRUE(largest->disarm());
 }
 
-// Line 7: a driver that only ever sleeps to next_deadline(), and is told of earlier ones.
+// A driver that only sleeps to next_deadline(), and hears of earlier ones, reaches every timer
+// (CONTRACT.md, line 7).
 TEST_P(TimerContract, SleepingToNextDeadlineReachesEveryTimer) {
   Rig rig(kind);
   AnyService& service = rig.service();
@@ -361,7 +369,8 @@ TEST_P(TimerContract, SleepingToNextDeadlineReachesEveryTimer) {
   EXPECT_EQ(rig.log, expected);
 }
 
-// Line 7: told of each deadline earlier than what is programmed, and of no other.
+// The driver hears of each deadline that is earlier than what it is programmed for, and of no
+// other (CONTRACT.md, line 7).
 TEST_P(TimerContract, TellsOfEarlierDeadlinesOnly) {
   Rig rig(kind);
   AnyService& service = rig.service();
@@ -392,7 +401,8 @@ TEST_P(TimerContract, TellsOfEarlierDeadlinesOnly) {
   EXPECT_EQ(told, 4);
 }
 
-// Line 7: within a pass the driver asks afterwards anyway.
+// Within a pass it hears of none, because it asks for the next deadline afterwards (CONTRACT.md,
+// line 7).
 TEST_P(TimerContract, DoesNotTellOfDeadlinesWithinAPass) {
   Rig rig(kind);
   int told = 0;
@@ -409,7 +419,8 @@ TEST_P(TimerContract, DoesNotTellOfDeadlinesWithinAPass) {
   EXPECT_EQ(rig.service().next_deadline(), Tick{11});
 }
 
-// Line 8
+// A timer may be disarmed in any state, and disarm() says whether it was armed (CONTRACT.md, line
+// 8).
 TEST_P(TimerContract, DisarmIsIdempotentAndSaysWhetherTheTimerWasArmed) {
   Rig rig(kind);
   TimerPtr self;
@@ -443,7 +454,8 @@ TEST_P(TimerContract, DisarmIsIdempotentAndSaysWhetherTheTimerWasArmed) {
   EXPECT_EQ(counters.live(), 0U);
 }
 
-// Line 8: whichever of a batch runs first disarms all the others.
+// Whichever of a batch runs first disarms all the others, and none of them runs (CONTRACT.md, line
+// 8).
 TEST_P(TimerContract, ATimerDisarmedByAnotherActionOfTheSameBatchNeverRuns) {
   for (const nanoseconds apart : {0ms, 1ms, 70ms}) {
     Rig rig(kind);
@@ -467,7 +479,8 @@ TEST_P(TimerContract, ATimerDisarmedByAnotherActionOfTheSameBatchNeverRuns) {
   }
 }
 
-// Line 9: a read may finish in the turn in which its timer fired.
+// Re-arming arms a timer that was disarmed or has run, as when a read finishes in the turn in
+// which its timer ran (CONTRACT.md, line 9).
 TEST_P(TimerContract, RearmOnADisarmedOrFiredTimerArmsIt) {
   Rig rig(kind);
   const TimerPtr timer = rig.timer(1);
@@ -485,7 +498,8 @@ TEST_P(TimerContract, RearmOnADisarmedOrFiredTimerArmsIt) {
   EXPECT_EQ(rig.service().counters().rearmed, 0U);
 }
 
-// Line 9: moved further away, nearer, and while it is due already.
+// After many re-arms, further away, nearer, and while it is due already, a timer runs once
+// (CONTRACT.md, line 9).
 TEST_P(TimerContract, ManyRearmsLeaveOnePendingInstance) {
   Rig rig(kind);
   const TimerPtr timer = rig.timer(1);
@@ -506,7 +520,8 @@ TEST_P(TimerContract, ManyRearmsLeaveOnePendingInstance) {
   EXPECT_EQ(rig.service().next_deadline(), kNever);
 }
 
-// Line 10: lengthened and shortened, disarmed and armed again, across slot and level edges.
+// Lengthened and shortened, disarmed and armed again, across slot and level edges, a timer runs at
+// its last deadline only, lazily and eagerly (CONTRACT.md, line 10).
 TEST_P(TimerContract, AMovedTimerRunsAtItsLastDeadlineOnly) {
   constexpr std::array<int, 9> kTimeouts = {0, 1, 2, 40, 63, 64, 65, 300, 5000};
   for (const int first : kTimeouts) {
@@ -538,7 +553,7 @@ TEST_P(TimerContract, AMovedTimerRunsAtItsLastDeadlineOnly) {
   }
 }
 
-// Line 11
+// A timer that is destroyed while armed or due never runs (CONTRACT.md, line 11).
 TEST_P(TimerContract, ATimerDestroyedWhileArmedOrDueNeverRuns) {
   Rig rig(kind);
   TimerPtr armed = rig.timer(1);
@@ -564,7 +579,8 @@ TEST_P(TimerContract, ATimerDestroyedWhileArmedOrDueNeverRuns) {
   EXPECT_EQ(rig.service().counters().disarmed, 4U);
 }
 
-// Line 11: also after it has armed itself anew.
+// A timer may be destroyed in its own action, also after it has armed itself anew (CONTRACT.md,
+// line 11).
 TEST_P(TimerContract, ATimerMayBeDestroyedInItsOwnAction) {
   for (const bool rearmed : {false, true}) {
     Rig rig(kind);
@@ -589,7 +605,8 @@ TEST_P(TimerContract, ATimerMayBeDestroyedInItsOwnAction) {
   }
 }
 
-// Line 11: whichever runs first destroys all the others; some are due with it, some not yet.
+// Whichever runs first destroys all the others; some are due with it, some not yet (CONTRACT.md,
+// line 11).
 TEST_P(TimerContract, ATimerMayBeDestroyedInTheActionOfAnother) {
   for (std::size_t survivor = 0; survivor < 6; ++survivor) {
     Rig rig(kind);
@@ -617,7 +634,7 @@ TEST_P(TimerContract, ATimerMayBeDestroyedInTheActionOfAnother) {
   }
 }
 
-// Line 11: a new timer where a dead one was.
+// A new timer in the memory of a dead one has nothing of it (CONTRACT.md, line 11).
 TEST_P(TimerContract, ANewTimerInTheMemoryOfADeadOneIsItsOwn) {
   Rig rig(kind);
   std::optional<TimerPtr> place;
@@ -636,7 +653,8 @@ TEST_P(TimerContract, ANewTimerInTheMemoryOfADeadOneIsItsOwn) {
   EXPECT_EQ(rig.ids(), std::vector{299});
 }
 
-// Line 11: what is left may only be destroyed, whether armed, disarmed, moved or fired.
+// Timers that outlive their service may only be destroyed, whether armed, disarmed, moved or fired
+// (CONTRACT.md, line 11).
 TEST_P(TimerContract, TimersOutliveTheirService) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
@@ -656,7 +674,7 @@ TEST_P(TimerContract, TimersOutliveTheirService) {
   EXPECT_EQ(rig.ids(), std::vector{0});
 }
 
-// Line 13: actions that arm themselves and each other for now run once a tick.
+// Actions that arm themselves and each other for now run once per tick (CONTRACT.md, line 13).
 TEST_P(TimerContract, RearmingForNowCannotStarveTheLoop) {
   Rig rig(kind);
   constexpr int kTimers = 20;
@@ -683,7 +701,7 @@ TEST_P(TimerContract, RearmingForNowCannotStarveTheLoop) {
   }
 }
 
-// Line 13: a clock that moves on while actions run does not lengthen the pass.
+// A clock that moves on while actions run does not lengthen the pass (CONTRACT.md, line 13).
 TEST_P(TimerContract, APassIsOfTheTickInWhichItBegan) {
   Rig rig(kind);
   TimerPtr self;
@@ -702,7 +720,7 @@ TEST_P(TimerContract, APassIsOfTheTickInWhichItBegan) {
   EXPECT_EQ(rig.ids(), (std::vector{1, 2}));
 }
 
-// Line 13
+// An action may destroy the service (CONTRACT.md, line 13).
 TEST_P(TimerContract, AnActionMayDestroyTheService) {
   for (const bool throws : {false, true}) {
     Rig rig(kind);
@@ -728,7 +746,7 @@ TEST_P(TimerContract, AnActionMayDestroyTheService) {
   }
 }
 
-// Line 13
+// A pass inside a pass does nothing (CONTRACT.md, line 13).
 TEST_P(TimerContract, APassInsideAPassDoesNothing) {
   Rig rig(kind);
   const TimerPtr other = rig.timer(2);
@@ -745,7 +763,8 @@ TEST_P(TimerContract, APassInsideAPassDoesNothing) {
   EXPECT_EQ(rig.ids(), (std::vector{1, 2}));
 }
 
-// Line 14
+// An action that throws does not run again, and the other due timers still run (CONTRACT.md, line
+// 14).
 TEST_P(TimerContract, AnActionThatThrowsDoesNotRunTwiceAndTheOthersStillRun) {
   for (const nanoseconds apart : {0ms, 1ms, 70ms}) {
     Rig rig(kind);
@@ -773,7 +792,8 @@ TEST_P(TimerContract, AnActionThatThrowsDoesNotRunTwiceAndTheOthersStillRun) {
   }
 }
 
-// Line 15: in one slot, in several, over levels; time moves on between passes or does not.
+// A pass handles no more timers than its budget, and later passes lose none: in one slot, in
+// several, over levels, whether time moves on between passes or not (CONTRACT.md, line 15).
 TEST_P(TimerContract, APassHandlesNoMoreThanItsBudgetAndNothingIsLost) {
   constexpr int kTimers = 50;
   for (const nanoseconds apart : {0ms, 1ms, 3ms, 100ms}) {
@@ -802,7 +822,7 @@ TEST_P(TimerContract, APassHandlesNoMoreThanItsBudgetAndNothingIsLost) {
   }
 }
 
-// Line 15
+// What a pass left behind may be disarmed, moved and added to (CONTRACT.md, line 15).
 TEST_P(TimerContract, ABacklogMayBeDisarmedMovedAndAddedTo) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
@@ -829,7 +849,8 @@ TEST_P(TimerContract, ABacklogMayBeDisarmedMovedAndAddedTo) {
   EXPECT_EQ(rig.log.back(), (LogEntry{150, 4}));
 }
 
-// Line 15: what was moved lazily is filed again, and that counts.
+// A timer that was moved lazily and is only filed again counts against the budget (CONTRACT.md,
+// line 15).
 TEST_P(TimerContract, FilingAgainCountsAgainstTheBudget) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
@@ -851,7 +872,7 @@ TEST_P(TimerContract, FilingAgainCountsAgainstTheBudget) {
   EXPECT_EQ(rig.log.size(), 10U);
 }
 
-// Line 16
+// Earlier deadlines run first, and equal ones in arm order where claimed (CONTRACT.md, line 16).
 TEST_P(TimerContract, EarlierDeadlinesRunFirstAndPeersInArmOrderWhereClaimed) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
@@ -872,7 +893,8 @@ TEST_P(TimerContract, EarlierDeadlinesRunFirstAndPeersInArmOrderWhereClaimed) {
   }
 }
 
-// Line 16: eager only; a lazy timer that is filed again may change places within its tick.
+// A re-armed timer goes behind its peers. Eager only: a lazy timer that is filed again may change
+// places within its tick (CONTRACT.md, line 16).
 TEST_P(TimerContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   Rig rig(kind);
   const TimerPtr first = rig.timer(1);
@@ -889,7 +911,8 @@ TEST_P(TimerContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   EXPECT_EQ(ids, (std::vector{2, 1}));
 }
 
-// Line 18: lazily at most one filed node a timer, eagerly none of a disarmed one.
+// A disarmed timer leaves at most one filed node when lazy, and none when eager (CONTRACT.md, line
+// 18).
 TEST_P(TimerContract, DisarmedTimersLeaveAtMostOneNodeEach) {
   Rig rig(kind);
   std::vector<TimerPtr> timers;
@@ -1161,7 +1184,7 @@ TEST_F(TimerService, TimeOfATickIsWhenItBeginsAndSaturates) {
   EXPECT_EQ(late.service().time_of(6), kForever);
 }
 
-// Line 4: also to before the service began.
+// The clock may step back even to before the service began (CONTRACT.md, line 4).
 TEST_P(TimerContract, AClockThatStepsBackBehindItsStartRunsNothing) {
   Rig rig(kind, 1'000'000'000);
   const TimerPtr timer = rig.timer(1);
@@ -1175,7 +1198,8 @@ TEST_P(TimerContract, AClockThatStepsBackBehindItsStartRunsNothing) {
   EXPECT_EQ(rig.log, (std::vector<LogEntry>{{50, 1}}));
 }
 
-// Line 6: the sum would wrap to a deadline that is later than the one it had, or to "disarmed".
+// A timeout that overflows waits for ever, although the sum would wrap to a deadline that is later
+// than the one it had, or to "disarmed" (CONTRACT.md, line 6).
 TEST_P(TimerContract, AnOverdueTimerMovedByATimeoutThatOverflowsWaitsForEver) {
   constexpr Tick kNow = 100;
   for (const Ticks timeout : {kLatest - kNow, kNever - kNow, kNever}) {
@@ -1190,8 +1214,8 @@ TEST_P(TimerContract, AnOverdueTimerMovedByATimeoutThatOverflowsWaitsForEver) {
   }
 }
 
-// Line 11: neither a timer that a wheel has moved down nor one that ran is written to afterwards
-// (an address sanitizer sees it).
+// A destroyed timer is not written to, whether a wheel has moved it down or it ran; an address
+// sanitizer sees it (CONTRACT.md, line 11).
 TEST_P(TimerContract, ADestroyedTimerIsForgottenWhateverItWentThrough) {
   for (const nanoseconds until : {70ms, 100ms}) {
     Rig rig(kind);

@@ -1,12 +1,14 @@
-// What the timers of a service were asked to do, in a file of 16 bytes a record.
+// Writes what the timers of a service were asked to do into a file, and reads it back. Each
+// operation takes a record of 16 bytes.
 //
 //   timers::TraceFile file("timers.trace", 1ms);
 //   timers::TimerService<Backend, Clock, timers::ToFile> service({}, {}, timers::ToFile(file));
 //
-// The file: 8 bytes of magic, the length of a tick in ns (8 bytes), then records of two 64-bit
-// numbers, all little-endian: operation (lowest 3 bits), whether the clock was past the tick's edge
-// (1 bit) and tick (60 bits); number of the timer (lower half) and ticks from there to the deadline
-// (upper half; the largest value means that or more).
+// The file begins with 8 bytes of magic and the length of a tick in ns (8 bytes). Records follow,
+// of two 64-bit numbers each. All numbers are little-endian. The first number of a record holds the
+// operation (lowest 3 bits), whether the clock was past the edge of its tick (1 bit) and the tick
+// (60 bits). The second holds the number of the timer (lower half), and how many ticks after the
+// tick its deadline is (upper half; the largest value means that or more).
 #pragma once
 
 #include "timers/trace_sink.hpp"
@@ -32,12 +34,12 @@ namespace timers {
 struct TraceRecord {
   TraceOperation operation = TraceOperation::arm;
   std::uint32_t timer = 0; // numbered in the order of their first operation
-  Tick tick = 0;           // of the last clock reading before it, rounded down
-  Tick deadline = 0;       // of the timer: the new one, or for disarm and expire the one it had
-  bool past_edge = false;  // of that tick; timeouts then count from the next
+  Tick tick = 0;           // the last clock reading before the operation, rounded down
+  Tick deadline = 0;       // the timer's new deadline; for disarm and expire the one it had
+  bool past_edge = false;  // whether the clock was past the edge of `tick`
   bool operator==(const TraceRecord&) const = default;
 
-  // From when a timeout counts.
+  // The tick from which a timeout counts.
   Tick ceil() const noexcept { return tick + (past_edge ? 1 : 0); }
 };
 
@@ -58,7 +60,8 @@ inline File open_trace(const std::filesystem::path& path, const char* mode) {
 inline constexpr std::uint64_t kFurthest = std::numeric_limits<std::uint32_t>::max();
 } // namespace detail
 
-// Writes a trace. Of one thread. A write that fails (a full disk) ends the trace, not the program.
+// Writes a trace, from one thread. A write that fails, as when the disk is full, ends the trace but
+// not the program.
 class TraceFile {
 public:
   // Throws std::system_error when the file cannot be made.
@@ -69,7 +72,7 @@ public:
     put(tick_ns);
   }
 
-  // Amortised one copy of 16 bytes: stdio's buffer is written when it is full.
+  // Costs a copy of 16 bytes, and a system call when stdio's buffer is full.
   void write(const TraceRecord& record) noexcept {
     const Ticks ahead = record.deadline > record.tick ? record.deadline - record.tick : 0;
     put(detail::TraceWords{record.tick << 4 | (record.past_edge ? 8U : 0U) |
@@ -77,7 +80,7 @@ public:
                            std::min<Ticks>(ahead, detail::kFurthest) << 32 | record.timer});
   }
 
-  // Hands everything to the operating system; says whether all of the trace has got there.
+  // Hands everything to the operating system. Returns whether all of the trace has got there.
   bool flush() noexcept { return std::fflush(file_.get()) == 0 && good_; }
 
   std::uint32_t next_timer() noexcept { return timers_++; }
@@ -120,10 +123,10 @@ private:
   bool past_edge_ = false;
 };
 
-// Reads a trace, record by record.
+// Reads a trace, one record after another.
 class TraceReader {
 public:
-  // Throws std::system_error when it cannot be read, std::runtime_error when it is no trace.
+  // Throws std::system_error when the file cannot be read, std::runtime_error when it is no trace.
   explicit TraceReader(const std::filesystem::path& path) : file_(detail::open_trace(path, "rb")) {
     std::array<char, 8> magic{};
     std::uint64_t tick_ns = 0;
@@ -135,8 +138,8 @@ public:
 
   std::chrono::nanoseconds tick() const noexcept { return tick_; }
 
-  // None at the end; a last record that was cut short counts as the end. Throws std::runtime_error
-  // for a record of no known operation.
+  // The next record; none at the end. A last record that was cut short counts as the end. Throws
+  // std::runtime_error for an unknown operation.
   std::optional<TraceRecord> next() {
     detail::TraceWords words{};
     if (!get(words)) {

@@ -1,4 +1,4 @@
-// What a service tells about its operations, to whoever wants to know: nobody, or a file
+// What a service reports about its operations, and to whom: to nobody (NoTrace), or to a file
 // (trace.hpp).
 #pragma once
 
@@ -11,8 +11,8 @@ namespace timers {
 
 enum class TraceOperation : std::uint8_t { arm, rearm, disarm, expire };
 
-// Sees a service's operations. TimerId is what each timer keeps for it; at() is called with each
-// reading of the clock, rounded down and up.
+// A TraceSink sees the operations of a service. Each timer keeps a TimerId for it. at() is called
+// with each reading of the clock, rounded down and up to ticks.
 template <class T>
 concept TraceSink = std::copyable<T> &&
     requires(T trace, TraceOperation operation, typename T::TimerId& timer, Tick tick) {
@@ -20,6 +20,7 @@ concept TraceSink = std::copyable<T> &&
   trace.record(operation, timer, tick);
 };
 
+// Sees nothing and costs nothing.
 struct NoTrace {
   struct TimerId {};
   void at(Tick /*floor*/, Tick /*ceil*/) noexcept {}

@@ -1,18 +1,21 @@
-// Scheme 1 of Varghese & Lauck: one list in no order. What Node.js 0.12 did.
+// Scheme 1 of Varghese & Lauck: one list in no order, as in Node.js 0.12.
 //
-//   arm           O(1)  appends
-//   rearm         O(1)  moves to the end
+// The structure keeps a lower bound of the earliest deadline. Until time reaches that bound there
+// is nothing to do; then every timer is looked at.
+//
+//   arm           O(1): appends
+//   rearm         O(1): moves to the end
 //   disarm        O(1)
-//   advance       O(1) before the earliest deadline seen, then O(n): looks at every timer, and
-//                 O(d log d) to put the d due ones in order if time jumped over some of them
+//   advance       O(1) before the lower bound, then O(n); and O(d log d) to put the d due timers in
+//                 order, if time jumped over some of them
 //   pop_expired   O(1)
-//   wake-ups      a lower bound of the next expiry is kept; moving the earliest timer later leaves
-//                 it behind, so at most one idle wake-up per rearm or disarm of an earliest timer
+//   wake-ups      at most one idle wake-up for each time that the earliest timer is moved or
+//                 disarmed, because the lower bound then stays where it was
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   24
 //
-// When to choose it: few timers fire and the loop wakes up rarely for timers, so that one scan is
-// shared by many refreshes. Short timeouts that do fire make it scan everything each time.
+// When to choose it: timers rarely expire, and the loop rarely wakes up for them, so that many
+// re-arms share one scan. When short timeouts do expire, each of them makes it scan all timers.
 #pragma once
 
 #include "timers/node_list.hpp"
@@ -87,7 +90,7 @@ private:
     earliest_ = std::min(earliest_, deadline);
   }
 
-  // Moves what is due to due_ and takes the lower bound from what stays.
+  // Moves the timers that are due to due_, and takes the lower bound from those that stay.
   void collect() noexcept {
     earliest_ = kNever;
     for (auto at = list_.begin(); at != list_.end();) {

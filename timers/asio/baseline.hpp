@@ -1,13 +1,18 @@
-// The baseline: one boost::asio::steady_timer per timer, what a Beast or Asio user has today.
+// AsioBaseline: the baseline of the study, one boost::asio::steady_timer per timer. This is what
+// users of Asio or Beast have without this library; it is here to be compared with. To use the
+// library with Asio, see asio/driver.hpp.
 //
-// Asio keeps them in a binary heap (scheme 3 of Varghese & Lauck) under the reactor's mutex.
-// Re-arming is expires_after and a new async_wait: a clock read, a removal from the middle of the
-// heap, an insertion, and the handler of the wait that was cancelled goes through the scheduler.
+// Asio keeps its timers in a binary heap (scheme 3 of Varghese & Lauck) under the reactor's mutex.
+// Re-arming calls expires_after() and a new async_wait(). That costs a clock read, a removal from
+// the middle of the heap and an insertion, and the handler of the cancelled wait goes through the
+// scheduler.
 //
 //   arm, rearm, disarm   O(log n); arm and rearm also cost a clock read and an allocated handler
 //   bytes/timer          about 200: the timer, its state shared with the handler, the handler
 //
-// Lazy keeps the pending wait when the deadline moves later, and waits again when it completes.
+// Lazy re-arming keeps the pending wait when the deadline moves later, and waits again when that
+// completes. Timers do not run early, and one action may do anything to any timer, as with
+// AsioDriver.
 #pragma once
 
 #include "timers/backend.hpp"
@@ -43,7 +48,7 @@ public:
       .bytes_per_timer = 200,
   };
 
-  // Of `config` only the way to re-arm applies: Asio has neither ticks nor a budget.
+  // Reads only the way to re-arm from `config`, because Asio has neither ticks nor a budget.
   explicit AsioBaseline(Executor executor, DriverConfig config = {})
       : executor_(executor), lazy_(config.service.rearm == Rearm::lazy) {}
 
@@ -53,8 +58,8 @@ public:
   }
   const TimerCounters& counters() const noexcept { return counters_; }
 
-  // Nothing to do: a timer keeps the io_context busy only while it is armed (or, when disarmed
-  // lazily, until it is destroyed).
+  // Does nothing: a timer keeps the io_context busy only while it is armed, or until it is
+  // destroyed if it was disarmed lazily.
   void stop() noexcept {}
 
 private:
@@ -105,8 +110,8 @@ public:
   bool armed() const noexcept { return state_->armed; }
 
 private:
-  // Handlers that Asio has queued cannot be recalled; they hold a weak reference to this, so that
-  // one that comes after the timer's end does nothing.
+  // A handler that Asio has queued cannot be recalled. It holds a weak reference to this, so that
+  // it does nothing when it comes after the timer's end.
   struct State {
     State(Timer& timer, Executor executor, Action act)
         : owner(timer), os_timer(executor), action(act) {}
@@ -114,7 +119,7 @@ private:
     boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>, Executor> os_timer;
     Action action;
     Instant deadline{};
-    std::uint64_t generation = 0; // of the pending wait; a handler of an older one does nothing
+    std::uint64_t generation = 0; // of the pending wait; the handler of an older one does nothing
     bool waiting = false;
     bool armed = false;
   };

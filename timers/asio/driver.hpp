@@ -1,16 +1,22 @@
-// A TimerService that an io_context drives with a single OS timer.
+// AsioDriver: a timer service that an io_context drives with a single OS timer. Use it for a server
+// on Boost.Asio or Boost.Beast.
 //
 //   boost::asio::io_context io{1};
-//   timers::AsioDriver<timers::HierarchicalWheel> service{io.get_executor()};
-//   timers::AsioDriver<timers::HierarchicalWheel>::Timer idle{service, [&] { socket.close(); }};
+//   using Timers = timers::AsioDriver<timers::HierarchicalWheel>;
+//   Timers timers{io.get_executor()};
+//   Timers::Timer idle{timers, [&] { socket.close(); }};
+//   ...
+//   idle.rearm(timers.timeout(120s), timers.now());
 //
 // The OS timer is programmed only when the next deadline becomes earlier than what it is programmed
-// for. Under load, when timers only move later, that is never: no timerfd_settime per request.
+// for. Under load timers only move later, so that is never: no timerfd_settime per request.
 //
 // The io_context must be run by one thread, which also uses the timers. Expired timers are handled
-// in slices (`budget`), each a handler of its own, so that a storm of expiries does not hold up
-// I/O. The io_context stays busy until the tick that the OS timer is programmed for, even when the
-// last timer was disarmed meanwhile: to disarm costs no system call. stop() ends that.
+// in slices of at most `budget` timers. Each slice is a handler of its own, so a storm of expiries
+// does not hold up I/O.
+//
+// To disarm a timer costs no system call. Therefore the io_context stays busy until the tick that
+// the OS timer is programmed for, even when the last timer has been disarmed. stop() ends that.
 #pragma once
 
 #include "timers/facility.hpp"
@@ -37,13 +43,13 @@ public:
   using Instant = typename Service::Instant;
   using Timeout = typename Service::Timeout;
 
-  // As TimerService's, on this driver.
+  // As TimerService::Timer (timer_service.hpp), on this driver.
   class Timer : public Service::Timer {
   public:
     Timer(AsioDriver& driver, Action action) noexcept : Service::Timer(driver.service_, action) {}
   };
 
-  // Throws std::invalid_argument for a tick or a budget that is not positive, and what the
+  // Throws std::invalid_argument for a tick or a budget that is not positive, and whatever the
   // backend's constructor throws.
   explicit AsioDriver(Executor executor, DriverConfig config = {}, Trace trace = {})
       : service_(config.service, {}, trace), os_timer_(executor), budget_(config.budget) {
@@ -53,7 +59,7 @@ public:
     service_.on_earlier_deadline([this] { program(service_.next_deadline()); });
   }
 
-  // As TimerService's.
+  // These mean what they mean in TimerService.
   Instant now() noexcept { return service_.now(); }
   Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
     return service_.timeout(duration);
@@ -61,8 +67,8 @@ public:
   const TimerCounters& counters() const noexcept { return service_.counters(); }
   std::string_view check() const { return service_.check(); }
 
-  // Lets the io_context run out of work. Timers may still be armed and destroyed but do not run,
-  // but for the rest of the slice when an action calls this.
+  // Lets the io_context run out of work. Timers may still be armed and destroyed, but they do not
+  // run. When an action calls this, the rest of its slice still runs.
   void stop() {
     stopped_ = true;
     os_timer_.cancel();
@@ -72,9 +78,9 @@ private:
   using OsTimer = boost::asio::basic_waitable_timer<
       std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-  // Handlers that Asio has queued cannot be recalled, so each looks first whether the driver still
-  // lives, and whether it was stopped or programmed anew since.
-  // When Asio throws (for lack of memory), no wake-up is expected, and the next timer that is filed
+  // Has the OS timer expire at `tick`. A handler that Asio has queued cannot be recalled, so each
+  // first looks whether the driver still exists, and whether it was stopped or programmed anew.
+  // When Asio throws for lack of memory, no wake-up is expected, and the next timer that is filed
   // asks for one.
   void program(Tick tick) {
     service_.expect_wake(kNever);
@@ -94,7 +100,7 @@ private:
   }
 
   void run_slice() {
-    // An action may throw, and may destroy the driver: whatever is left runs in another slice.
+    // An action may throw, and may destroy the driver. What is left runs in another slice.
     struct Continuation {
       AsioDriver& driver;
       std::weak_ptr<const bool> alive;
@@ -112,7 +118,8 @@ private:
     continuation.wanted = pass == Pass::backlog;
   }
 
-  // As program(), but for the exception: there may be one on its way already.
+  // Has another slice run soon. It does not throw, because it may run while an exception is
+  // handled.
   void post_slice() noexcept {
     service_.expect_wake(kNever);
     try {

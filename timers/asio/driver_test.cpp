@@ -1,6 +1,7 @@
-// Lines 24 and 25 of the timer contract, on a real io_context: every backend of the list behind
-// AsioDriver, and Asio's own timers where the line is theirs too. "Not before" is exact; "after"
-// is asked in seconds, because a machine may be busy.
+// The driver on a real io_context: waking in time, system calls and the end (CONTRACT.md, lines 24
+// and 25). Every backend of the list runs behind AsioDriver, and AsioBaseline too where the line
+// applies to it. "Not before" is exact; "after" is asked in seconds, because a machine may be
+// busy.
 #include "timers/asio/driver.hpp"
 
 #include "timers/asio/baseline.hpp"
@@ -167,7 +168,7 @@ private:
   std::unique_ptr<AnyLoop> facility_;
 };
 
-// Lines 1 and 24
+// A timer runs in the loop, and not before its deadline (CONTRACT.md, lines 1 and 24).
 TEST_P(LoopContract, RunsNotBeforeItsDeadlineAndThen) {
   Loop loop(kind);
   Clock::time_point ran;
@@ -179,7 +180,7 @@ TEST_P(LoopContract, RunsNotBeforeItsDeadlineAndThen) {
   EXPECT_EQ(loop.facility().counters().expired, 1U);
 }
 
-// Line 24
+// An action that arms an earlier timer has the loop wake up for it in time (CONTRACT.md, line 24).
 TEST_P(LoopContract, AnEarlierDeadlineArmedFromTheLoopWakesItInTime) {
   Loop loop(kind);
   const LoopTimerPtr far = loop.timer([] {});
@@ -197,7 +198,7 @@ TEST_P(LoopContract, AnEarlierDeadlineArmedFromTheLoopWakesItInTime) {
   EXPECT_TRUE(far->armed());
 }
 
-// Line 24: the loop is woken for where the timer was, and must go on to where it is.
+// The loop wakes up where the timer was, and must sleep on to where it is (CONTRACT.md, line 24).
 TEST_P(LoopContract, ATimerMovedLaterRunsAtItsLaterDeadline) {
   Loop loop(kind);
   std::vector<Clock::time_point> runs;
@@ -210,7 +211,8 @@ TEST_P(LoopContract, ATimerMovedLaterRunsAtItsLaterDeadline) {
   EXPECT_GE(runs.front() - moved, 20ms);
 }
 
-// Line 24: programmed again and again, over the edges of slots and levels.
+// The OS timer is programmed again and again, over the edges of slots and levels, and none is
+// missed (CONTRACT.md, line 24).
 TEST_P(LoopContract, TimersOneAfterAnotherAllRun) {
   Loop loop(kind);
   std::vector<LoopTimerPtr> timers;
@@ -247,7 +249,8 @@ TEST_P(LoopContract, AnActionMayArmItsTimerAgain) {
   EXPECT_EQ(loop.facility().counters().live(), 0U);
 }
 
-// Line 8, and line 25: nothing after the end.
+// A timer that was disarmed or destroyed never runs, and nothing runs after the end (CONTRACT.md,
+// lines 8 and 25).
 TEST_P(LoopContract, ADisarmedOrDestroyedTimerNeverRuns) {
   Loop loop(kind);
   int ran = 0;
@@ -264,7 +267,8 @@ TEST_P(LoopContract, ADisarmedOrDestroyedTimerNeverRuns) {
   EXPECT_EQ(loop.facility().counters().disarmed, 2U);
 }
 
-// Lines 8 and 11: the handlers of both may be in Asio's queue already.
+// A timer that another disarms or destroys never runs, although the handlers of both may be in
+// Asio's queue already (CONTRACT.md, lines 8 and 11).
 TEST_P(LoopContract, WhicheverRunsFirstDisarmsOrDestroysTheOther) {
   for (const bool destroys : {false, true}) {
     Loop loop(kind);
@@ -289,7 +293,8 @@ TEST_P(LoopContract, WhicheverRunsFirstDisarmsOrDestroysTheOther) {
   }
 }
 
-// Line 9: the same, and the other must wait for its new deadline.
+// A timer that another moves waits for its new deadline, although the handlers of both may be in
+// Asio's queue already (CONTRACT.md, line 9).
 TEST_P(LoopContract, WhicheverRunsFirstMovesTheOther) {
   Loop loop(kind);
   Clock::time_point moved;
@@ -314,7 +319,7 @@ TEST_P(LoopContract, WhicheverRunsFirstMovesTheOther) {
   EXPECT_GE(runs[1] - moved, 10ms);
 }
 
-// Line 14
+// An action that throws keeps no other timer from running (CONTRACT.md, line 14).
 TEST_P(LoopContract, AnActionThatThrowsLeavesTheOthersToRun) {
   Loop loop(kind);
   int ran = 0;
@@ -332,7 +337,8 @@ TEST_P(LoopContract, AnActionThatThrowsLeavesTheOthersToRun) {
   EXPECT_EQ(ran, 3);
 }
 
-// Line 25: as a server ends: stop, then connections go, each with its timers.
+// The loop ends as a server ends: stop(), then the connections go, each with its timers
+// (CONTRACT.md, line 25).
 TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
   Loop loop(kind);
   std::deque<LoopTimerPtr> timers;
@@ -350,7 +356,7 @@ TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
   EXPECT_EQ(ran, 0);
 }
 
-// Line 25: with handlers still in Asio's queue.
+// The facility may go while handlers are still in Asio's queue (CONTRACT.md, line 25).
 TEST_P(LoopContract, TheIoContextMayOutliveTheFacility) {
   Loop loop(kind);
   int ran = 0;
@@ -363,7 +369,8 @@ TEST_P(LoopContract, TheIoContextMayOutliveTheFacility) {
   EXPECT_EQ(ran, 0);
 }
 
-// Line 24: what an idle timer does at every request, counted in system calls.
+// An idle timer that each request moves later costs no system call, by count (CONTRACT.md, line
+// 24).
 TEST_P(DriverContract, ALaterDeadlineCostsNoSystemCall) {
   Loop loop(kind);
   std::vector<LoopTimerPtr> timers;
@@ -383,7 +390,7 @@ TEST_P(DriverContract, ALaterDeadlineCostsNoSystemCall) {
   EXPECT_GE(timerfd_settimes - before, 1U) << "the count sees nothing";
 }
 
-// Line 24: nor does a request timer that is armed and disarmed beside it.
+// Nor does a request timer that is armed and disarmed beside it (CONTRACT.md, line 24).
 TEST_P(DriverContract, ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
   Loop loop(kind);
   const LoopTimerPtr idle = loop.timer([] {});
@@ -402,7 +409,7 @@ TEST_P(DriverContract, ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
   EXPECT_EQ(timerfd_settimes - before, 0U);
 }
 
-// Line 25
+// After stop() the loop ends although timers are armed (CONTRACT.md, line 25).
 TEST_P(DriverContract, StoppedWithTimersArmedTheIoContextDrains) {
   Loop loop(kind);
   int ran = 0;
@@ -421,7 +428,8 @@ TEST_P(DriverContract, StoppedWithTimersArmedTheIoContextDrains) {
   EXPECT_EQ(ran, 0);
 }
 
-// Line 25: both have expired when the loop looks, and the end comes first.
+// Two timers have expired when the loop looks, but the end comes first: neither runs (CONTRACT.md,
+// line 25).
 TEST_P(DriverContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
   for (const bool destroys : {false, true}) {
     Loop loop(kind);
@@ -445,7 +453,7 @@ TEST_P(DriverContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
   }
 }
 
-// Lines 15 and 25: the slice that was to follow is queued when the driver goes.
+// The driver may go while its next slice is queued (CONTRACT.md, lines 15 and 25).
 TEST_P(DriverContract, TheDriverMayGoBetweenTwoSlices) {
   Loop loop(kind, 1);
   int ran = 0;
@@ -464,7 +472,8 @@ TEST_P(DriverContract, TheDriverMayGoBetweenTwoSlices) {
   EXPECT_EQ(ran, 1);
 }
 
-// Lines 15 and 30: a storm is taken in slices, and other handlers have their turn between them.
+// A storm of expiries is handled in slices, and other handlers have their turn between them
+// (CONTRACT.md, lines 15 and 30).
 TEST_P(DriverContract, AStormOfExpiriesLeavesRoomForOtherHandlers) {
   constexpr std::size_t kBudget = 16;
   constexpr int kTimers = 500;
@@ -491,7 +500,8 @@ TEST_P(DriverContract, AStormOfExpiriesLeavesRoomForOtherHandlers) {
   EXPECT_LE(longest, kBudget);
 }
 
-// Lines 13 and 25: in the first action of a slice, with others due and a slice to follow.
+// The first action of a slice may destroy the driver, with other timers due and a slice to follow
+// (CONTRACT.md, lines 13 and 25).
 TEST_P(DriverContract, AnActionMayDestroyTheDriver) {
   for (const std::size_t budget : {std::size_t{1}, std::size_t{256}}) {
     Loop loop(kind, budget);

@@ -1,4 +1,4 @@
-// What somebody who installed the library would do with it.
+// What somebody does who takes the library: one timer, which must not run early.
 #include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 

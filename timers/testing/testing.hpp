@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <compare>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <ostream>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,15 +31,13 @@ using std::chrono::nanoseconds;
 inline constexpr Ticks kSmallReach = 255;
 inline constexpr std::size_t kSmallSlots = 64;
 
-template <TimerBackend Backend> Backend make_small() {
-  if constexpr (BackendWithReach<Backend>) {
-    return Backend(kSmallReach);
-  } else if constexpr (BackendWithSlots<Backend>) {
-    return Backend(kSmallSlots);
-  } else {
-    return Backend();
-  }
-}
+// A backend as it is, or with few slots if it is a wheel whose number of slots can be chosen.
+template <TimerBackend Backend> struct Small : Backend {
+  Small() = default;
+  Small() requires BackendWithReach<Backend> : Backend(kSmallReach) {}
+  Small() requires(!BackendWithReach<Backend> && std::constructible_from<Backend, std::size_t>)
+      : Backend(kSmallSlots) {}
+};
 
 // A backend with nodes of its own, which are numbered from 0.
 class AnyBackend {
@@ -55,7 +55,7 @@ public:
 
 template <class Backend> class BackendOf : public AnyBackend {
 public:
-  explicit BackendOf(std::size_t timers) : nodes_(timers), backend_(make_small<Backend>()) {}
+  explicit BackendOf(std::size_t timers) : nodes_(timers) {}
 
   const BackendInfo& info() const override { return Backend::kInfo; }
   void arm(std::size_t timer, Tick deadline) override {
@@ -85,7 +85,7 @@ private:
   Ticks timeout_to(Tick deadline) const { return deadline > now_ ? deadline - now_ : 0; }
 
   std::vector<Entry> nodes_;
-  Backend backend_;
+  Small<Backend> backend_;
   Tick now_ = 0;
 };
 
@@ -168,11 +168,11 @@ public:
   std::string check() const override { return std::string(service_.check()); }
 
 private:
-  using Service = TimerService<Backend, VirtualClock>;
+  using Sized = std::conditional_t<BackendWithReach<Backend>, Backend, Small<Backend>>;
+  using Service = TimerService<Sized, VirtualClock>;
 
   static ServiceConfig small(ServiceConfig config) {
     config.longest_timeout = static_cast<std::int64_t>(kServiceReach) * config.tick;
-    config.slots = kSmallSlots;
     return config;
   }
 
