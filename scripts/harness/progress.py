@@ -37,7 +37,7 @@ def _calls(sample: Sample) -> str:
 
 def _share(sample: Sample) -> str:
     owner = sample.shares["timer"]["owner"]
-    return f"timer owns {owner:.1%} of {sample.samples} samples"
+    return f"timer owns {owner:.1%} of {sample.samples} stacks"
 
 
 class Progress:

@@ -208,7 +208,7 @@ def details(alike: list[Row]) -> Table:
         (f"ratio to {base}" if base else "ratio", "", _ratio),
         ("verdict", "Holm-adjusted over this table", _verdict),
         ("req/s", "only where the server was the bottleneck", _rps),
-        ("timer share", "owner share of the profile's samples", _timer_share),
+        ("timer share", "owner share of the profile's stacks", _timer_share),
         (f"timer µs per {per}", "owner share × CPU per request", _timer_us),
         (f"rearms per {per}", "calls, lazy ones included", _operations("rearmed")),
         (f"moved per {per}", "structural moves in the backend", _operations("moved")),
@@ -311,11 +311,11 @@ def _flags(row: Row) -> Text:
 
 
 def shares(findings: Findings) -> Table:
-    """The owner ledger: which part of the program the samples of each profile belong to."""
+    """The owner ledger: which part of the program the stacks of each profile belong to."""
     groups = _groups(findings.profiles)
-    table = Table([Text("profile"), Text("CPU µs/request"), Text("samples")] +
+    table = Table([Text("profile"), Text("CPU µs/request"), Text("stacks")] +
                   [Text(g, "owner share; hover for self and inclusive") for g in groups] +
-                  [Text("broken stacks", "samples whose stack did not reach the root"),
+                  [Text("broken stacks", "stacks that do not reach the root"),
                    Text("lost"), Text("folded stacks")])
     for p in findings.profiles:
         table.rows.append(
@@ -350,8 +350,8 @@ def stack_walks(run: Run) -> Table:
     table = Table([Text("profile")] +
                   [Text(f"{what}, {walk}", note) for what, note in (
                       ("timer", "owner share of the timer group"),
-                      ("broken stacks", "samples whose stack did not reach the root"),
-                      ("samples", "")) for walk in ("frame pointers", "DWARF")])
+                      ("broken stacks", "stacks that do not reach the root"),
+                      ("stacks", "")) for walk in ("frame pointers", "DWARF")])
     for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].sort_key()):
         plain = usable(run.of_kind("profile").get(cell, []))
         both = [[s for s in samples if s.shares] for samples in (plain, usable(checks))]

@@ -126,8 +126,8 @@ def ledger_section(folders: list[Findings]) -> list[Section]:
 
 def _shares(folders: list[Findings]) -> str:
     tables = "".join(content.shares(folder).html() for folder in folders if folder.profiles)
-    return ("<details><summary>Shares by owner group, sample counts, folded stacks</summary>"
-            '<p class="note">Owner share: a sample counts for the group of the innermost frame '
+    return ("<details><summary>Shares by owner group, counts, folded stacks</summary>"
+            '<p class="note">Owner share: a stack counts for the group of the innermost frame '
             "whose group is known, so a row sums to 100 %. Self and inclusive shares appear on hover. "
             "Broken stacks, whose outer end was lost, are the uncertainty of the inclusive shares.</p>"
             f"{tables}</details>")
@@ -219,8 +219,8 @@ def _broken_stacks(profiles: list[Profile]) -> str:
     worst = max((p.unresolved for p in profiles if p.unresolved is not None), default=None)
     if worst is None:
         return ""
-    return (f"<h3>Broken stacks</h3><p>At most {percent(worst)} of a profile's samples lost the "
-            "outer end of their stack; inclusive shares are uncertain by as much.</p>")
+    return (f"<h3>Broken stacks</h3><p>At most {percent(worst)} of a profile's stacks lost their "
+            "outer end; inclusive shares are uncertain by as much.</p>")
 
 
 def _stack_walks(run: Run) -> str:
@@ -228,7 +228,7 @@ def _stack_walks(run: Run) -> str:
     if not table.rows:
         return ""
     return ("<h3>Frame pointers against DWARF</h3><p>The profiles follow frame pointers. These "
-            "cells were recorded once more with DWARF unwinding, at a fifth of the samples a "
+            "cells were recorded once more with DWARF unwinding, at a fifth of the stacks per "
             f"second, as a check on them.</p>{table.html()}")
 
 

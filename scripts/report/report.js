@@ -175,8 +175,8 @@
 
   function tipTable(node) {
     const table = element('table');
-    table.append(row([[''], ['inclusive µs'], ['%'], ['samples'], ['self µs'], ['%'],
-      ['samples']], 'th'));
+    table.append(row([[''], ['inclusive µs'], ['%'], ['stacks'], ['self µs'], ['%'],
+      ['stacks']], 'th'));
     sides().forEach((each, i) => table.append(tipRow('AB'[i], each, node)));
     if (isDiff()) {
       const total = flame.difference(A(), B(), node, 'total');
@@ -218,7 +218,7 @@
   function describe() {
     $('totals').textContent = sides().map((each, i) =>
       `${'AB'[i]} = ${each.profile.label}: ${micros(each.profile.us)} µs per ` +
-      `${each.profile.unit}, ${each.profile.samples} samples`).join('  ·  ') +
+      `${each.profile.unit}, ${each.profile.samples} stacks`).join('  ·  ') +
       (isDiff() ? `  ·  B − A = ${signed(B().profile.us - A().profile.us)} µs` : '');
     $('method').textContent = isDiff() ? method() : '';
     $('scale').replaceChildren(...(isDiff() ? scaleLegend() : groupLegend()));
@@ -226,8 +226,8 @@
 
   function method() {
     const how = (each) => (each.bySpread
-      ? `the spread between its ${each.profile.rounds} rounds, and its sample counts`
-      : 'its sample counts alone (too few rounds for a spread)');
+      ? `the spread between its ${each.profile.rounds} rounds, and the number of its stacks`
+      : 'the number of its stacks alone (too few rounds for a spread)');
     return 'A frame is coloured where |B − A| exceeds the noise: 99 % interval of A from ' +
       `${how(A())}; of B from ${how(B())}. Grey is no difference that this profile can prove.`;
   }
