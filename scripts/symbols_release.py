@@ -1,6 +1,6 @@
 """The owner groups and the frames of the fixtures, held against the symbols of a release server.
 
-IDLEWHEEL_SERVER names the binary: IDLEWHEEL_SERVER=FILE python3 -m unittest symbols_test
+IDLEWHEEL_SERVER names the binary: IDLEWHEEL_SERVER=FILE python3 -m unittest symbols_release
 """
 
 import json

@@ -20,7 +20,7 @@ from results.cell import CONTROL, Cell, Measurement
 from results.groups import Groups
 from results.sample import Cpu, Host, Lateness, Latency, Sample, Totals, Window, WrkReport
 
-# Frames of the server as fold.py writes them; symbols_test.py looks for ours in the built server.
+# Frames of the server as fold.py writes them; symbols_release.py looks for ours in the built server.
 BASE = ["idlewheel-serve", "_start", "main", "server::serve", "asio::scheduler::run"]
 TURN = BASE + ["asio::[plumbing]", "server::Connection::on_readable"]
 REST = {
