@@ -309,7 +309,7 @@ int measure(bool miscount) {
     for (Row& row : repeated(rows<Backend>)) {
       row.counted.visits += miscount ? row.counted.visits + row.counted.operations : 0;
       print(row);
-      held += row.holds() ? 1 : 0;
+      held += row.holds() ? 1U : 0U;
       ++all;
     }
   });

@@ -90,7 +90,7 @@ TEST(AllocationCount, SeesAnAllocation) {
   EXPECT_EQ(allocated_by([] { ::operator delete(::operator new(8)); }), 1U);
 }
 
-// The node counts too: a backend that was made for no timers has none.
+// The nodes are counted too: a backend that was made for no timers has none.
 TEST_P(BackendAllocation, BytesPerTimerStayWithinTheClaim) {
   constexpr std::size_t kMany = 1500; // not the capacity that a doubled array has
   const std::size_t before = heap_bytes();
@@ -135,7 +135,7 @@ TEST_P(BackendAllocation, NoneInDisarmAdvancePopOrRearm) {
             0U);
 }
 
-// Once as many as that were armed at a time, what arming them again asks for is given back.
+// When as many timers were armed at a time before, whatever arming them again allocates is freed.
 TEST_P(BackendAllocation, MemoryIsWhereItWasAfterManyLives) {
   const auto backend = kind.make(kTimers);
   const auto cycle = [&] {

@@ -199,7 +199,8 @@ TEST_P(BackendContract, TheLatestDeadlineIsStillExact) {
   }
 }
 
-// Found in min-array, whose base had moved to where less than 2^31 ticks lie ahead of it.
+// A fault that was found in min-array (CONTRACT.md, line 22), when its base had moved to where less
+// than 2^31 ticks lie ahead of it.
 TEST_P(BackendContract, APassedDeadlineIsDueEvenAtTheEndOfTime) {
   const auto backend = kind.make(1);
   EXPECT_TRUE(advance_and_drain(*backend, kLatest).empty());
@@ -579,7 +580,8 @@ TEST_P(BackendContract, ManyTimers) {
   live_through(kind, kMany, Spread::random);
 }
 
-// The dumb judge of a backend: what is armed, sorted, equal deadlines in the order of arming.
+// The model that judges a backend: the armed timers, sorted, equal deadlines in the order of
+// arming.
 class Model {
 public:
   explicit Model(std::size_t timers) : places_(timers, armed_.end()) {}

@@ -28,10 +28,10 @@ using AllBackends = BackendList<UnorderedList, OrderedList, OrderedListRear, Bin
 // The backend of a server that is told nothing else.
 using DefaultBackend = HierarchicalWheel;
 
-// Calls visit.template operator()<Backend>() for each backend of the list, in order.
-template <class Visitor, class... Backends>
-constexpr void for_each_backend(BackendList<Backends...> /*list*/, Visitor&& visit) {
-  (visit.template operator()<Backends>(), ...);
+// Calls function.template operator()<Backend>() for each backend of the list, in order.
+template <class Function, class... Backends>
+constexpr void for_each_backend(BackendList<Backends...> /*list*/, Function&& function) {
+  (function.template operator()<Backends>(), ...);
 }
 
 } // namespace timers

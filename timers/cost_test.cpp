@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kTimers = 4096;
 
-// What claims mean here. The constants are what the structures need, and a little.
+// How many visits a claim allows. The constants are what the structures need, and a little more.
 std::uint64_t bound(Cost cost, std::size_t n, Ticks longest) {
   constexpr Ticks kTurn = 4096; // of the wheels with rounds
   switch (cost) {
@@ -57,7 +57,7 @@ const Deadlines kInputs[] = {
      [](std::size_t timer, std::uint64_t) { return Tick{4096} * (1 + timer % 24); }},
 };
 
-// Visits of one call, at most, and of all.
+// The visits of the costliest call, and of all calls together.
 struct Tally {
   std::uint64_t most = 0;
   std::uint64_t sum = 0;
@@ -138,7 +138,7 @@ TEST_P(CostGate, WhatOperationsLookAtStaysWithinTheClaims) {
   }
 }
 
-// The counting counts: each structure meets an input on which it shows why it claims no less.
+// The counting works: each structure gets an input that shows why it cannot claim less.
 TEST(CostGateItself, SeesTheWalks) {
   const auto ascending = kInputs[3];
   const auto descending = kInputs[4];

@@ -57,7 +57,7 @@ public:
   static constexpr BackendInfo kInfo{
       .name = "duration-lists",
       .scheme = "Node.js 5+",
-      .summary = "a list per timeout value, a heap of lists, as in Node.js today: O(1) to re-arm",
+      .summary = "a list per timeout value, a heap of lists, as in Node.js 5+: O(1) to re-arm",
       .fifo = false,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::logarithmic,

@@ -958,8 +958,8 @@ TEST_P(TimerContract, CountersSayWhatHappened) {
   EXPECT_EQ(counters.live(), 0U);
 }
 
-// The rest is the service's own, whatever stands behind it. This backend writes down what is asked
-// of it, and can be told to fail.
+// The following tests are about the service alone. Their backend writes down what it is asked to
+// do, and can be told to fail.
 struct Asked {
   std::string operation;
   Tick deadline;
@@ -1103,7 +1103,8 @@ TEST_F(TimerService, WhenTheBackendCannotFileNothingHasChanged) {
   }
 }
 
-// Found with rearm() that only stores: it took a timer that was filed no more for one that is.
+// A fault that was found (CONTRACT.md, line 22): a rearm() that only stores took a timer that was
+// no longer filed for one that is.
 TEST_F(TimerService, ATimerThatCannotBeFiledAgainIsDisarmed) {
   Rig rig(kind(Rearm::lazy));
   const TimerPtr timer = rig.timer(1);

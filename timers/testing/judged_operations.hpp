@@ -24,7 +24,8 @@ struct Step {
   Ticks slack = 0;    // of a rearm
 };
 
-// The dumb judge: what must be, worked out anew from nanoseconds. Notes the first fault it sees.
+// The judge works out what must happen from nanoseconds alone, without any timer structure. It
+// notes the first fault that it sees.
 class Judge {
 public:
   Judge(const ServiceKind& kind, Rig& rig) : kind_(kind), rig_(rig) {}
@@ -41,7 +42,7 @@ public:
     return std::min_element(entries_.begin(), entries_.end(), earlier)->deadline;
   }
 
-  // The service reads the clock now, and goes by the latest reading.
+  // To be called when the service reads the clock. The service goes by the latest of all readings.
   Tick read_clock() {
     latest_ = std::max(latest_, rig_.elapsed());
     return static_cast<Tick>(latest_ / kJudgedTick);
@@ -111,12 +112,12 @@ private:
     return static_cast<Tick>(duration / kJudgedTick) + (duration % kJudgedTick != 0ns ? 1 : 0);
   }
 
-  // Not before the tick after the pass that it is asked in.
+  // The deadline itself; within a pass, no earlier than the tick after it.
   Tick allowed(Tick deadline) const {
     return in_pass() ? std::max(deadline, *pass_tick_ + 1) : deadline;
   }
 
-  // Of the ticks from first to last the one that the highest power of two divides.
+  // The tick from first to last that the highest power of two divides.
   static Tick roundest(Tick first, Tick last) {
     const auto zeros = [](Tick tick) { return tick == 0 ? 64 : std::countr_zero(tick); };
     Tick best = first;
@@ -138,8 +139,8 @@ private:
     entry.order = ++clock_of_arms_;
   }
 
-  // Whether one that should have come first is still armed. What an eager timer was armed for at
-  // an instant already past may come anywhere, but no test step uses a stale instant.
+  // Whether a timer that should have run first is still armed. (An eager timer that is armed from
+  // an old reading of the clock may come at any place, but no step does that.)
   bool overtakes(const Entry& ran) const {
     return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& other) {
       if (!other.as_filed || other.deadline == kNever) {
@@ -276,7 +277,8 @@ private:
     }
   }
 
-  // Whether the service knows the same as the judge.
+  // Compares what the service says with what the judge knows. Returns the first difference; empty
+  // when there is none.
   std::string compare() {
     if (!complaint_.empty()) {
       return complaint_;
@@ -301,7 +303,7 @@ private:
     return rig_.service().check();
   }
 
-  // Lets everything come due that still is armed, with no more steps inside actions.
+  // Lets all armed timers expire, without any more steps inside actions.
   std::string run_out() {
     inside_.clear();
     rig_.move_by(std::chrono::hours(24 * 365));

@@ -1,6 +1,6 @@
-// Support for the timer tests: a clock moved by hand, and any backend or service behind an
-// interface. Tests take its kind as their parameter, so a test is compiled once however many
-// backends there are, and only testing.cpp when a backend changes.
+// What the tests of timers share: a clock that is moved by hand, and an interface behind which any
+// backend or service stands. A test takes the kind of backend as its parameter. So it is compiled
+// once however many backends there are, and a changed backend recompiles only testing.cpp.
 #pragma once
 
 #include "timers/timer_service.hpp"
@@ -27,7 +27,7 @@ namespace timers::test {
 
 using std::chrono::nanoseconds;
 
-// Wheels are made small, so that few ticks go far round them, and making thousands is quick.
+// Tests use small wheels, so that few ticks turn them several times and thousands are made quickly.
 inline constexpr Ticks kSmallReach = 255;
 inline constexpr std::size_t kSmallSlots = 64;
 
@@ -108,7 +108,8 @@ template <TimerBackend Backend> BackendKind backend_kind() {
 
 const std::vector<BackendKind>& backend_kinds(); // the one list
 
-// Reads nanoseconds that a test keeps; unsigned, so that the clock may pass its largest value.
+// A clock that reads a number of nanoseconds which the test keeps. The number is unsigned, so that
+// the clock may pass its largest value.
 struct VirtualClock {
   const std::uint64_t* ns = nullptr;
 
@@ -232,7 +233,8 @@ inline void PrintTo(const ServiceKind& kind, std::ostream* out) {
   *out << kind.info.name << (kind.lazy() ? ", lazy" : ", eager");
 }
 
-// What gtest calls the test of a kind. It reads '-' in a filter as "but not".
+// The name of a kind within gtest's names of tests. It has no '-', because a filter of gtest reads
+// that as "but not".
 inline std::string test_id(const BackendInfo& info) {
   std::string id(info.name);
   std::replace(id.begin(), id.end(), '-', '_');
@@ -248,7 +250,7 @@ inline std::string service_id(const ::testing::TestParamInfo<ServiceKind>& test)
   return test_id(test.param.info, test.param.rearm);
 }
 
-// That a timer ran, and in the pass of which tick.
+// An entry says which timer ran, and in the pass of which tick.
 struct LogEntry {
   Tick tick;
   int timer;
@@ -277,13 +279,13 @@ public:
     clock_ns_ = start_ns_ + static_cast<std::uint64_t>(elapsed.count());
   }
   void move_by(nanoseconds step) { move_to(elapsed() + step); }
-  // To the first instant of a tick.
+  // Moves the clock to the first instant of a tick.
   void move_to_tick(Tick tick) {
     clock_ns_ = start_ns_ + tick * static_cast<std::uint64_t>(tick_.count());
   }
 
   TimerPtr timer(std::function<void()> action) { return service_->timer(std::move(action)); }
-  // A timer that notes in the log that it ran.
+  // Makes a timer that notes in the log that it ran.
   TimerPtr timer(int id) {
     return timer([this, id] { note(id); });
   }
@@ -299,7 +301,7 @@ public:
     timer->change_timeout(service_->timeout(timeout), service_->now());
   }
 
-  // A pass, after which the structure must be whole.
+  // Runs a pass, and checks that the structure is whole afterwards.
   Pass pass(std::size_t budget = kNoBudget) {
     const Pass outcome = service_->run_due(budget);
     if (outcome != Pass::destroyed) {
@@ -325,8 +327,8 @@ private:
   std::unique_ptr<AnyService> service_;
 };
 
-// Distances in ticks around which structures go wrong: every power of two and every slot edge of
-// wheels of 64 slots, each ±1. Ascending.
+// Distances in ticks around which structures go wrong, ascending: every power of two and every slot
+// edge of wheels of 64 slots, each ±1.
 inline std::vector<Ticks> edge_distances(Ticks largest) {
   std::vector<Ticks> edges;
   const auto add_around = [&](Ticks edge) {
