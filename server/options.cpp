@@ -193,6 +193,9 @@ public:
       app_.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     } catch (const CLI::Success&) {
       throw;
+    } catch (const CLI::ArgumentMismatch& error) { // it says "1 required N missing"
+      const std::string_view what = error.what();
+      return std::string(what.substr(0, what.find(':'))) + ": it needs a value";
     } catch (const CLI::ParseError& error) {
       return error.what();
     }

@@ -32,7 +32,7 @@ void WriteQueue::consume(std::size_t written) noexcept {
 
 void WriteQueue::shrink(std::size_t keep) noexcept {
   if (bytes_.capacity() > keep) {
-    bytes_ = std::string();
+    std::string().swap(bytes_); // assigning an empty string would keep the memory
   }
 }
 
