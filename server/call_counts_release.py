@@ -22,7 +22,7 @@ if sys.argv[1:2] == ["--print"]:
     os.environ["CALL_COUNTS_LIBRARY"] = str(BUILT / "libcall_counts.so")
     os.environ["IDLEWHEEL_SERVER"] = str(BUILT / "idlewheel-server")
 LIBRARY = os.environ["CALL_COUNTS_LIBRARY"]
-from testing import BINARY, Server, backends  # noqa: E402: it reads IDLEWHEEL_SERVER
+from testing import BINARY, GET_OF_WRK, Server, backends  # noqa: E402: it reads IDLEWHEEL_SERVER
 
 ALLOCATIONS = ("malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc",
                "posix_memalign")
@@ -43,7 +43,6 @@ MORE_A_TURN = {("duration-lists", "eager"): frozenset({"malloc"})}
 CONNECTIONS = 100
 # Number of connections that send at the same time, requests pipelined on each, number of turns.
 LOADS = ((1, 1, 2000), (CONNECTIONS, 1, 20), (1, 16, 200), (CONNECTIONS, 16, 2))
-REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4242\r\n\r\n"  # as wrk sends it
 ANSWER = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -75,7 +74,7 @@ class CountedServer(Server):
 
     @staticmethod
     def get(client) -> bytes:
-        client.sendall(REQUEST)
+        client.sendall(GET_OF_WRK)
         return client.recv(1000)
 
 
@@ -90,7 +89,7 @@ class Load:
 
     def turn(self):
         for client in self.clients:
-            client.sendall(REQUEST * self.pipelined)
+            client.sendall(GET_OF_WRK * self.pipelined)
         for client in self.clients:
             self.read_answers(client)
 

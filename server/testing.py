@@ -22,6 +22,7 @@ READY = re.compile(
     r" threads=(?P<threads>\d+)(?: admin=http://(?P<admin_host>\S+):(?P<admin>\d+))?$"
 )
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+GET_OF_WRK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4242\r\n\r\n"
 # Without any answer for so many seconds the server hangs, even on a slow machine.
 PATIENCE_S = 20
 
@@ -43,10 +44,12 @@ def backends() -> list[str]:
 class Server:
     """A server process on free ports, as a context manager that leaves nothing running."""
 
-    def __init__(self, *flags: str, exit_code: int = 0, environment: dict[str, str] | None = None):
+    def __init__(self, *flags: str, exit_code: int = 0, environment: dict[str, str] | None = None,
+                 under: tuple[str, ...] = ()):
+        """`under` is a command that runs the server: a tool of valgrind, for example."""
         self.exit_code = exit_code
         self.process = subprocess.Popen(
-            [BINARY, "--port", "0", "--admin-port", "0", *flags],
+            [*under, BINARY, "--port", "0", "--admin-port", "0", *flags],
             env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
