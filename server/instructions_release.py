@@ -10,7 +10,6 @@ kept a slower copy of an inline function, out of a file that no request runs thr
 prints the counts.
 """
 
-import os
 import pathlib
 import re
 import sys

@@ -60,6 +60,7 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, *FLAGS)
 
     def test_many_idle_connections_at_random_phases(self):
+        """Each is closed no earlier than its timeout (timers/CONTRACT.md, line 26)."""
         def check(server):
             phases = random.Random(1)
             waiting = {}
@@ -121,6 +122,7 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, "--scenario", "mixed", "--mixed-period", "3")
 
     def test_the_timer_of_a_closed_connection_never_ends_the_next_one_on_its_descriptor(self):
+        """timers/CONTRACT.md, line 29."""
         def check(server):
             with server.connect() as first:
                 first.sendall(GET)
@@ -136,7 +138,7 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, *FLAGS)
 
     def test_a_stalled_loop_does_not_time_out_requests_that_came_meanwhile(self):
-        """There are more requests than one round of the loop reads."""
+        """There are more requests than one round of the loop reads (timers/CONTRACT.md, line 28)."""
         def check(server):
             clients = [server.connect() for _ in range(150)]
             for client in clients:
@@ -183,7 +185,8 @@ class RaceAtTheTimeout(unittest.TestCase):
     """Tests one backend after the other, because the timing of the client matters."""
 
     def test_requests_around_the_idle_timeout_are_answered_or_see_a_clean_end(self):
-        """Requests come from 5 ms before to 5 ms after the timeout. None meets a reset."""
+        """Requests come from 5 ms before to 5 ms after the timeout. None meets a reset
+        (timers/CONTRACT.md, line 27)."""
         for backend in testing.backends():
             with self.subTest(backend=backend):
                 ends = {"answered": 0, "closed": 0}
