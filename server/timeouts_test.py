@@ -122,7 +122,7 @@ class EveryBackend(unittest.TestCase):
         self.for_each_server(check, "--scenario", "mixed", "--mixed-period", "3")
 
     def test_the_timer_of_a_closed_connection_never_ends_the_next_one_on_its_descriptor(self):
-        """timers/CONTRACT.md, line 29."""
+        """Its descriptor is used again at once (timers/CONTRACT.md, line 29)."""
         def check(server):
             with server.connect() as first:
                 first.sendall(GET)
