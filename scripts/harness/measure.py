@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import fold, gates, perf, plan
 from harness.plan import Settings
 from harness.process import tcp_in_use
-from harness.server_under_test import Binary, ServerUnderTest
+from harness.measured_server import Binary, MeasuredServer
 from harness.window import OPEN_LIMIT_S, Target, hold, measure as measure_window, timed_out
 from harness.window import wait_until_open
 from harness.wrk import Shape, Wrk
@@ -73,14 +73,14 @@ def shape(settings: Settings, todo: Measurement) -> Shape:
 
 
 @contextmanager
-def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[ServerUnderTest, Target, Wrk]]:
+def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[MeasuredServer, Target, Wrk]]:
     """The server under steady load; afterwards both are gone and the sockets drained.
 
     The caller ends wrk; the server must then stop cleanly.
     """
     sockets = tcp_in_use()
     asked = shape(bench.settings, todo)
-    with ServerUnderTest(bench.binary.path, todo.cell, {bench.server_cpu}) as server:
+    with MeasuredServer(bench.binary.path, todo.cell, {bench.server_cpu}) as server:
         target = Target(server.url, server.admin_url, server.pid, bench.server_cpu, server)
         with Wrk(asked, server.url, {bench.client_cpu}) as wrk:
             wait_until_open(target, wrk, asked.opened)  # a gate judges those that are missing

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from harness import gates
 from harness.process import cpu_s
-from harness.server_under_test import read_stats
+from harness.measured_server import read_stats
 from harness.window import OPEN_LIMIT_S, Target, hold, measure, wait_until_open
 from harness.wrk import Shape, Wrk
 from results.errors import Failed, bad_usage, cannot

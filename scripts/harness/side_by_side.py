@@ -1,6 +1,6 @@
 """study servers and study windows: whole servers, ours and others, loaded alike and side by side.
 
-The server that study run measures stands in server_under_test.py.
+The server that study run measures stands in measured_server.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness import running_server
 from harness.process import Child, cpu_s, rss_kib
-from harness.server_under_test import READY_LIMIT_S, get
+from harness.measured_server import READY_LIMIT_S, get
 from harness.window import Target
 from results.errors import Failed, cannot
 

@@ -2,7 +2,7 @@ import shutil
 import unittest
 
 from harness import side_by_side
-from harness.server_under_test import get
+from harness.measured_server import get
 from results.errors import Failed
 
 CPUS = [0, 1]

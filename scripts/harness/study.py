@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import environment, measure, perf, plan, resume, server_under_test
+from harness import environment, measure, measured_server, perf, plan, resume
 from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
-from harness.server_under_test import Binary
+from harness.measured_server import Binary
 from results import journal, manifest as manifests
 from results.cell import Cell, Measurement
 from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
@@ -93,7 +93,7 @@ def _execute(options: Options) -> None:
     if options.build:
         _build(["idlewheel-server"])
     path = (options.binary or BINARY).resolve()
-    binary = server_under_test.inspect(str(path))
+    binary = measured_server.inspect(str(path))
     planned = _planned(options, manifest, binary, facts)
     folder, manifest = _open_folder(options, planned, path, binary, facts)
     cores = environment.cores(facts.cores)
@@ -247,7 +247,7 @@ def _commands(settings: Settings) -> dict:
     wrk = measure.shape(settings, Measurement("load", 1, example))
     argv = wrk.argv("http://127.0.0.1:PORT")
     count = f"-c{wrk.connections}"
-    return {"server": shlex.join(server_under_test.argv("idlewheel-server", example)),
+    return {"server": shlex.join(measured_server.argv("idlewheel-server", example)),
             "wrk": shlex.join(["-cCONNECTIONS" if a == count else a for a in argv]),
             "perf": shlex.join(perf.record_argv("PID"))}
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from harness.plan import SHORT_FLAGS
-from harness.server_under_test import STOP_LIMIT_S
+from harness.measured_server import STOP_LIMIT_S
 from harness.side_by_side import own, started
 from harness.window import hold
 from harness.wrk import Shape, Wrk

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from harness.process import Child, HostTimes, cpu_s, rss_kib, user_share
-from harness.server_under_test import read_stats
+from harness.measured_server import read_stats
 from harness.wrk import Wrk
 from results.errors import Failed
 from results.sample import TIMER_COUNTS, Cpu, Host, Lateness, Window

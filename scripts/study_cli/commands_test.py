@@ -13,7 +13,7 @@ from unittest import mock
 
 from harness import environment, measure, study
 from harness.environment_test import GOOD
-from harness.server_under_test_test import Fakes, gone
+from harness.measured_server_test import Fakes, gone
 from report import testing
 from results import journal, manifest, sample
 from results.cell import Measurement

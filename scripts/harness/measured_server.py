@@ -65,7 +65,7 @@ def argv(binary: str, cell: Cell) -> list[str]:
             "--rearm", cell.rearm, "--scenario", cell.scenario, *short]
 
 
-class ServerUnderTest(Child):
+class MeasuredServer(Child):
     """Ready when constructed: its ready line was read and one GET was checked."""
 
     def __init__(self, binary: str, cell: Cell, cpus: set[int]) -> None:

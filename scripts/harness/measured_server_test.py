@@ -8,9 +8,9 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import process, server_under_test
+from harness import measured_server, process
 from harness.process import Child
-from harness.server_under_test import ServerUnderTest
+from harness.measured_server import MeasuredServer
 from results.cell import Cell
 from results.errors import Failed, Stop
 
@@ -83,45 +83,45 @@ class ServerProcess(Fakes):
         return {min(os.sched_getaffinity(0))}
 
     def test_ready_checked_pinned_asked_and_stopped(self) -> None:
-        with ServerUnderTest(self.fake(), CELL, self.cpus()) as running:
+        with MeasuredServer(self.fake(), CELL, self.cpus()) as running:
             self.assertEqual(os.sched_getaffinity(running.pid), self.cpus())
             self.assertEqual(running.stats(), STATS)
             self.assertEqual(running.stop(), 0)
 
     def test_an_unclean_exit_code_is_seen(self) -> None:
-        with ServerUnderTest(self.fake("dirty"), CELL, self.cpus()) as running:
+        with MeasuredServer(self.fake("dirty"), CELL, self.cpus()) as running:
             self.assertEqual(running.stop(), 3)
 
     def test_a_server_that_ends_at_once_is_reported_with_its_last_words(self) -> None:
         with self.assertRaisesRegex(Failed, "ended with 1: cannot bind"):
-            ServerUnderTest(self.fake("refuses"), CELL, self.cpus())
+            MeasuredServer(self.fake("refuses"), CELL, self.cpus())
 
     def test_a_wrong_answer_fails_the_cell_and_leaves_nothing(self) -> None:
         waiting = Cell("mixed", "default", "ordered-list", "lazy", 10)
         with self.assertRaisesRegex(Failed, "not 200 and 16"):
-            ServerUnderTest(self.fake(), waiting, self.cpus())
+            MeasuredServer(self.fake(), waiting, self.cpus())
 
     def test_stats_that_lack_a_counter_are_named(self) -> None:
         lacking = json.loads(json.dumps(STATS))
         del lacking["timers"]["moved"]
-        with ServerUnderTest(self.fake(stats=lacking), CELL, self.cpus()) as running:
+        with MeasuredServer(self.fake(stats=lacking), CELL, self.cpus()) as running:
             with self.assertRaisesRegex(Failed, "timers.moved"):
                 running.stats()
 
     def test_flags_of_a_short_cell(self) -> None:
-        argv = server_under_test.argv("x", CELL)
+        argv = measured_server.argv("x", CELL)
         self.assertEqual(argv[argv.index("--idle-timeout") + 1], "2s")
         self.assertEqual(argv[argv.index("--request-timeout") + 1], "1s")
 
     def test_inspect_reads_the_list(self) -> None:
-        found = server_under_test.inspect(self.fake())
+        found = measured_server.inspect(self.fake())
         self.assertEqual(found.backends, ["ordered-list", "none"])
         self.assertEqual(found.version, "idlewheel-server 9.9")
 
     def test_inspect_refuses_what_is_no_server(self) -> None:
         for path in ("/bin/false", str(self.folder / "missing")):
             with self.assertRaises(Stop) as caught:
-                server_under_test.inspect(path)
+                measured_server.inspect(path)
             self.assertEqual(caught.exception.code, 3)
             self.assertIn("cmake --preset release", str(caught.exception))
 
