@@ -1,4 +1,4 @@
-// What instruction_counts_test.py has callgrind count: timer operations on every backend, and
+// What instruction_counts_release.py has callgrind count: timer operations on every backend, and
 // requests on their way through the server. See README.md.
 //
 // The workloads are those of timer-bench, except that a timed section is counted in place of being

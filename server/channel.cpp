@@ -9,7 +9,7 @@
 namespace server {
 namespace {
 
-Transfer outcome(Error error) {
+Transfer transfer_of(Error error) {
   if (!error) {
     return Transfer::done;
   }
@@ -56,7 +56,7 @@ std::string Channel::peer() const {
 Transfer Channel::read(std::span<char> room, std::size_t& size) {
   Error error;
   size = socket_.read_some(boost::asio::buffer(room.data(), room.size()), error);
-  return outcome(error);
+  return transfer_of(error);
 }
 
 Transfer Channel::write(const std::array<std::string_view, 2>& pieces, std::size_t& size) {
@@ -68,17 +68,17 @@ Transfer Channel::write(const std::array<std::string_view, 2>& pieces, std::size
   } else {
     size = socket_.write_some(std::array{first, boost::asio::buffer(pieces[1])}, error);
   }
-  return outcome(error);
+  return transfer_of(error);
 }
 
 Transfer Channel::discard(int reads) {
   std::array<char, 4096> bytes;
   std::size_t size = 0;
-  Transfer outcome = Transfer::done;
-  for (; reads > 0 && outcome == Transfer::done; --reads) {
-    outcome = read(bytes, size);
+  Transfer transfer = Transfer::done;
+  for (; reads > 0 && transfer == Transfer::done; --reads) {
+    transfer = read(bytes, size);
   }
-  return outcome;
+  return transfer;
 }
 
 void Channel::prefetch(const void* object, std::size_t size) noexcept {

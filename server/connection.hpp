@@ -41,7 +41,6 @@ public:
     connection->timers_.bound_silence(context.timers.now());
     connection->wait_readable();
     ++context.counters.accepted;
-    ++context.serving;
     return *connection.release();
   }
 
@@ -51,8 +50,8 @@ public:
     }
   }
 
-  // The functions below may delete the connection. This one answers 503 without waiting for a
-  // request, and ends the connection.
+  // Answers 503 without waiting for a request, and ends. As the next two, it may delete the
+  // connection.
   void turn_away() {
     turn([this] {
       borrow_exchange();
@@ -94,7 +93,7 @@ private:
   Connection(Context& context, Socket socket)
       : Channel(std::move(socket)), context_(context),
         timers_(
-            context.timers, context.limits, [this] { on_idle(); },
+            context.timers, context.timeouts, [this] { on_idle(); },
             [this] { on_request_timeout(); }) {
     ++context_.counters.open;
   }
@@ -173,8 +172,8 @@ private:
   }
 
   void discard_input() {
-    const Transfer outcome = discard(kTransfersPerTurn);
-    if (outcome == Transfer::end_of_input || outcome == Transfer::failed) {
+    const Transfer transfer = discard(kTransfersPerTurn);
+    if (transfer == Transfer::end_of_input || transfer == Transfer::failed) {
       return close();
     }
     wait_readable();
@@ -247,13 +246,13 @@ private:
     context_.held_writes.forget(*this);
     for (int writes = 0; !output.empty(); ++writes) {
       std::size_t size = 0;
-      const Transfer outcome =
+      const Transfer transfer =
           writes == kTransfersPerTurn ? Transfer::would_block : write(output.front(), size);
-      if (outcome == Transfer::would_block) {
+      if (transfer == Transfer::would_block) {
         wait_writable();
         return false;
       }
-      if (outcome != Transfer::done) {
+      if (transfer != Transfer::done) {
         fail();
         return false;
       }
@@ -285,10 +284,10 @@ private:
   }
 
   void on_idle() {
-    const Instant now = context_.timers.now();
     if (state_ == State::lingering) {
       return turn([this] { close(); });
     }
+    const Instant now = context_.timers.now();
     if (state_ == State::finishing) {
       return turn([&] { end(end_reason_, now); });
     }
@@ -381,7 +380,7 @@ private:
     timers_.release_request();
     release_exchange();
     count_end(end_reason_);
-    if (!shut_down_send() || !context_.limits.linger) {
+    if (!shut_down_send() || !context_.timeouts.linger) {
       return close();
     }
     state_ = State::lingering;
@@ -398,7 +397,6 @@ private:
   void count_end(CloseReason reason) {
     if (state_ != State::lingering && state_ != State::closed) {
       context_.counters.count_close(reason);
-      --context_.serving;
     }
   }
 

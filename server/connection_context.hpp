@@ -7,7 +7,6 @@
 #include "server/held_writes.hpp"
 #include "server/loop_probe.hpp"
 
-#include <cstddef>
 #include <functional>
 
 namespace server {
@@ -17,10 +16,9 @@ template <timers::TimerFacility Timers> struct ConnectionContext {
   Counters& counters;
   ExchangePool exchanges;
   Timers& timers;
-  TimeLimits<Timers> limits;
+  Timeouts<Timers> timeouts;
   HeldWrites held_writes;
   LoopProbe loop_probe;
-  std::size_t serving = 0; // connections that have not ended; a lingering one has ended
   bool draining = false;
   std::function<void()> on_last_connection = [] {}; // called when draining
 };

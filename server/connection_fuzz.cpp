@@ -116,7 +116,7 @@ std::string normalised(std::string text) {
 std::string expected_answers(std::string_view sent) {
   std::string out;
   ResponseFormatter formatter;
-  std::optional<RequestParser> parser(kLimits);
+  std::optional<RequestParser> parser(std::in_place, kLimits, false);
   for (;;) {
     std::size_t used = 0;
     const auto state = parser->put(sent, used);
@@ -129,7 +129,7 @@ std::string expected_answers(std::string_view sent) {
       return normalised(out);
     }
     const Request& request = parser->request();
-    const Answer reply = answer(request.resource, request.method, request.body);
+    const Answer reply = answer_to(request.resource, request.method, request.body);
     formatter.append(out, reply,
                      !request.keep_alive ? Persistence::close
                      : request.http_1_0  ? Persistence::keep_1_0
@@ -138,7 +138,7 @@ std::string expected_answers(std::string_view sent) {
     if (!request.keep_alive) {
       return normalised(out);
     }
-    parser.emplace(kLimits);
+    parser.emplace(kLimits, false);
   }
 }
 
@@ -147,20 +147,20 @@ public:
   explicit FuzzedConnection(Input& input)
       : input_(input), linger_(input_.ConsumeBool()), window_(some_window(input_)),
         timers_(io_.get_executor(), {}),
-        context_{.counters = counters_,
-                 .exchanges = ExchangePool({.limits = kLimits,
-                                            .window = window_,
-                                            .scenario = {Scenario::respond, 1},
-                                            .counters = counters_}),
-                 .timers = timers_,
-                 .limits = {.silence = timers_.timeout(std::chrono::seconds(3)),
-                            .request = timers_.timeout(std::chrono::seconds(2)),
-                            .linger = linger_
-                                          ? std::optional(timers_.timeout(std::chrono::seconds(1)))
-                                          : std::nullopt},
-                 // This window never closes by time: it is an hour long, or there is none.
-                 .held_writes = {io_, std::chrono::hours(input_.ConsumeBool())},
-                 .loop_probe = {io_, false}} {
+        context_{
+            .counters = counters_,
+            .exchanges = ExchangePool({.limits = kLimits,
+                                       .window = window_,
+                                       .scenario = {Scenario::respond, 1},
+                                       .counters = counters_}),
+            .timers = timers_,
+            .timeouts = {.idle = timers_.timeout(std::chrono::seconds(3)),
+                         .request = timers_.timeout(std::chrono::seconds(2)),
+                         .linger = linger_ ? std::optional(timers_.timeout(std::chrono::seconds(1)))
+                                           : std::nullopt},
+            // This window never closes by time: it is an hour long, or there is none.
+            .held_writes = {io_, std::chrono::hours(input_.ConsumeBool())},
+            .loop_probe = {io_, false}} {
     tcp::acceptor acceptor(io_, {asio::ip::make_address("127.0.0.1"), 0});
     client_.connect(acceptor.local_endpoint());
     Socket socket(io_);
@@ -185,7 +185,7 @@ private:
 
   static WriteWindow some_window(Input& input) {
     constexpr std::size_t kWindows[]{8192, 0, 100, 1000};
-    constexpr std::size_t kResponses[]{0, 1, 3};
+    constexpr std::size_t kResponses[]{1000, 1, 3};
     return {.bytes = input.PickValueInArray(kWindows),
             .responses = input.PickValueInArray(kResponses)};
   }
@@ -240,7 +240,7 @@ private:
   }
 
   bool alive() const { return counters_.open != 0; }
-  bool ending() const { return context_.serving == 0; }
+  bool ending() const { return counters_.serving() == 0; }
 
   std::uint64_t closed(CloseReason reason) const {
     return counters_.closed[static_cast<std::size_t>(reason)];
@@ -311,7 +311,7 @@ private:
     for (const std::uint64_t count : counters_.closed) {
       ends += count;
     }
-    require(ends == 1 && context_.serving == 0, "not counted once", sent_, received_);
+    require(ends == 1 && counters_.serving() == 0, "not counted once", sent_, received_);
   }
 
   void judge() {

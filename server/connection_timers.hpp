@@ -9,16 +9,15 @@
 
 #include "timers/facility.hpp"
 
-#include <chrono>
 #include <optional>
 
 namespace server {
 
 // How long each may take. Without a value there is no limit.
-template <timers::TimerFacility Timers> struct TimeLimits {
+template <timers::TimerFacility Timers> struct Timeouts {
   using Timeout = typename Timers::Timeout;
 
-  std::optional<Timeout> silence;
+  std::optional<Timeout> idle;
   std::optional<Timeout> request;
   std::optional<Timeout> linger; // none: a connection closes without lingering
 };
@@ -30,35 +29,35 @@ public:
   using Instant = typename Timers::Instant;
 
   // `on_idle` runs when the idle timer expires, `on_request` when the request timer does. `timers`
-  // and `limits` must outlive this object.
-  ConnectionTimers(Timers& timers, const TimeLimits<Timers>& limits, timers::Action on_idle,
+  // and `timeouts` must outlive this object.
+  ConnectionTimers(Timers& timers, const Timeouts<Timers>& timeouts, timers::Action on_idle,
                    timers::Action on_request)
-      : limits_(limits), idle_(timers, on_idle), request_(timers, on_request) {}
+      : timeouts_(timeouts), idle_(timers, on_idle), request_(timers, on_request) {}
 
   // Bounds silence from `now` on. To be called whenever bytes have moved.
   void bound_silence(Instant now) {
-    if (limits_.silence) {
-      idle_.rearm(*limits_.silence, now);
+    if (timeouts_.idle) {
+      idle_.rearm(*timeouts_.idle, now);
     }
   }
 
   // Bounds how long the peer may take to read what it is owed, or to close. Without a linger
   // timeout it has no time at all.
   void bound_ending(Instant now) {
-    idle_.rearm(limits_.linger.value_or(typename Timers::Timeout{}), now);
+    idle_.rearm(timeouts_.linger.value_or(typename Timers::Timeout{}), now);
   }
 
   // Bounds a request that has begun. Does nothing while an earlier one is still bounded.
   void bound_request(Instant now) {
-    if (limits_.request && !request_.armed()) {
-      request_.arm(*limits_.request, now);
+    if (timeouts_.request && !request_.armed()) {
+      request_.arm(*timeouts_.request, now);
     }
   }
 
   // Bounds a request that has begun behind others that were answered. Its time starts at `now`.
   void bound_next_request(Instant now) {
-    if (limits_.request) {
-      request_.rearm(*limits_.request, now);
+    if (timeouts_.request) {
+      request_.rearm(*timeouts_.request, now);
     }
   }
 
@@ -76,7 +75,7 @@ public:
   }
 
 private:
-  const TimeLimits<Timers>& limits_;
+  const Timeouts<Timers>& timeouts_;
   typename Timers::Timer idle_;
   typename Timers::Timer request_;
 };

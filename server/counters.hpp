@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <string_view>
 
 namespace server {
@@ -26,6 +27,11 @@ struct Counters {
   std::array<std::uint64_t, kCloseReasonNames.size()> closed{};
 
   void count_close(CloseReason reason) noexcept { ++closed[static_cast<std::size_t>(reason)]; }
+
+  // Connections that have not ended yet. A lingering one has ended, although it is still open.
+  std::uint64_t serving() const noexcept {
+    return accepted - std::accumulate(closed.begin(), closed.end(), std::uint64_t{0});
+  }
 
   // Adds what another worker counted.
   void merge(const Counters& other) noexcept {

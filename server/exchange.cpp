@@ -15,7 +15,7 @@ Outcome Exchange::answer(bool draining) {
       if (input_.size() == 0) {
         return Outcome::need_more;
       }
-      parser_.emplace(context_.limits);
+      parser_.emplace(context_.limits, context_.log != nullptr);
     }
     std::size_t used = 0;
     const auto input = input_.cdata();
@@ -41,7 +41,7 @@ Outcome Exchange::answer(bool draining) {
 void Exchange::continue_if_expected() {
   if (parser_->take_expect_continue() && input_.size() == 0) {
     output_.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
-    output_.hurry();
+    output_.mark_urgent();
   }
 }
 
@@ -54,10 +54,10 @@ Outcome Exchange::on_request(const Request& request, bool draining) {
   }
   const bool drained = draining && input_.size() == 0;
   const bool last = !request.keep_alive || drained;
-  respond(server::answer(request.resource, request.method, request.body),
-          last               ? Persistence::close
-          : request.http_1_0 ? Persistence::keep_1_0
-                             : Persistence::keep);
+  respond(answer_to(request.resource, request.method, request.body), last ? Persistence::close
+                                                                     : request.http_1_0
+                                                                         ? Persistence::keep_1_0
+                                                                         : Persistence::keep);
   answered_ = true;
   if (last) {
     close_reason_ = request.keep_alive ? CloseReason::drain : CloseReason::client;

@@ -20,12 +20,10 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -55,7 +53,7 @@ public:
 
   // ---- Input.
 
-  // Room for what is read next, at least kReadSize bytes. Throws std::bad_alloc.
+  // Room for what is read next: kReadSize bytes. Throws std::bad_alloc.
   static constexpr std::size_t kReadSize = 16 * 1024;
   std::span<char> prepare();
 
@@ -64,12 +62,13 @@ public:
 
   // Answers the requests that have arrived until the write window is full. `draining` says that the
   // server is ending and that the socket has nothing left to read. The response to the last request
-  // that is here then closes the connection. Not to be called after `withheld` or `last_response`.
+  // that is here then closes the connection. Not to be called after `withheld`,
+  // `last_response` or refuse().
   // Throws std::bad_alloc.
   Outcome answer(bool draining);
 
-  // Queues an error that closes the connection, without a request or in place of its answer. Throws
-  // std::bad_alloc.
+  // Queues an error, without a request or in place of its answer. It says that the connection
+  // closes, so the owner must close it behind this response. Throws std::bad_alloc.
   void refuse(Status status);
 
   // ---- What came of it.

@@ -33,10 +33,7 @@ struct Config {
 class Conversation {
 public:
   explicit Conversation(Config config = {})
-      : context_{.limits = {.max_header_bytes = 200,
-                            .max_headers = 5,
-                            .max_body_bytes = 100,
-                            .keep_request_line = config.log != nullptr},
+      : context_{.limits = {.max_header_bytes = 200, .max_headers = 5, .max_body_bytes = 100},
                  .window = config.window,
                  .scenario = {config.scenario, config.mixed_period},
                  .counters = counters_,

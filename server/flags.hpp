@@ -113,7 +113,7 @@ public:
   // A value of any other kind. `store` keeps it and returns an empty text, or says what is wrong
   // with it: "is not ...".
   void add(const std::string& flag, const std::string& help, const std::string& type,
-           const std::string& preset, std::function<std::string(const std::string&)> store) {
+           const std::string& default_text, std::function<std::string(const std::string&)> store) {
     app_.add_option_function<std::string>(
             flag,
             [flag, store = std::move(store)](const std::string& text) {
@@ -123,14 +123,14 @@ public:
             },
             help)
         ->type_name(type)
-        ->default_str(preset);
+        ->default_str(default_text);
   }
 
 private:
   template <class Target>
   void add_integer(const std::string& flag, Target& target, std::uint64_t min, std::uint64_t max,
-                   const std::string& help, const std::string& preset) {
-    add(flag, help, "N", preset, [&target, min, max](const std::string& text) {
+                   const std::string& help, const std::string& default_text) {
+    add(flag, help, "N", default_text, [&target, min, max](const std::string& text) {
       const auto value = parse_integer(text, max);
       if (!value || *value < min) {
         return "is not a whole number from " + std::to_string(min) + " to " + std::to_string(max);

@@ -40,9 +40,9 @@ public:
 
   bool enabled() const noexcept { return window_.count() != 0; }
 
-  // hold() holds a write back until forget(), or until the window closes, which starts with the
-  // first call. It costs O(1) and a clock read, and a system call when no other write is held.
-  // Throws std::bad_alloc.
+  // Holds a write back until forget(), or until the window closes. The window opens with the first
+  // call. Costs O(1) and a clock read, and a system call when no other write is held. Throws
+  // std::bad_alloc.
   void hold(Holder& holder);
   void forget(Holder& holder) noexcept;
 

@@ -1,8 +1,8 @@
 """A test of the release server: how many instructions a keep-alive request takes in user mode.
 
-bench/instruction_counts_test.py counts an exchange alone. Here the whole server runs under callgrind,
-with its sockets, its event loop and its timers. So this test also sees what the linker does: it once
-kept a slower copy of an inline function, out of a file that no request runs through.
+bench/instruction_counts_release.py counts an exchange alone. Here the whole server runs under callgrind,
+with its sockets, its event loop and its timers. The linker keeps one copy of each inline function, and
+only the whole server shows which one.
 
     IDLEWHEEL_SERVER=build/release/server/idlewheel-server \\
         python3 server/instructions_release.py --print

@@ -14,6 +14,7 @@ namespace server {
 namespace {
 
 using boost::asio::ip::tcp;
+
 // A socket option for which Asio has no class. Meets Asio's SettableSocketOption requirements.
 template <int Level, int Name> class IntegerOption {
 public:

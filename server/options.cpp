@@ -9,12 +9,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <functional>
 #include <iostream>
 #include <limits>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace server {
@@ -214,6 +212,7 @@ public:
   // that names the file and the bad key.
   std::vector<std::string> read_config() const {
     std::vector<std::string> flags;
+    CommandLine one(backends_); // for a single flag, so that a complaint can name the file
     for (const auto& [key, value] : read_config_file(config_)) {
       const std::string flag = "--" + key;
       if (app_.get_option_no_throw(flag) == nullptr || acts_at_once(flag)) {
@@ -221,7 +220,7 @@ public:
                                  "'; a key is a flag without its dashes");
       }
       flags.push_back(flag + "=" + value);
-      if (const auto problem = CommandLine(backends_).parse({flags.back()})) {
+      if (const auto problem = one.parse({flags.back()})) {
         throw std::runtime_error(config_ + ": " + *problem);
       }
     }

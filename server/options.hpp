@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/scenario.hpp"
+#include "server/write_queue.hpp"
 #include "timers/config.hpp"
 
 #include <chrono>
@@ -22,8 +23,8 @@ struct Options {
   int backlog = 4096;
 
   std::string timer_backend; // one of the names that parse_options() was given
-  timers::Rearm rearm = timers::Rearm::lazy;
-  std::chrono::nanoseconds tick = std::chrono::milliseconds(1);
+  timers::Rearm rearm = timers::ServiceConfig{}.rearm;
+  std::chrono::nanoseconds tick = timers::ServiceConfig{}.tick;
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(120);   // 0: off
   std::chrono::nanoseconds request_timeout = std::chrono::seconds(30); // 0: off
   std::chrono::nanoseconds linger_timeout = std::chrono::seconds(2);   // 0: close at once
@@ -32,10 +33,10 @@ struct Options {
   Scenario scenario = Scenario::respond;
   std::uint64_t mixed_period = 10;
 
-  std::size_t write_window_bytes = 8192;         // 0: one write per response
-  std::chrono::nanoseconds write_window_time{0}; // 0: no such window
-  std::size_t write_window_responses = 0;        // 0: no such window
-  std::size_t max_connections = 0;               // 0: as many as descriptors allow
+  std::size_t write_window_bytes = WriteWindow{}.bytes; // 0: one write per response
+  std::chrono::nanoseconds write_window_time{0};        // 0: no such window
+  std::size_t write_window_responses = 0;               // 0: no such window
+  std::size_t max_connections = 0;                      // 0: as many as descriptors allow
   std::size_t max_header_bytes = 8192;
   std::size_t max_headers = 100;
   std::uint64_t max_body_bytes = 1024 * 1024;

@@ -97,7 +97,7 @@ TEST(Options, NameTheFlagAndTheBadValue) {
   for (const auto& [flag, value] :
        std::vector<std::pair<std::string, std::string>>{{"--port", "65536"},
                                                         {"--port", "1.5"},
-                                                                                                     {"--admin-port", "-1"},
+                                                        {"--admin-port", "-1"},
                                                         {"--threads", "0"},
                                                         {"--tick", "0"},
                                                         {"--idle-timeout", "5"},

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <limits>
 #include <span>
 #include <system_error>
 
@@ -48,7 +47,7 @@ std::string format_quantity(std::uint64_t quantity, std::span<const Unit> units)
 
 } // namespace
 
-std::optional<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max) {
+std::optional<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max) noexcept {
   std::uint64_t number = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number);

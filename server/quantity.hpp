@@ -26,6 +26,6 @@ std::string format_bytes(std::uint64_t bytes);
 
 // Reads a plain decimal number of at most `max`: no sign, no blank, nothing behind it. Returns
 // nothing for any other text.
-std::optional<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max);
+std::optional<std::uint64_t> parse_integer(std::string_view text, std::uint64_t max) noexcept;
 
 } // namespace server

@@ -1,5 +1,7 @@
 #include "server/request.hpp"
 
+#include "server/quantity.hpp"
+
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/rfc7230.hpp>
@@ -161,12 +163,6 @@ bool is_chunk_extension(std::string_view text) {
   return true;
 }
 
-bool parse_length(std::string_view digits, std::uint64_t& length) {
-  const char* const end = digits.data() + digits.size();
-  const auto [rest, error] = std::from_chars(digits.data(), end, length);
-  return error == std::errc{} && rest == end;
-}
-
 // RFC 9112, 3.2.2: cuts scheme and authority off an absolute target. False when it is not an
 // absolute target.
 bool cut_origin(std::string_view& target) {
@@ -186,7 +182,8 @@ bool cut_origin(std::string_view& target) {
 
 } // namespace
 
-RequestParser::RequestParser(const RequestLimits& limits) : limits_(limits) {
+RequestParser::RequestParser(const RequestLimits& limits, bool keep_line)
+    : limits_(limits), keep_line_(keep_line) {
   Base::header_limit(static_cast<std::uint32_t>(limits.max_header_bytes + 1));
   Base::body_limit(limits.max_body_bytes);
 }
@@ -301,7 +298,7 @@ bool RequestParser::check_header_line(std::string_view line) noexcept {
     if (!check_request_line(line)) {
       return false;
     }
-    if (limits_.keep_request_line) {
+    if (keep_line_) {
       request_.line = line;
     }
     return true;
@@ -383,9 +380,8 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
 // Beast accepts lists, and a second field of the same value. RFC 9112 allows a server to refuse
 // both. Leading zeros are accepted.
 void RequestParser::check_content_length(std::string_view value, error_code& error) noexcept {
-  std::uint64_t length = 0;
-  const bool number = parse_length(value, length) && length <= std::uint64_t{1} << 63;
-  if (!number || content_length_seen_) {
+  constexpr auto kMost = std::uint64_t{1} << 63;
+  if (!parse_integer(value, kMost) || content_length_seen_) {
     refuse(Status::bad_request, error);
   }
   content_length_seen_ = true;

@@ -22,7 +22,6 @@ struct RequestLimits {
   std::size_t max_header_bytes; // request line, fields and the empty line together
   std::size_t max_headers;
   std::uint64_t max_body_bytes;
-  bool keep_request_line = false; // for a log; costs an allocation per request
 };
 
 struct Request {
@@ -47,7 +46,8 @@ public:
     bad        // see error(); nothing that follows can be trusted
   };
 
-  explicit RequestParser(const RequestLimits& limits);
+  // `keep_line` keeps the request line, for a log; that costs an allocation per request.
+  RequestParser(const RequestLimits& limits, bool keep_line);
 
   // Takes bytes from the front of `input`, and says in `consumed` how many. `input` must begin with
   // what earlier calls did not consume, followed by what arrived since. Not to be called again
@@ -113,6 +113,7 @@ private:
   void check_expect(std::string_view value, error_code& error) noexcept;
 
   const RequestLimits limits_;
+  const bool keep_line_;
 
   // Offsets into the input of put(), which keeps its front until it is consumed.
   std::size_t line_begin_ = 0;

@@ -34,7 +34,7 @@ public:
         return;
       }
       note(parser_->request());
-      parser_.emplace(kLimits);
+      parser_.emplace(kLimits, false);
     }
   }
 
@@ -51,7 +51,7 @@ private:
             (request.keep_alive ? " keep" : " close") + " [" + request.body + "]\n";
   }
 
-  std::optional<RequestParser> parser_{kLimits};
+  std::optional<RequestParser> parser_{std::in_place, kLimits, false};
   std::string buffered_;
   std::string log_;
   bool refused_ = false;
@@ -127,7 +127,7 @@ TEST(Pieces, OfAByteEachGiveTheSame) {
 }
 
 TEST(Pieces, ShowWhetherARequestHasBegun) {
-  RequestParser parser(kLimits);
+  RequestParser parser(kLimits, false);
   std::size_t used = 0;
   EXPECT_EQ(parser.put("\r", used), RequestParser::State::need_more);
   EXPECT_TRUE(parser.untouched());

@@ -49,6 +49,6 @@ struct Answer {
 
 // The answer to a request. `body` is the request's body if keeps_body() is true, and must live as
 // long as the answer.
-Answer answer(const Resource& resource, Method method, std::string_view body) noexcept;
+Answer answer_to(const Resource& resource, Method method, std::string_view body) noexcept;
 
 } // namespace server

@@ -40,26 +40,26 @@ TEST(Resources, KeepOnlyTheBodyThatTheyEcho) {
 }
 
 TEST(Resources, Answer) {
-  EXPECT_EQ(answer({Kind::root}, Method::get, "").status, Status::ok);
-  EXPECT_EQ(answer({Kind::root}, Method::head, "").content_length, 0U);
-  EXPECT_EQ(answer({Kind::bytes, 7}, Method::get, "").filler_bytes, 7U);
-  EXPECT_EQ(answer({Kind::bytes, 7}, Method::head, "").filler_bytes, 0U);
-  EXPECT_EQ(answer({Kind::bytes, 7}, Method::head, "").content_length, 7U);
-  EXPECT_EQ(answer({Kind::echo}, Method::post, "abc").body, "abc");
-  EXPECT_EQ(answer({Kind::echo}, Method::post, "abc").content_length, 3U);
-  EXPECT_EQ(answer({Kind::unknown}, Method::get, "").status, Status::not_found);
+  EXPECT_EQ(answer_to({Kind::root}, Method::get, "").status, Status::ok);
+  EXPECT_EQ(answer_to({Kind::root}, Method::head, "").content_length, 0U);
+  EXPECT_EQ(answer_to({Kind::bytes, 7}, Method::get, "").filler_bytes, 7U);
+  EXPECT_EQ(answer_to({Kind::bytes, 7}, Method::head, "").filler_bytes, 0U);
+  EXPECT_EQ(answer_to({Kind::bytes, 7}, Method::head, "").content_length, 7U);
+  EXPECT_EQ(answer_to({Kind::echo}, Method::post, "abc").body, "abc");
+  EXPECT_EQ(answer_to({Kind::echo}, Method::post, "abc").content_length, 3U);
+  EXPECT_EQ(answer_to({Kind::unknown}, Method::get, "").status, Status::not_found);
 }
 
 TEST(Resources, NameTheirMethods) {
-  EXPECT_EQ(answer({Kind::asterisk}, Method::options, "").status, Status::ok);
-  EXPECT_EQ(answer({Kind::asterisk}, Method::options, "").allow, "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(answer_to({Kind::asterisk}, Method::options, "").status, Status::ok);
+  EXPECT_EQ(answer_to({Kind::asterisk}, Method::options, "").allow, "GET, HEAD, POST, OPTIONS");
   for (const Kind kind : {Kind::root, Kind::bytes}) {
-    const Answer refused = answer({kind}, Method::post, "");
+    const Answer refused = answer_to({kind}, Method::post, "");
     EXPECT_EQ(refused.status, Status::method_not_allowed);
     EXPECT_EQ(refused.allow, "GET, HEAD");
   }
-  EXPECT_EQ(answer({Kind::echo}, Method::get, "").status, Status::method_not_allowed);
-  EXPECT_EQ(answer({Kind::echo}, Method::get, "").allow, "POST");
+  EXPECT_EQ(answer_to({Kind::echo}, Method::get, "").status, Status::method_not_allowed);
+  EXPECT_EQ(answer_to({Kind::echo}, Method::get, "").allow, "POST");
 }
 
 } // namespace

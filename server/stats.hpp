@@ -2,8 +2,8 @@
 #pragma once
 
 #include "server/counters.hpp"
-#include "timers/timer_counters.hpp"
 #include "timers/histogram.hpp"
+#include "timers/timer_counters.hpp"
 
 #include <string>
 

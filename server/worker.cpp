@@ -17,7 +17,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -33,6 +35,11 @@ using std::chrono::nanoseconds;
 // A time of 0 on the command line turns off what it bounds.
 std::optional<nanoseconds> unless_off(nanoseconds time) {
   return time.count() == 0 ? std::nullopt : std::optional(time);
+}
+
+// A number of 0 on the command line is no limit.
+std::size_t limit_of(std::size_t number) {
+  return number == 0 ? std::numeric_limits<std::size_t>::max() : number;
 }
 
 // A Worker with one kind of timers.
@@ -114,9 +121,9 @@ private:
     return {.counters = counters_,
             .exchanges = ExchangePool(exchange_context()),
             .timers = timers_,
-            .limits = {.silence = timeout(options_.idle_timeout),
-                       .request = timeout(options_.request_timeout),
-                       .linger = timeout(options_.linger_timeout)},
+            .timeouts = {.idle = timeout(options_.idle_timeout),
+                         .request = timeout(options_.request_timeout),
+                         .linger = timeout(options_.linger_timeout)},
             .held_writes = {io_, options_.write_window_time},
             .loop_probe = {io_, options_.admin_port.has_value()},
             .on_last_connection = [this] { finish(); }};
@@ -125,10 +132,9 @@ private:
   ExchangeContext exchange_context() {
     return {.limits = {.max_header_bytes = options_.max_header_bytes,
                        .max_headers = options_.max_headers,
-                       .max_body_bytes = options_.max_body_bytes,
-                       .keep_request_line = access_log_.enabled()},
+                       .max_body_bytes = options_.max_body_bytes},
             .window = {.bytes = options_.write_window_bytes,
-                       .responses = options_.write_window_responses},
+                       .responses = limit_of(options_.write_window_responses)},
             .scenario = {options_.scenario, options_.mixed_period},
             .counters = counters_,
             .log = access_log_.enabled() ? &access_log_ : nullptr};
@@ -140,10 +146,9 @@ private:
   }
 
   void admit(Socket socket) {
-    const std::size_t max = options_.max_connections;
     auto& connection = Connection<Timers>::start(context_, std::move(socket));
     connections_.push_back(connection);
-    if (max != 0 && context_.serving > max) {
+    if (counters_.serving() > max_connections_) {
       connection.turn_away();
     }
   }
@@ -200,6 +205,7 @@ private:
 
   boost::asio::io_context& io_;
   const Options& options_;
+  const std::size_t max_connections_ = limit_of(options_.max_connections);
   std::function<void()> on_finished_;
   Timers timers_;
   Counters counters_;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -13,13 +14,13 @@ namespace server {
 
 // How much may gather before it is written. The window by time is in held_writes.hpp.
 struct WriteWindow {
-  std::size_t bytes = 8192;  // 0: one write per response
-  std::size_t responses = 0; // 0: any number
+  std::size_t bytes = 8192; // 0: one write per response
+  std::size_t responses = std::numeric_limits<std::size_t>::max();
 };
 
 class WriteQueue {
 public:
-  // Bytes are appended here. After start_filler(), the queue must be empty first.
+  // Bytes are appended here. After start_filler(), append only once the queue is empty.
   std::string& bytes() noexcept { return bytes_; }
 
   // Marks the end of a response: what was appended since the last call.
@@ -30,7 +31,7 @@ public:
 
   // What is queued must not wait for other responses. This is for an interim response, because the
   // client waits for it.
-  void hurry() noexcept { urgent_ = true; }
+  void mark_urgent() noexcept { urgent_ = true; }
   bool urgent() const noexcept { return urgent_; }
 
   bool empty() const noexcept { return sent_ == bytes_.size() && filler_ == 0; }
@@ -45,8 +46,7 @@ public:
   // behind filler.
   bool has_room(const WriteWindow& window) const noexcept {
     return filler_ == 0 &&
-           (size() == 0 ||
-            (size() < window.bytes && (window.responses == 0 || responses_ < window.responses)));
+           (size() == 0 || (size() < window.bytes && responses_ < window.responses));
   }
 
   // What to write next: queued bytes, then at most 64 KiB of filler. Valid until the queue changes.

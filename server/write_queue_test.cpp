@@ -57,9 +57,9 @@ TEST(WriteQueue, HasRoomUntilAWindowIsFull) {
   WriteQueue queue;
   EXPECT_TRUE(queue.has_room({.bytes = 0, .responses = 1})) << "the first always may join";
   queue_response(queue, "abcd");
-  EXPECT_FALSE(queue.has_room({.bytes = 0, .responses = 0}));
-  EXPECT_FALSE(queue.has_room({.bytes = 4, .responses = 0}));
-  EXPECT_TRUE(queue.has_room({.bytes = 5, .responses = 0}));
+  EXPECT_FALSE(queue.has_room({.bytes = 0, .responses = 100}));
+  EXPECT_FALSE(queue.has_room({.bytes = 4, .responses = 100}));
+  EXPECT_TRUE(queue.has_room({.bytes = 5, .responses = 100}));
   EXPECT_FALSE(queue.has_room({.bytes = 5, .responses = 1}));
   EXPECT_TRUE(queue.has_room({.bytes = 5, .responses = 2}));
 }
@@ -67,17 +67,17 @@ TEST(WriteQueue, HasRoomUntilAWindowIsFull) {
 TEST(WriteQueue, HasNoRoomBehindFiller) {
   WriteQueue queue;
   queue_response(queue, "a", 1);
-  EXPECT_FALSE(queue.has_room({.bytes = 8192, .responses = 0}));
+  EXPECT_FALSE(queue.has_room({.bytes = 8192, .responses = 100}));
   queue.consume(1);
-  EXPECT_FALSE(queue.has_room({.bytes = 8192, .responses = 0}));
+  EXPECT_FALSE(queue.has_room({.bytes = 8192, .responses = 100}));
   queue.consume(1);
-  EXPECT_TRUE(queue.has_room({.bytes = 8192, .responses = 0}));
+  EXPECT_TRUE(queue.has_room({.bytes = 8192, .responses = 100}));
 }
 
 TEST(WriteQueue, IsUrgentUntilItHasLeft) {
   WriteQueue queue;
   queue.bytes() += "interim";
-  queue.hurry();
+  queue.mark_urgent();
   queue.consume(3);
   EXPECT_TRUE(queue.urgent());
   queue.consume(4);
@@ -87,7 +87,7 @@ TEST(WriteQueue, IsUrgentUntilItHasLeft) {
 TEST(WriteQueue, ClearedForgetsEverything) {
   WriteQueue queue;
   queue_response(queue, "abc", 5);
-  queue.hurry();
+  queue.mark_urgent();
   queue.consume(1);
   queue.clear();
   EXPECT_TRUE(queue.empty());

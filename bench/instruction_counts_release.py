@@ -2,7 +2,7 @@
 
 A count, unlike a time, is the same on a busy machine. When one is meant to change:
 
-    python3 bench/instruction_counts_test.py --print build/release/bench/instruction_counts
+    python3 bench/instruction_counts_release.py --print build/release/bench/instruction_counts
 
 prints the table below as it is now.
 """
