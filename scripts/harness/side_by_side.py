@@ -20,8 +20,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import running_server
-from harness.process import Child, cpu_s, rss_kib
 from harness.measured_server import READY_LIMIT_S, get
+from harness.process import Child, cpu_s, rss_kib
 from harness.window import Target
 from results.errors import Failed, cannot
 

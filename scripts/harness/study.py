@@ -15,10 +15,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from harness import environment, measure, measured_server, perf, plan, resume
+from harness.measured_server import Binary
 from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
-from harness.measured_server import Binary
 from results import journal, manifest as manifests
 from results.cell import Cell, Measurement
 from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
