@@ -16,7 +16,7 @@ from harness.plan import Settings
 from harness.process import tcp_in_use
 from harness.window import Costs, Target, costs, longest_s, observe, steady, timed_out
 from harness.wrk import Shape, Wrk
-from results import folded, sample as samples
+from results import folded
 from results.cell import Measurement
 from results.errors import Failed
 from results.groups import Groups
@@ -39,7 +39,7 @@ class Bench:
     groups: Groups = field(default_factory=Groups)
 
 
-def measure(bench: Bench, todo: Measurement) -> Sample:
+def make_sample(bench: Bench, todo: Measurement) -> Sample:
     """The sample of a measurement. A flagged one is made once more, then kept with its flags."""
     for attempt in range(1 + bench.settings.retries):
         newest = _attempt(bench, todo)
@@ -57,7 +57,7 @@ def _attempt(bench: Bench, todo: Measurement) -> Sample:
         found = _KINDS[todo.kind](bench, todo)
     except (Failed, OSError, HTTPException) as error:
         reason = str(error) or type(error).__name__
-        found = samples.of(todo, valid=False, flags=["failed"], error=reason)
+        found = Sample.of(todo, valid=False, flags=["failed"], error=reason)
     found.t0 = t0
     return found
 
@@ -104,7 +104,7 @@ def _costs(window: Window, todo: Measurement) -> Costs:
 def with_costs(settings: Settings, todo: Measurement, window: Window) -> Sample:
     """A sample of the window, with what each request cost."""
     cost = _costs(window, todo)
-    found = samples.of(todo, window, connections_asked=shape(settings, todo).opened)
+    found = Sample.of(todo, window, connections_asked=shape(settings, todo).opened)
     found.server_bound = (found.host.server_core_busy or 0) >= BOUND
     found.cpu.us_per_request = cost.us
     found.timers_per_request = cost.timers
@@ -137,7 +137,7 @@ def _syscalls(bench: Bench, todo: Measurement) -> Sample:
         wrk.finish()
     found = with_costs(bench.settings, todo, window)
     per = perf.syscalls_per(perf.parse_stat(text), _costs(window, todo).events)
-    return samples.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
+    return Sample.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
 
 
 def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk,
@@ -175,15 +175,16 @@ def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.St
             wrk.finish()
             server.stop()  # before the text is made: folding needs the core
             recording = fold.parse(perf.script(recorder.data))
-    if not recording.samples:
-        raise Failed("perf recorded no samples")
+    recorded = recording.stacks.total()
+    if not recorded:
+        raise Failed("perf recorded no stacks")
     counted = with_costs(bench.settings, todo, window)
     cost = counted.cpu.us_per_request
     shares = bench.groups.shares(recording.stacks)
-    return samples.of(
-        todo, _counts(window), samples=recording.samples, lost=recording.lost,
+    return Sample.of(
+        todo, _counts(window), samples=recorded, lost=recording.lost,
         frequency=perf.WALKS[walk][1], us_per_request=cost, shares=shares,
-        unresolved=recording.broken / recording.samples,
+        unresolved=recording.broken / recorded,
         timer_us_per_request={k: v * cost for k, v in shares["timer"].items()},
         flags=gates.of_any(counted)), recording.stacks
 

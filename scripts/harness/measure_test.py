@@ -7,7 +7,6 @@ from harness import measure, plan
 from harness.gates_test import changed
 from harness.measure import Bench, shape, with_costs
 from harness.perf import parse_stat, syscalls_per
-from results import sample
 from results.cell import Cell, Measurement
 from results.errors import Failed
 from results.sample import Sample, Window
@@ -16,7 +15,7 @@ TODO = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
 
 
 def made(**fields: object) -> Sample:
-    return sample.of(TODO, **fields)
+    return Sample.of(TODO, **fields)
 
 
 class WithCosts(unittest.TestCase):
@@ -46,7 +45,7 @@ class Retries(unittest.TestCase):
     def outcome(self, *attempts: Sample) -> Sample:
         bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1)
         with mock.patch.object(measure, "_attempt", side_effect=list(attempts)):
-            return measure.measure(bench, TODO)
+            return measure.make_sample(bench, TODO)
 
     def test_a_flagged_sample_is_kept_when_the_second_attempt_fails(self) -> None:
         kept = self.outcome(made(flags=["steal"]), made(valid=False, flags=["failed"]))

@@ -123,7 +123,7 @@ class Load:
     duration_s: float
 
 
-def measure(contender: Contender, load: Load, cpus: list[int]) -> dict:
+def cost_of(contender: Contender, load: Load, cpus: list[int]) -> dict:
     """CPU microseconds per request, and those in user mode; connecting is part of them."""
     with started(contender, cpus) as (child, url):
         target = Target(url, pid=child.pid, child=child)
@@ -170,7 +170,7 @@ def run(entries: list[Contender], loads: list[Load], rounds: int, seed: int,
         pairs = [(entry, load) for entry in entries for load in loads]
         order.shuffle(pairs)
         for entry, load in pairs:
-            sample = measure(entry, load, cpus)
+            sample = cost_of(entry, load, cpus)
             samples.append(sample)
             print(f"round {number + 1}/{rounds}: {load.connections} connections, {entry.name}: "
                   f"{sample['us']:.2f} us", file=sys.stderr)

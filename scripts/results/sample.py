@@ -12,7 +12,7 @@ from results import schema
 from results.cell import Cell, Measurement
 from results.schema import record, value
 
-# Neighbouring fields of one meaning share a row of the table, because they share one of these texts.
+# Neighbouring fields that share one of these texts share a row of the table.
 _CELL = "the cell that was measured (see the words)"
 _SPLIT = "CPU time of the server process in the window, split by the kernel's ticks"
 _LATE = "how late timers expired, since the server began"
@@ -91,7 +91,8 @@ class Identity:
     backend: str = value("", _CELL)
     rearm: str = value("", _CELL)
     connections: int = value("", _CELL)
-    alias: str | None = value("", "`A/A` for the second measurement of a variant in a round, else null")
+    alias: str | None = value("", "`A/A` for the second measurement of a variant in a round, "
+                              "else null")
 
     @property
     def cell(self) -> Cell:
@@ -163,6 +164,13 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
     folded: str | None = value("", _FILES, default=None)
     round_folded: str | None = value("", _FILES, default=None)
 
+    @staticmethod
+    def of(measurement: Measurement, window: Window | None = None, **fields: object) -> Sample:
+        """The sample of a measurement, with the figures of its window."""
+        figures = dict(vars(window)) if window else {}
+        labels = {"id": measurement.id, "kind": measurement.kind, "round": measurement.round}
+        return Sample(**labels, **asdict(measurement.cell), **(figures | fields))
+
     def to_json(self) -> dict:
         return schema.to_json(self)
 
@@ -175,13 +183,6 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
         if missing:
             raise KeyError(missing[0])
         return schema.from_json(Sample, known | {"connections": int(known["connections"])})
-
-
-def of(measurement: Measurement, window: Window | None = None, **fields: object) -> Sample:
-    """The sample of a measurement, with the figures of its window."""
-    figures = dict(vars(window)) if window else {}
-    labels = {"id": measurement.id, "kind": measurement.kind, "round": measurement.round}
-    return Sample(**labels, **asdict(measurement.cell), **(figures | fields))
 
 
 def usable(samples: list[Sample]) -> list[Sample]:
