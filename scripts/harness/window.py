@@ -1,7 +1,7 @@
 """A measuring window: two readings of all counters with steady load between them.
 
-study run, study load and study servers all measure through steady(), observe() and costs(). They
-differ in where the server comes from, and in what they print.
+study run, study load and study servers all measure with the functions of this file. They differ in
+where the server comes from, and in what they print.
 """
 
 from __future__ import annotations
