@@ -15,6 +15,8 @@ import tempfile
 import time
 import unittest
 
+from results import journal, manifest
+
 STUDY = str(pathlib.Path(__file__).with_name("study"))
 SERVER = pathlib.Path(os.environ["IDLEWHEEL_SERVER"])
 LIMIT_S = 600
@@ -29,10 +31,6 @@ def setUpModule():
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([STUDY, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
-
-
-def read_samples(file: pathlib.Path) -> list[dict]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def running_with(mark: str) -> list[int]:
@@ -65,17 +63,17 @@ class Smoke(unittest.TestCase):
         self.assertNotIn("src=\"http", page)
 
     def test_leaves_the_files_that_others_read(self):
-        manifest = json.loads((self.results / "manifest.json").read_text())
-        samples = read_samples(self.results / "samples.jsonl")
-        self.assertTrue(manifest["finished"])
-        self.assertEqual(manifest["binary"]["sha256"],
+        written = manifest.read(self.results)
+        samples = journal.read(self.results)
+        self.assertTrue(written["finished"])
+        self.assertEqual(written["binary"]["sha256"],
                          hashlib.sha256(SERVER.read_bytes()).hexdigest())
-        self.assertEqual({s["id"] for s in samples}, set(manifest["plan"]["cells"]))
+        self.assertEqual({s.id for s in samples}, set(written["plan"]["cells"]))
         for sample in samples:
-            if sample["kind"] == "load":
-                self.assertGreater(sample["requests"] + sample["timed_out"], 0, sample["id"])
-                self.assertGreater(sample["cpu"]["us_per_request"], 0, sample["id"])
-        self.assertIn("dwarf", {s["kind"] for s in samples if s["valid"]})
+            if sample.kind == "load":
+                self.assertGreater(sample.requests + sample.timed_out, 0, sample.id)
+                self.assertGreater(sample.cpu.us_per_request, 0, sample.id)
+        self.assertIn("dwarf", {s.kind for s in samples if s.valid})
         folded = [*(self.results / "profiles").glob("*.folded"),
                   *(self.results / "profiles/dwarf").glob("*.folded")]
         self.assertTrue(folded)
@@ -97,35 +95,36 @@ class Smoke(unittest.TestCase):
             self.assertGreater(trace.stat().st_size, 16 * 100, trace)
 
     def test_the_same_command_has_nothing_left_to_do(self):
-        before = (self.results / "samples.jsonl").read_bytes()
+        before = (self.results / journal.SAMPLES).read_bytes()
         again = run("run", "--preset", "smoke", "-o", str(self.results))
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertEqual((self.results / "samples.jsonl").read_bytes(), before)
+        self.assertEqual((self.results / journal.SAMPLES).read_bytes(), before)
 
 
 class Interrupted(unittest.TestCase):
     def test_leaves_nothing_running_and_resumes(self):
         with tempfile.TemporaryDirectory() as folder:
+            results = pathlib.Path(folder, "results")
             command = [STUDY, "run", "--preset", "smoke", "--backends", "hierarchical-wheel",
-                       "--connections", "50", "--no-profile", "--no-report",
-                       "-o", folder + "/results"]
-            samples = pathlib.Path(folder, "results/samples.jsonl")
+                       "--connections", "50", "--no-profile", "--no-report", "-o", str(results)]
+            file = results / journal.SAMPLES
             study = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                      text=True, env={**os.environ, "STUDY_TEST_MARK": folder})
             limit = time.monotonic() + LIMIT_S
-            while not (samples.exists() and samples.read_text()) and time.monotonic() < limit:
+            while not (file.exists() and file.read_text()) and time.monotonic() < limit:
                 self.assertIsNone(study.poll(), "ended before it was interrupted")
                 time.sleep(0.05)
             os.kill(study.pid, signal.SIGINT)
             _, errors = study.communicate(timeout=60)
             self.assertEqual(study.returncode, 130, errors)
             self.assertEqual(running_with(folder), [])
-            done = len(samples.read_text().splitlines())
+            done = len(journal.read(results))
             again = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
             self.assertEqual(again.returncode, 0, again.stderr)
-            ids = [sample["id"] for sample in read_samples(samples)]
-            self.assertGreater(len(ids), done)
-            self.assertEqual(len(ids), len(set(ids)), "a finished cell was measured again")
+            made = len(journal.read(results))
+            self.assertGreater(made, done)
+            self.assertEqual(len(file.read_text().splitlines()), made,
+                             "a finished cell was measured again")
 
 
 class Usage(unittest.TestCase):

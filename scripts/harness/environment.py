@@ -93,7 +93,7 @@ def try_record() -> str:
         if code:
             return (error.strip().splitlines() or ["perf record failed"])[0]
         code, text, _ = run(["perf", "script", "-i", data, "-F", "ip"], 20)
-        return "" if code == 0 and text.strip() else "perf record gave no samples"
+        return "" if code == 0 and text.strip() else "perf recorded no stacks"
 
 
 def try_tracepoints() -> str:

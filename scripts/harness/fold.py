@@ -38,7 +38,6 @@ class Recording:
     """What perf recorded, by stack."""
 
     stacks: Stacks
-    samples: int
     broken: int
     lost: int
 
@@ -137,4 +136,4 @@ def parse(text: str) -> Recording:
         lost_callers = [LOST_FRAME] if _is_broken(frames) else []
         broken += len(lost_callers)
         stacks[(command.replace(";", ":"), *lost_callers, *_collapse(frames))] += 1
-    return Recording(stacks, sum(stacks.values()), broken, lost)
+    return Recording(stacks, broken, lost)

@@ -32,7 +32,7 @@ idlewheel-serve  4711
 class Parse(unittest.TestCase):
     def test_stacks_lost_and_broken(self) -> None:
         profile = parse(SCRIPT)
-        self.assertEqual((profile.samples, profile.broken, profile.lost), (3, 1, 42))
+        self.assertEqual((profile.stacks.total(), profile.broken, profile.lost), (3, 1, 42))
         self.assertIn(("idlewheel-serve", "_start", "main", "server::Connection::on_readable",
                        "timers::OrderedList::rearm"), profile.stacks)
         self.assertIn(("idlewheel-serve", fold.LOST_FRAME, "server::serve", "[libc.so.6]"),
@@ -49,7 +49,7 @@ class Parse(unittest.TestCase):
         self.assertIn("__libc_send", sending)
 
     def test_nothing_gives_nothing(self) -> None:
-        self.assertEqual(parse("").samples, 0)
+        self.assertEqual(parse("").stacks.total(), 0)
 
     def test_recursion_and_plumbing_collapse(self) -> None:
         frames = ["main", "f", "f", "f", "asio::initiate_async_write::operator()",

@@ -2,16 +2,15 @@ import unittest
 from copy import deepcopy
 
 from harness import gates
-from results import sample
 from results.cell import Cell, Measurement
-from results.sample import Cpu, Host, Latency, Sample, Totals, WrkReport
+from results.sample import WRK_ERRORS, Cpu, Host, Latency, Sample, Totals, WrkReport
 
-CLEAN = sample.of(
+CLEAN = Sample.of(
     Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400)),
-    connections_open=400, connections_asked=400, requests=100_000, timed_out=0,
+    window_s=1.0, connections_open=400, connections_asked=400, requests=100_000, timed_out=0,
     timers={"rearmed": 200_000}, cpu=Cpu(user_s=0.4, sys_s=0.6, outside_s=1.0, utilisation=1.0),
     host=Host(steal_pct=0.0, foreign_pct=0.0, psi_some_pct=0.0, server_core_busy=0.99),
-    wrk=WrkReport(requests=150_000, errors=dict.fromkeys(sample.WRK_ERRORS, 0), duration_s=3.0,
+    wrk=WrkReport(requests=150_000, errors=dict.fromkeys(WRK_ERRORS, 0), duration_s=3.0,
                   latency_us=Latency(kind="", p50=1.0, p90=1.0, p99=1.0, max=1.0)),
     totals=Totals(responses=150_300, timed_out=0))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +11,12 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import fold, gates, perf, plan
+from harness.measured_server import Binary, MeasuredServer
 from harness.plan import Settings
 from harness.process import tcp_in_use
-from harness.measured_server import Binary, MeasuredServer
-from harness.window import OPEN_LIMIT_S, Target, hold, measure as measure_window, timed_out
-from harness.window import wait_until_open
+from harness.window import Costs, Target, costs, longest_s, observe, steady, timed_out
 from harness.wrk import Shape, Wrk
-from results import folded, sample as samples
+from results import folded
 from results.cell import Measurement
 from results.errors import Failed
 from results.groups import Groups
@@ -41,7 +39,7 @@ class Bench:
     groups: Groups = field(default_factory=Groups)
 
 
-def measure(bench: Bench, todo: Measurement) -> Sample:
+def make_sample(bench: Bench, todo: Measurement) -> Sample:
     """The sample of a measurement. A flagged one is made once more, then kept with its flags."""
     for attempt in range(1 + bench.settings.retries):
         newest = _attempt(bench, todo)
@@ -59,7 +57,7 @@ def _attempt(bench: Bench, todo: Measurement) -> Sample:
         found = _KINDS[todo.kind](bench, todo)
     except (Failed, OSError, HTTPException) as error:
         reason = str(error) or type(error).__name__
-        found = samples.of(todo, valid=False, flags=["failed"], error=reason)
+        found = Sample.of(todo, valid=False, flags=["failed"], error=reason)
     found.t0 = t0
     return found
 
@@ -68,8 +66,8 @@ def shape(settings: Settings, todo: Measurement) -> Shape:
     connections = todo.cell.connections
     if settings.wrk_duration_s and todo.kind == "load":
         return Shape(connections, settings.wrk_threads, settings.wrk_duration_s, True)
-    longest = OPEN_LIMIT_S + settings.settle_s + plan.window_s(settings, todo) + 60
-    return Shape(connections, settings.wrk_threads, math.ceil(longest))
+    longest = longest_s(settings.settle_s + plan.window_s(settings, todo))
+    return Shape(connections, settings.wrk_threads, longest)
 
 
 @contextmanager
@@ -83,8 +81,8 @@ def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[MeasuredServer, T
     with MeasuredServer(bench.binary.path, todo.cell, {bench.server_cpu}) as server:
         target = Target(server.url, server.admin_url, server.pid, bench.server_cpu, server)
         with Wrk(asked, server.url, {bench.client_cpu}) as wrk:
-            wait_until_open(target, wrk, asked.opened)  # a gate judges those that are missing
-            hold(bench.settings.settle_s, server, wrk)
+            # A gate judges the connections that are missing.
+            steady(target, wrk, asked.opened, bench.settings.settle_s)
             yield server, target, wrk
         code = server.stop()
         if code != 0:
@@ -99,24 +97,17 @@ def _drain(sockets: int) -> None:
         time.sleep(0.02)
 
 
-def events_of(found: Sample) -> int:
-    """What the cost is divided by."""
-    return found.timed_out if found.cell.counts_timeouts else found.requests
+def _costs(window: Window, todo: Measurement) -> Costs:
+    return costs(window, "timed_out" if todo.cell.counts_timeouts else "requests")
 
 
-def _with_costs(bench: Bench, todo: Measurement, window: Window) -> Sample:
+def with_costs(settings: Settings, todo: Measurement, window: Window) -> Sample:
     """A sample of the window, with what each request cost."""
-    found = samples.of(todo, window, connections_asked=shape(bench.settings, todo).opened)
-    return per_event(found)
-
-
-def per_event(found: Sample) -> Sample:
-    events = events_of(found)
-    if not events:
-        raise Failed("nothing was counted in the window")
+    cost = _costs(window, todo)
+    found = Sample.of(todo, window, connections_asked=shape(settings, todo).opened)
     found.server_bound = (found.host.server_core_busy or 0) >= BOUND
-    found.cpu.us_per_request = (found.cpu.user_s + found.cpu.sys_s) * 1e6 / events
-    found.timers_per_request = {k: n / events for k, n in found.timers.items()}
+    found.cpu.us_per_request = cost.us
+    found.timers_per_request = cost.timers
     return found
 
 
@@ -128,10 +119,10 @@ def _load(bench: Bench, todo: Measurement) -> Sample:
         fixed = settings.wrk_duration_s
         if fixed:
             seconds = min(seconds, start + fixed - MARGIN_S - time.monotonic())
-        window = measure_window(target, wrk, seconds)
+        window = observe(target, wrk, seconds)
         report = wrk.finish(now=not fixed)
         last = server.stats()
-    found = _with_costs(bench, todo, window)
+    found = with_costs(bench.settings, todo, window)
     found.wrk = report
     found.totals = Totals(responses=last["responses"] - 1, timed_out=timed_out(last))  # -1: our GET
     found.flags = gates.of_load(found)
@@ -144,15 +135,15 @@ def _syscalls(bench: Bench, todo: Measurement) -> Sample:
             window = _recorded(bench, todo, target, wrk, recorder)
             text = recorder.end()
         wrk.finish()
-    found = _with_costs(bench, todo, window)
-    per = perf.syscalls_per(perf.parse_stat(text), events_of(found))
-    return samples.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
+    found = with_costs(bench.settings, todo, window)
+    per = perf.syscalls_per(perf.parse_stat(text), _costs(window, todo).events)
+    return Sample.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
 
 
 def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk,
               recorder: perf.Recorder) -> Window:
     seconds = plan.window_s(bench.settings, todo)
-    return measure_window(target, wrk, seconds, recorder.perf, recorder.switched_on)
+    return observe(target, wrk, seconds, recorder.perf, recorder.switched_on)
 
 
 def _counts(window: Window) -> Window:
@@ -184,15 +175,16 @@ def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.St
             wrk.finish()
             server.stop()  # before the text is made: folding needs the core
             recording = fold.parse(perf.script(recorder.data))
-    if not recording.samples:
-        raise Failed("perf recorded no samples")
-    counted = _with_costs(bench, todo, window)
+    recorded = recording.stacks.total()
+    if not recorded:
+        raise Failed("perf recorded no stacks")
+    counted = with_costs(bench.settings, todo, window)
     cost = counted.cpu.us_per_request
     shares = bench.groups.shares(recording.stacks)
-    return samples.of(
-        todo, _counts(window), samples=recording.samples, lost=recording.lost,
+    return Sample.of(
+        todo, _counts(window), samples=recorded, lost=recording.lost,
         frequency=perf.WALKS[walk][1], us_per_request=cost, shares=shares,
-        unresolved=recording.broken / recording.samples,
+        unresolved=recording.broken / recorded,
         timer_us_per_request={k: v * cost for k, v in shares["timer"].items()},
         flags=gates.of_any(counted)), recording.stacks
 

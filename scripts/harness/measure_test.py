@@ -1,44 +1,51 @@
 import unittest
+from dataclasses import fields, replace
 from pathlib import Path
 from unittest import mock
 
 from harness import measure, plan
 from harness.gates_test import changed
-from harness.measure import Bench, per_event, shape
+from harness.measure import Bench, shape, with_costs
 from harness.perf import parse_stat, syscalls_per
-from results import sample
 from results.cell import Cell, Measurement
 from results.errors import Failed
-from results.sample import Sample
+from results.sample import Sample, Window
 
 TODO = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
 
 
 def made(**fields: object) -> Sample:
-    return sample.of(TODO, **fields)
+    return Sample.of(TODO, **fields)
 
 
-class PerEvent(unittest.TestCase):
+class WithCosts(unittest.TestCase):
+    def costs(self, scenario: str = "respond", **changes: int) -> Sample:
+        clean = changed()
+        window = Window(**{each.name: getattr(clean, each.name) for each in fields(Window)})
+        todo = replace(TODO, cell=replace(TODO.cell, scenario=scenario))
+        return with_costs(plan.PRESETS["quick"], todo, replace(window, **changes))
+
     def test_cost_of_a_request(self) -> None:
-        found = per_event(changed())
+        found = self.costs()
+        self.assertEqual(found.connections_asked, 400)
         self.assertAlmostEqual(found.cpu.us_per_request, 10.0)
         self.assertAlmostEqual(found.timers_per_request["rearmed"], 2.0)
         self.assertTrue(found.server_bound)
 
     def test_cost_of_an_expired_request_in_s2(self) -> None:
-        found = per_event(changed(scenario="increasing-timeout", timed_out=1000))
+        found = self.costs("increasing-timeout", timed_out=1000)
         self.assertAlmostEqual(found.cpu.us_per_request, 1000.0)
 
     def test_an_empty_window_is_a_failure(self) -> None:
         with self.assertRaises(Failed):
-            per_event(changed(requests=0))
+            self.costs(requests=0)
 
 
 class Retries(unittest.TestCase):
     def outcome(self, *attempts: Sample) -> Sample:
         bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1)
         with mock.patch.object(measure, "_attempt", side_effect=list(attempts)):
-            return measure.measure(bench, TODO)
+            return measure.make_sample(bench, TODO)
 
     def test_a_flagged_sample_is_kept_when_the_second_attempt_fails(self) -> None:
         kept = self.outcome(made(flags=["steal"]), made(valid=False, flags=["failed"]))

@@ -9,8 +9,8 @@ from pathlib import Path
 from unittest import mock
 
 from harness import measured_server, process
-from harness.process import Child
 from harness.measured_server import MeasuredServer
+from harness.process import Child
 from results.cell import Cell
 from results.errors import Failed, Stop
 

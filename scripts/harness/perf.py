@@ -14,9 +14,9 @@ from types import TracebackType
 from harness.process import Child, run
 from results.errors import Failed
 
-# How stacks are walked -> perf's name for it, and samples per second. The frequencies are primes: they
-# do not beat with the 1 ms ticks of the server or the kernel's 4 ms. Frame pointers cost next to
-# nothing; DWARF copies 8 KiB of stack with each sample, and serves as a check on them.
+# How stacks are walked -> perf's name for it, and stacks per second. The frequencies are primes, so
+# they do not beat with the 1 ms ticks of the server or the kernel's 4 ms. Frame pointers cost next
+# to nothing; DWARF copies 8 KiB of memory for each stack, and serves as a check on them.
 WALKS = {"frame pointers": ("fp", 997), "dwarf": ("dwarf,8192", 199)}
 EVENT = "cpu-clock"  # a timer, not a hardware counter: guests often have none
 ACK_LIMIT_S = 10.0
@@ -104,7 +104,7 @@ def record_argv(pid: int | str, walk: str = "frame pointers") -> list[str]:
 
 
 def script(data: Path) -> str:
-    """perf's own text of every sample: command, then one frame a line, innermost first."""
+    """perf's own text of every stack: command, then one frame a line, innermost first."""
     code, text, error = run(["perf", "script", "-i", str(data), "--show-lost-events", "--no-inline",
                              "-F", "comm,tid,ip,sym,dso"], SCRIPT_LIMIT_S, PERF_ENV)
     if code:

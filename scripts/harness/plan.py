@@ -24,7 +24,7 @@ SHORT_IDLE_S = 2.0
 SHORT_FLAGS = ["--idle-timeout", "2s", "--request-timeout", "1s"]
 SHORT_WINDOW_S = 3 * SHORT_IDLE_S + 0.2  # at least three idle periods
 SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
-DWARF_WINDOWS = 2  # windows of a profile: it records a fifth as many samples per second
+DWARF_WINDOWS = 2  # windows of a profile: it records a fifth as many stacks per second
 TIMEOUT_WINDOW_S = 3.0  # about one timer expires per millisecond: a shorter window has too few
 
 FULL_BUDGET_S = 80 * 60

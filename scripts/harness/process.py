@@ -139,7 +139,6 @@ def rss_kib(pid: int) -> int:
     return 0
 
 
-
 @dataclass(frozen=True)
 class HostTimes:
     """Counters of the whole machine, in seconds since boot."""

@@ -2,7 +2,6 @@ import io
 import unittest
 
 from harness.progress import Progress, duration, outcome
-from results import sample
 from results.cell import Cell, Measurement
 from results.sample import Cpu, Sample
 
@@ -11,7 +10,7 @@ TODO = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
 
 def made(**fields: object) -> Sample:
     cpu = Cpu(user_s=1.0, sys_s=1.0, utilisation=1.0, outside_s=2.0, us_per_request=12.345)
-    found = sample.of(TODO, rps=50_000.0, cpu=cpu)
+    found = Sample.of(TODO, rps=50_000.0, cpu=cpu)
     for name, content in fields.items():
         setattr(found, name, content)
     return found

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
 from harness import gates
-from harness.process import cpu_s
 from harness.measured_server import read_stats
-from harness.window import OPEN_LIMIT_S, Target, hold, measure, wait_until_open
+from harness.process import cpu_s
+from harness.window import OPEN_LIMIT_S, Target, costs, longest_s, observe, steady
 from harness.wrk import Shape, Wrk
 from results.errors import Failed, bad_usage, cannot
 from results.sample import Window, WrkReport
 
-SETTLE_S = 1.0  # of steady load before the window, once all connections are open
+SETTLE_S = 1.0  # of steady load before the window; the study takes this from its preset
 
 
 def check_url(url: str, option: str) -> str:
@@ -57,52 +57,39 @@ def drive(target: Target, connections: int, seconds: float, cpus: set[int],
     With the admin address the window is steady, and its counters are the server's. Without it the
     window is all of wrk's run, and CPU time is that of the process, if its pid is known.
     """
-    shape = Shape(connections, 1, int(OPEN_LIMIT_S + seconds + 60), pipeline=pipeline)
+    shape = Shape(connections, 1, longest_s(SETTLE_S + seconds), pipeline=pipeline)
     with Wrk(shape, target.url, cpus) as wrk:
         if target.admin_url:
-            _all_open(target, wrk, connections)
-            hold(SETTLE_S, wrk)
-        window = measure(target, wrk, seconds if target.admin_url else seconds + SETTLE_S)
+            _require_open(steady(target, wrk, connections, SETTLE_S), connections)
+            window = observe(target, wrk, seconds)
+        else:
+            window = observe(target, wrk, SETTLE_S + seconds)
         report = wrk.finish()
     return figures(target.url, connections, window, report)
 
 
-def _all_open(target: Target, wrk: Wrk, connections: int) -> None:
-    found = wait_until_open(target, wrk, connections)
+def _require_open(found: int, connections: int) -> None:
     if found < connections:
         raise Failed(f"only {found} of {connections} connections are open after "
                      f"{OPEN_LIMIT_S:.0f} s")
 
 
 def figures(url: str, connections: int, window: Window, report: WrkReport) -> dict:
-    """As --json prints them: per request, or per timed-out one where most of them time out."""
-    requests = report.requests if window.requests is None else window.requests
-    late = window.timed_out or 0
-    per = "timed_out" if late * 2 > requests else "requests"
-    events = late if per == "timed_out" else requests
-    if not events:
-        raise Failed("no request was counted in the window")
-    cpu, timers = window.cpu, window.timers
-
-    def each(seconds: float | None) -> float | None:
-        return None if seconds is None else seconds * 1e6 / events
-
+    """As --json prints them. The scenario is unknown, so costs() decides what to count."""
+    if window.requests is None:
+        window = replace(window, requests=report.requests)
+    cost = costs(window)
     return {
         "url": url, "connections": connections, "rss_kib": window.rss_kib,
-        "window_s": window.window_s, "requests": requests, "timed_out": window.timed_out,
-        "timers": timers, "late_us": window.late_us and asdict(window.late_us),
+        "window_s": window.window_s, "requests": window.requests, "timed_out": window.timed_out,
+        "timers": window.timers, "late_us": window.late_us and asdict(window.late_us),
         "bytes_out": window.bytes_out, "writes": window.writes,
-        "connections_open": window.connections_open, "per": per,
-        "rps": requests / window.window_s,
-        "cpu": {"us_per_request": each(_cpu_s(window)),
-                "user_us_per_request": each(cpu.user_s if cpu else None),
-                "utilisation": cpu.utilisation if cpu else None},
-        "timers_per_request": {k: n / events for k, n in timers.items()} if timers else None,
+        "connections_open": window.connections_open, "per": cost.per,
+        "rps": window.requests / window.window_s,
+        "cpu": {"us_per_request": cost.us, "user_us_per_request": cost.user_us,
+                "utilisation": window.cpu.utilisation if window.cpu else None},
+        "timers_per_request": cost.timers,
         "wrk": asdict(report)}
-
-
-def _cpu_s(window: Window) -> float | None:
-    return window.cpu.utilisation * window.window_s if window.cpu else None
 
 
 def problem(found: dict) -> str | None:

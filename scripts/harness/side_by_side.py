@@ -20,8 +20,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import running_server
-from harness.process import Child, cpu_s, rss_kib
 from harness.measured_server import READY_LIMIT_S, get
+from harness.process import Child, cpu_s, rss_kib
 from harness.window import Target
 from results.errors import Failed, cannot
 
@@ -123,7 +123,7 @@ class Load:
     duration_s: float
 
 
-def measure(contender: Contender, load: Load, cpus: list[int]) -> dict:
+def cost_of(contender: Contender, load: Load, cpus: list[int]) -> dict:
     """CPU microseconds per request, and those in user mode; connecting is part of them."""
     with started(contender, cpus) as (child, url):
         target = Target(url, pid=child.pid, child=child)
@@ -170,7 +170,7 @@ def run(entries: list[Contender], loads: list[Load], rounds: int, seed: int,
         pairs = [(entry, load) for entry in entries for load in loads]
         order.shuffle(pairs)
         for entry, load in pairs:
-            sample = measure(entry, load, cpus)
+            sample = cost_of(entry, load, cpus)
             samples.append(sample)
             print(f"round {number + 1}/{rounds}: {load.connections} connections, {entry.name}: "
                   f"{sample['us']:.2f} us", file=sys.stderr)

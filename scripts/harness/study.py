@@ -15,10 +15,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from harness import environment, measure, measured_server, perf, plan, resume
+from harness.measured_server import Binary
 from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
-from harness.measured_server import Binary
 from results import journal, manifest as manifests
 from results.cell import Cell, Measurement
 from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
@@ -99,7 +99,7 @@ def _execute(options: Options) -> None:
     cores = environment.cores(facts.cores)
     with _beside_the_load(cores[1]):
         bench = measure.Bench(binary, planned.settings, folder, *cores)
-        _measure(folder, manifest, planned, bench)
+        _make_samples(folder, manifest, planned, bench)
     _conclude(folder, options)
 
 
@@ -271,7 +271,7 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
 # ---- measuring ----
 
 
-def _measure(folder: Path, manifest: dict, planned: Planned, bench: measure.Bench) -> None:
+def _make_samples(folder: Path, manifest: dict, planned: Planned, bench: measure.Bench) -> None:
     done = {sample.id for sample in journal.drop_failed(folder)}
     due = [each for each in planned.measurements if each.id not in done]
     estimates = [plan.estimate_s(planned.settings, each) for each in due]
@@ -282,7 +282,7 @@ def _measure(folder: Path, manifest: dict, planned: Planned, bench: measure.Benc
     try:
         for todo, estimate in zip(due, estimates, strict=True):
             progress.start(todo)
-            sample = measure.measure(bench, todo)
+            sample = measure.make_sample(bench, todo)
             sample.order = len(done)
             journal.append(folder, sample)
             done.add(todo.id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from harness.plan import SHORT_FLAGS
 from harness.measured_server import STOP_LIMIT_S
+from harness.plan import SHORT_FLAGS
 from harness.side_by_side import own, started
 from harness.window import hold
 from harness.wrk import Shape, Wrk

@@ -1,24 +1,26 @@
 """A measuring window: two readings of all counters with steady load between them.
 
-Everything that measures a server goes through measure(): study run, study load and study servers.
-They differ in where the server comes from, and in what they print.
+study run, study load and study servers all measure with the functions of this file. They differ in
+where the server comes from, and in what they print.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from harness.process import Child, HostTimes, cpu_s, rss_kib, user_share
 from harness.measured_server import read_stats
+from harness.process import Child, HostTimes, cpu_s, rss_kib, user_share
 from harness.wrk import Wrk
 from results.errors import Failed
 from results.sample import TIMER_COUNTS, Cpu, Host, Lateness, Window
 
 OPEN_LIMIT_S = 30.0  # for all connections to be open
 STEP_S = 0.2  # how often a window looks whether everybody is alive
+SPARE_S = 60  # of wrk's own duration, so that it does not end before the window
 FOREIGN_FLOOR_S = 0.05  # the kernel counts the machine's time in ticks of 10 ms
 
 
@@ -72,14 +74,36 @@ class Reading:
         return Reading(stats, server, own + sum(map(cpu_s, others)), HostTimes.read())
 
 
-def measure(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
+@dataclass(frozen=True)
+class Costs:
+    """What one request of a window cost the server; None where that is unknown."""
+
+    per: str  # the name of the count in the window: "requests" or "timed_out"
+    events: int  # that count
+    us: float | None  # CPU time
+    user_us: float | None
+    timers: dict[str, float] | None
+
+
+def steady(target: Target, wrk: Wrk, connections: int, settle_s: float) -> int:
+    """Wait until all connections are open and the load is steady; how many connections are open."""
+    found = _wait_until_open(target, wrk, connections)
+    hold(settle_s, target.child, wrk)
+    return found
+
+
+def longest_s(seconds: float) -> int:
+    """The duration to give to wrk when the window and what comes before it take so long at most."""
+    return math.ceil(OPEN_LIMIT_S + seconds + SPARE_S)
+
+
+def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
             switched_on: Callable[[], AbstractContextManager] = nullcontext) -> Window:
     """The figures of a window. perf's events are on for exactly as long, where it records."""
-    children = [child for child in (target.child, wrk, perf) if child]
     others = [child.pid for child in (wrk, perf) if child]
     with switched_on():
         before = Reading.take(target, others)
-        hold(seconds, *children)
+        hold(seconds, target.child, wrk, perf)
         after = Reading.take(target, others)
     found = between(before, after, target.core)
     if target.pid:
@@ -87,22 +111,39 @@ def measure(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
     return found
 
 
-def wait_until_open(target: Target, wrk: Wrk, connections: int) -> int:
-    """Wait until all connections are open, or for the limit; how many are."""
+def costs(window: Window, per: str | None = None) -> Costs:
+    """What to count depends on the server's scenario; `per` says it where the scenario is known.
+
+    Without `per`, the timed-out requests are counted where they are more than half of all requests.
+    Failed when nothing was counted.
+    """
+    late = window.timed_out or 0
+    per = per or ("timed_out" if late * 2 > window.requests else "requests")
+    events = late if per == "timed_out" else window.requests
+    if not events:
+        raise Failed("nothing was counted in the window")
+    cpu, timers = window.cpu, window.timers
+    user_s = cpu.user_s if cpu else None
+    return Costs(per, events,
+                 us=cpu.utilisation * window.window_s * 1e6 / events if cpu else None,
+                 user_us=None if user_s is None else user_s * 1e6 / events,
+                 timers={k: n / events for k, n in timers.items()} if timers else None)
+
+
+def _wait_until_open(target: Target, wrk: Wrk, connections: int) -> int:
     limit = time.monotonic() + OPEN_LIMIT_S
-    children = [child for child in (target.child, wrk) if child]
     while (found := connections_open(read_stats(target.admin_url))) < connections:
         if time.monotonic() >= limit:
             break
-        hold(0.05, *children)
+        hold(0.05, target.child, wrk)
     return found
 
 
-def hold(seconds: float, *children: Child) -> None:
-    """Sleep; Failed as soon as a child is gone."""
+def hold(seconds: float, *children: Child | None) -> None:
+    """Sleep; Failed as soon as a child is gone. None stands for a process that is not ours."""
     end = time.monotonic() + seconds
     while True:
-        for child in children:
+        for child in filter(None, children):
             if not child.running:
                 raise Failed(f"{child.name} ended with {child.popen.returncode} in the middle: "
                              f"{child.last_words()}")

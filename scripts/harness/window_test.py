@@ -1,10 +1,13 @@
 import unittest
 from contextlib import contextmanager
+from dataclasses import replace
 from unittest import mock
 
 from harness import window
 from harness.process import HostTimes
-from harness.window import Process, Reading, Target, between, measure
+from harness.window import Process, Reading, Target, between, costs, observe, steady
+from results.errors import Failed
+from results.sample import Window
 
 
 def reading(seconds: float, stats: bool = True, server: bool = True) -> Reading:
@@ -59,7 +62,7 @@ class Between(unittest.TestCase):
         self.assertIsNone(found.cpu)
 
 
-class Measure(unittest.TestCase):
+class Observe(unittest.TestCase):
     def test_perf_records_for_as_long_as_the_window_lasts(self) -> None:
         seen = []
 
@@ -78,9 +81,58 @@ class Measure(unittest.TestCase):
         wrk, perf = mock.Mock(pid=1), mock.Mock(pid=2)
         with (mock.patch.object(Reading, "take", side_effect=take),
               mock.patch.object(window, "hold", side_effect=lambda *given: seen.append(given))):
-            found = measure(Target("http://h"), wrk, 2.0, perf, switched_on)
-        self.assertEqual(seen, ["on", [1, 2], (2.0, wrk, perf), [1, 2], "off"])
+            found = observe(Target("http://h"), wrk, 2.0, perf, switched_on)
+        self.assertEqual(seen, ["on", [1, 2], (2.0, None, wrk, perf), [1, 2], "off"])
         self.assertEqual(found.requests, 2000)
+
+
+class Steady(unittest.TestCase):
+    def test_the_load_is_held_once_all_connections_are_open(self) -> None:
+        held = []
+        counts = [{"connections": {"open": open_}} for open_ in (1, 2, 3)]
+        target, wrk = Target("http://h", "http://a", child=mock.Mock()), mock.Mock()
+        with (mock.patch.object(window, "read_stats", side_effect=counts),
+              mock.patch.object(window, "hold", side_effect=lambda *given: held.append(given))):
+            self.assertEqual(steady(target, wrk, 3, 1.5), 3)
+        self.assertEqual(held, [(0.05, target.child, wrk)] * 2 + [(1.5, target.child, wrk)])
+
+    def test_those_that_are_open_at_the_limit_are_counted(self) -> None:
+        with (mock.patch.object(window, "read_stats", return_value={"connections": {"open": 2}}),
+              mock.patch.object(window, "hold"), mock.patch.object(window, "OPEN_LIMIT_S", 0.0)):
+            self.assertEqual(steady(Target("http://h", "http://a"), mock.Mock(), 3, 1.5), 2)
+
+
+class CostsOfAWindow(unittest.TestCase):
+    FOUND = between(reading(1.0), reading(3.0), None)  # 2000 requests, of which 200 timed out
+
+    def test_cost_of_a_request(self) -> None:
+        found = costs(self.FOUND)
+        self.assertEqual((found.per, found.events), ("requests", 2000))
+        self.assertAlmostEqual(found.us, 500.0)
+        self.assertAlmostEqual(found.user_us, 200.0)
+        self.assertAlmostEqual(found.timers["rearmed"], 2.0)
+
+    def test_the_count_is_the_one_that_was_named(self) -> None:
+        found = costs(self.FOUND, "timed_out")
+        self.assertEqual((found.per, found.events), ("timed_out", 200))
+        self.assertAlmostEqual(found.us, 5000.0)
+        self.assertEqual(costs(replace(self.FOUND, timed_out=1999), "requests").events, 2000)
+
+    def test_unnamed_it_is_the_timed_out_ones_where_most_time_out(self) -> None:
+        self.assertEqual(costs(replace(self.FOUND, timed_out=1000)).per, "requests")
+        self.assertEqual(costs(replace(self.FOUND, timed_out=1001)).per, "timed_out")
+
+    def test_what_nobody_could_tell_stays_unknown(self) -> None:
+        found = costs(Window(window_s=2.0, requests=10))
+        self.assertEqual((found.us, found.user_us, found.timers), (None, None, None))
+        found = costs(between(reading(1.0, server=False), reading(3.0, server=False), None))
+        self.assertAlmostEqual(found.us, 500.0)
+        self.assertIsNone(found.user_us)
+
+    def test_an_empty_window_is_a_failure(self) -> None:
+        for per in (None, "requests", "timed_out"):
+            with self.assertRaises(Failed):
+                costs(Window(window_s=2.0, requests=0, timed_out=0), per)
 
 
 if __name__ == "__main__":

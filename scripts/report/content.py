@@ -319,7 +319,7 @@ def shares(findings: Findings) -> Table:
                    Text("lost"), Text("folded stacks")])
     for p in findings.profiles:
         table.rows.append(
-            [Text(findings.label(p)), Text(micros(p.us_per_request)), Text(number(p.samples, 0))] +
+            [Text(findings.label(p)), Text(micros(p.us_per_request)), Text(number(p.total, 0))] +
             [_share(p, g) for g in groups] +
             [Text(percent(p.unresolved)), Text(number(p.lost, 0)),
              Text("file", href=_href(findings, p)) if p.files else Text(NOTHING)])

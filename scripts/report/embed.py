@@ -42,7 +42,7 @@ def _profile(tree: Tree, folder: Findings, profile: Profile) -> dict:
             "group": f"{folder.title}: {cell.scenario}" if folder.title else cell.scenario,
             "short": cell.timeouts == "short", "connections": cell.connections,
             "variant": cell.variant, "unit": unit(cell.scenario),
-            "us": round(profile.us_per_request, 5), "samples": profile.samples,
+            "us": round(profile.us_per_request, 5), "samples": profile.total,
             "rounds": max(1, len(profile.rounds)), "ids": _steps(nodes),
             "self": [profile.counts[n] for n in nodes], "spread": _spread(tree, profile)}
 

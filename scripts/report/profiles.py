@@ -19,7 +19,7 @@ from results.sample import SHARES, Sample, usable
 
 # A stack that stays below this share in every profile of the page is counted in its caller.
 PRUNE_SHARE = 0.0005
-# Rounds from which the spread between them says more than the sample counts do.
+# Rounds from which the spread between them says more than the counts of stacks do.
 ROUNDS_FOR_SPREAD = 3
 # Two-sided 99 % quantiles of Student's t, by degrees of freedom from 2; later ones use the last.
 # 99 %, not 95 %: a page shows hundreds of frames, and chance must not colour a dozen of them.
@@ -56,7 +56,7 @@ class Tree:
 
 @dataclass
 class Profile:
-    """One cell's profile. `counts` are self samples by node; `rounds` the same, one per round."""
+    """One cell's profile. `counts` are stacks by innermost node; `rounds` the same per round."""
 
     key: str
     cell: Cell
@@ -71,13 +71,14 @@ class Profile:
     rounds: list[tuple[dict[int, int], float]]
 
     @property
-    def samples(self) -> int:
+    def total(self) -> int:
+        """The number of its stacks."""
         return sum(self.counts.values())
 
     @property
     def unit_us(self) -> float:
-        """CPU microseconds per request that one sample stands for."""
-        return self.us_per_request / self.samples
+        """CPU microseconds per request that one stack stands for."""
+        return self.us_per_request / self.total
 
     def owner_us(self, group: str) -> float:
         return self.shares.get(group, {}).get("owner", 0.0) * self.us_per_request
@@ -170,7 +171,7 @@ def prune(tree: Tree, profiles: list[Profile], share: float = PRUNE_SHARE) -> Tr
     """The tree without stacks small in every profile; the profiles are renumbered in place."""
     keep = {0}
     for profile in profiles:
-        least = share * profile.samples
+        least = share * profile.total
         keep |= {n for n, count in inclusive(tree, profile.counts).items() if count >= least}
     number = _renumber(tree, keep)
     for profile in profiles:
@@ -201,7 +202,7 @@ def _moved(counts: dict[int, int], number: list[int]) -> dict[int, int]:
 def spread(tree: Tree, profile: Profile) -> dict[int, tuple[float, float]]:
     """Half-width of the 99 % interval of each node's (self, inclusive) us/request over the rounds.
 
-    Empty with fewer rounds than ROUNDS_FOR_SPREAD: then the sample counts bound the noise.
+    Empty with fewer rounds than ROUNDS_FOR_SPREAD: then the counts of stacks bound the noise.
     """
     if len(profile.rounds) < ROUNDS_FOR_SPREAD:
         return {}
@@ -213,8 +214,8 @@ def spread(tree: Tree, profile: Profile) -> dict[int, tuple[float, float]]:
                 _half_width([w.get(n, 0.0) for w in wholes])) for n in nodes}
 
 
-def _in_us(counts: dict[int, int], us: float, samples: int) -> dict[int, float]:
-    return {node: count / samples * us for node, count in counts.items()}
+def _in_us(counts: dict[int, int], us: float, total: int) -> dict[int, float]:
+    return {node: count / total * us for node, count in counts.items()}
 
 
 def _half_width(values: list[float]) -> float:
@@ -239,7 +240,7 @@ def bottom_up(tree: Tree, profile: Profile, least: float = 0.02, depth: int = 3)
     limit is a half per cent, so that the small backends still appear.
     """
     stacks = [(tree.path(node)[::-1], count) for node, count in profile.counts.items() if node]
-    return _callers(stacks, profile.samples, 0.005, least, depth + 1)
+    return _callers(stacks, profile.total, 0.005, least, depth + 1)
 
 
 def _callers(stacks: list[tuple[list[str], int]], total: int, limit: float, least: float,

@@ -39,7 +39,7 @@ class PruneTest(unittest.TestCase):
         found = profile(tree, "a;b;c 1\na;b 99\na;d 900\n")
         small = profiles.prune(tree, [found], share=0.05)
         self.assertEqual(small.names, ["all", "a", "b", "d"])
-        self.assertEqual(found.samples, 1000)
+        self.assertEqual(found.total, 1000)
         self.assertEqual(profiles.inclusive(small, found.counts)[2], 100)
 
     def test_a_stack_that_one_profile_needs_stays_for_all(self) -> None:
@@ -84,7 +84,7 @@ class LoadTest(unittest.TestCase):
         tree = Tree()
         read = run.read(testing.write(self.folder, rounds=3))
         found = {p.cell: p for p in profiles.read(read, tree)}[CELL]
-        self.assertEqual(found.samples, sum(sum(c.values()) for c, _ in found.rounds))
+        self.assertEqual(found.total, sum(sum(c.values()) for c, _ in found.rounds))
         self.assertEqual(len(found.rounds), 3)
         times = [us for _, us in found.rounds]
         self.assertTrue(min(times) <= found.us_per_request <= max(times))

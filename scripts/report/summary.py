@@ -87,7 +87,7 @@ def _comparison(row: Row) -> dict:
 
 
 def _profile(tree: Tree, profile: Profile) -> dict:
-    return {"key": profile.key, "cell": asdict(profile.cell), "samples": profile.samples,
+    return {"key": profile.key, "cell": asdict(profile.cell), "samples": profile.total,
             "rounds": max(1, len(profile.rounds)), "requests": profile.requests,
             "us_per_request": profile.us_per_request, "unresolved": profile.unresolved,
             "shares": profile.shares, "files": profile.files,

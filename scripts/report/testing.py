@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from report import page
-from results import folded, journal, manifest as manifests, sample
+from results import folded, journal, manifest as manifests
 from results.cell import CONTROL, Cell, Measurement
 from results.groups import Groups
-from results.sample import Cpu, Host, Lateness, Latency, Sample, Totals, Window, WrkReport
+from results.sample import (TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency, Lateness, Sample, Totals,
+                            Window, WrkReport)
 
 # Frames of the server as fold.py writes them; symbols_release.py looks for ours in the built server.
 BASE = ["idlewheel-serve", "_start", "main", "server::serve", "asio::scheduler::run"]
@@ -112,21 +113,21 @@ def _load(todo: Measurement, us: float) -> Sample:
     window = Window(
         window_s=5.0, requests=int(5 * rps), timed_out=0, rps=rps, bytes_out=1, writes=1,
         cpu=Cpu(user_s=1.0, sys_s=3.0, us_per_request=us, utilisation=0.97, outside_s=4.0),
-        timers=dict.fromkeys(sample.TIMER_COUNTS, 1) | {"expired": 0}, rss_kib=20000,
+        timers=dict.fromkeys(TIMER_COUNTS, 1) | {"expired": 0}, rss_kib=20000,
         late_us=Lateness(p50=200, p99=900, max=1500), connections_open=1,
         host=Host(steal_pct=0.1, psi_some_pct=1.0, foreign_pct=0.0))
     latency = Latency(kind="wrk_co_corrected", p50=900, p90=1500, p99=60 * us, max=90000)
-    return sample.of(
+    return Sample.of(
         todo, window, server_bound=us > 12, connections_asked=1,
         timers_per_request={"armed": 1.0, "rearmed": 2.0, "moved": moved, "disarmed": 1.0,
                             "expired": 0.0},
         wrk=WrkReport(requests=int(5 * rps), duration_s=5.0, latency_us=latency,
-                      errors=dict.fromkeys(sample.WRK_ERRORS, 0)),
+                      errors=dict.fromkeys(WRK_ERRORS, 0)),
         totals=Totals(responses=int(5 * rps), timed_out=0))
 
 
 def _syscalls(todo: Measurement) -> Sample:
-    return sample.of(todo, per_request={"total": 3.1, "recv": 1.5, "send": 1.0, "epoll_wait": 0.6,
+    return Sample.of(todo, per_request={"total": 3.1, "recv": 1.5, "send": 1.0, "epoll_wait": 0.6,
                                         "timerfd_settime": 0.0})
 
 
@@ -138,7 +139,7 @@ def _profile(folder: Path, chance: random.Random, todo: Measurement, us: float) 
     if todo.kind == "profile":
         folded.write_round(folder, todo.cell, todo.round, counts)
     shares = GROUPS.shares(counts)
-    return sample.of(
+    return Sample.of(
         todo, samples=counts.total(), lost=0, frequency=997, requests=100000, us_per_request=us,
         folded=folded.file_of(todo.cell), round_folded=folded.round_file(todo.cell, todo.round),
         shares=shares, unresolved=0.004,

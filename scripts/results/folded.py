@@ -1,8 +1,8 @@
 """Folded stacks, and the files that hold them.
 
-Folded stacks are the common format of flame-graph tools: a line per stack, frames from the
-outermost to the innermost joined by ";", a space, the number of samples. Kernel frames carry the
-customary suffix _[k].
+Folded stacks are the common format of flame-graph tools. Each line stands for all stacks that are
+equal: the frames from the outermost to the innermost, joined by ";", then a space and the number of
+these stacks. Kernel frames carry the customary suffix _[k].
 """
 
 from __future__ import annotations

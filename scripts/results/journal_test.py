@@ -3,14 +3,14 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from results import journal, manifest, sample
+from results import journal, manifest
 from results.cell import Cell, Measurement
 from results.errors import Stop, Unreadable
 from results.sample import Sample
 
 
 def made(round_: int, **fields: object) -> Sample:
-    return sample.of(Measurement("load", round_, Cell("respond", "default", "asio", "lazy", 4)),
+    return Sample.of(Measurement("load", round_, Cell("respond", "default", "asio", "lazy", 4)),
                      **fields)
 
 

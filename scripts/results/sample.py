@@ -12,7 +12,17 @@ from results import schema
 from results.cell import Cell, Measurement
 from results.schema import record, value
 
+# Neighbouring fields that share one of these texts share a row of the table.
 _CELL = "the cell that was measured (see the words)"
+_SPLIT = "CPU time of the server process in the window, split by the kernel's ticks"
+_LATE = "how late timers expired, since the server began"
+_LATENCY = "latency as wrk reports it"
+_ARRIVED = "requests that arrived in the window, and those that timed out in it"
+_ANSWERED = ("requests answered and requests timed out, from the start of the server to its end, "
+             "without our own GET")
+_STACKS = "stacks that perf recorded, and those that it lost"
+_FILES = "files of the folded stacks: all rounds so far, and this round"
+
 TIMER_COUNTS = ("armed", "rearmed", "moved", "disarmed", "expired")
 SHARES = ("self", "inclusive", "owner")
 WRK_ERRORS = ("connect", "read", "write", "status", "timeout")
@@ -20,10 +30,8 @@ WRK_ERRORS = ("connect", "read", "write", "status", "timeout")
 
 @dataclass(kw_only=True)
 class Cpu:
-    user_s: float | None = value("s", "CPU time of the server process in the window, split by the "
-                                 "kernel's ticks")
-    sys_s: float | None = value("s", "CPU time of the server process in the window, split by the "
-                                "kernel's ticks")
+    user_s: float | None = value("s", _SPLIT)
+    sys_s: float | None = value("s", _SPLIT)
     utilisation: float | None = value("share", "CPU time over the length of the window")
     outside_s: float | None = value("s", "the same CPU time, read from the kernel instead of from "
                                     "the server")
@@ -33,9 +41,9 @@ class Cpu:
 
 @dataclass(kw_only=True)
 class Lateness:
-    p50: float | None = value("µs", "how late timers expired, since the server began")
-    p99: float | None = value("µs", "how late timers expired, since the server began")
-    max: float | None = value("µs", "how late timers expired, since the server began")
+    p50: float | None = value("µs", _LATE)
+    p99: float | None = value("µs", _LATE)
+    max: float | None = value("µs", _LATE)
 
 
 @dataclass(kw_only=True)
@@ -52,10 +60,10 @@ class Host:
 class Latency:
     kind: str | None = value("", "`wrk_co_corrected`: wrk rewrites its histogram for coordinated "
                              "omission")
-    p50: float | None = value("µs", "latency as wrk reports it")
-    p90: float | None = value("µs", "latency as wrk reports it")
-    p99: float | None = value("µs", "latency as wrk reports it")
-    max: float | None = value("µs", "latency as wrk reports it")
+    p50: float | None = value("µs", _LATENCY)
+    p90: float | None = value("µs", _LATENCY)
+    p99: float | None = value("µs", _LATENCY)
+    max: float | None = value("µs", _LATENCY)
 
 
 @dataclass(kw_only=True)
@@ -69,10 +77,8 @@ class WrkReport:
 
 @dataclass(kw_only=True)
 class Totals:
-    responses: int | None = value("requests", "requests answered and requests timed out, from the "
-                                  "start of the server to its end, without our own GET")
-    timed_out: int | None = value("requests", "requests answered and requests timed out, from the "
-                                  "start of the server to its end, without our own GET")
+    responses: int | None = value("requests", _ANSWERED)
+    timed_out: int | None = value("requests", _ANSWERED)
 
 
 @dataclass(kw_only=True)
@@ -85,7 +91,8 @@ class Identity:
     backend: str = value("", _CELL)
     rearm: str = value("", _CELL)
     connections: int = value("", _CELL)
-    alias: str | None = value("", "`A/A` for the second measurement of a variant in a round, else null")
+    alias: str | None = value("", "`A/A` for the second measurement of a variant in a round, "
+                              "else null")
 
     @property
     def cell(self) -> Cell:
@@ -98,10 +105,8 @@ class Window:
     """What lies between two readings of the counters. None: nobody could tell."""
 
     window_s: float | None = value("s", "length of the window, on the server's clock", default=None)
-    requests: int | None = value("requests", "requests that arrived in the window, and those that "
-                                 "timed out in it", default=None)
-    timed_out: int | None = value("requests", "requests that arrived in the window, and those that "
-                                  "timed out in it", default=None)
+    requests: int | None = value("requests", _ARRIVED, default=None)
+    timed_out: int | None = value("requests", _ARRIVED, default=None)
     rps: float | None = value("requests/s", "`requests` over `window_s`", default=None)
     cpu: Cpu | None = record(Cpu, default=None)
     timers: dict[str, int] | None = value(
@@ -144,10 +149,8 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
         "absent", ("total", "<call>"), default=None)
 
     # kinds profile and dwarf
-    samples: int | None = value("stacks", "stacks that perf recorded, and those that it lost",
-                                default=None)
-    lost: int | None = value("stacks", "stacks that perf recorded, and those that it lost",
-                             default=None)
+    samples: int | None = value("stacks", _STACKS, default=None)
+    lost: int | None = value("stacks", _STACKS, default=None)
     frequency: int | None = value("Hz", "stacks recorded per second of CPU time", default=None)
     us_per_request: float | None = value("µs", "CPU time per request in this window, as in "
                                          "`cpu.us_per_request`", default=None)
@@ -158,10 +161,15 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
                                      default=None)
     timer_us_per_request: dict[str, float] | None = value(
         "µs", "the timer's share of `us_per_request`", SHARES, default=None)
-    folded: str | None = value("", "files of the folded stacks: all rounds so far, and this round",
-                               default=None)
-    round_folded: str | None = value("", "files of the folded stacks: all rounds so far, and this "
-                                     "round", default=None)
+    folded: str | None = value("", _FILES, default=None)
+    round_folded: str | None = value("", _FILES, default=None)
+
+    @staticmethod
+    def of(measurement: Measurement, window: Window | None = None, **fields: object) -> Sample:
+        """The sample of a measurement, with the figures of its window."""
+        figures = dict(vars(window)) if window else {}
+        labels = {"id": measurement.id, "kind": measurement.kind, "round": measurement.round}
+        return Sample(**labels, **asdict(measurement.cell), **(figures | fields))
 
     def to_json(self) -> dict:
         return schema.to_json(self)
@@ -175,13 +183,6 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
         if missing:
             raise KeyError(missing[0])
         return schema.from_json(Sample, known | {"connections": int(known["connections"])})
-
-
-def of(measurement: Measurement, window: Window | None = None, **fields: object) -> Sample:
-    """The sample of a measurement, with the figures of its window."""
-    figures = dict(vars(window)) if window else {}
-    labels = {"id": measurement.id, "kind": measurement.kind, "round": measurement.round}
-    return Sample(**labels, **asdict(measurement.cell), **(figures | fields))
 
 
 def usable(samples: list[Sample]) -> list[Sample]:

@@ -1,13 +1,13 @@
 import json
 import unittest
 
-from results import sample, schema
+from results import schema
 from results.cell import AA, Cell, Measurement
-from results.sample import (Cpu, Host, Lateness, Latency, Sample, Totals, Window, WrkReport,
-                            usable)
+from results.sample import (SHARES, TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency, Lateness, Sample,
+                            Totals, Window, WrkReport, usable)
 
 CELL = Cell("respond", "default", "ordered-list", "lazy", 400, AA)
-TIMERS = dict.fromkeys(sample.TIMER_COUNTS, 7)
+TIMERS = dict.fromkeys(TIMER_COUNTS, 7)
 
 
 def whole() -> Sample:
@@ -18,11 +18,11 @@ def whole() -> Sample:
         late_us=Lateness(p50=1, p99=2, max=3), bytes_out=380, writes=10, connections_open=400,
         host=Host(steal_pct=0.0, psi_some_pct=0.0, foreign_pct=0.0, server_core_busy=0.5),
         rss_kib=9000)
-    report = WrkReport(requests=11, duration_s=3.0, errors=dict.fromkeys(sample.WRK_ERRORS, 0),
+    report = WrkReport(requests=11, duration_s=3.0, errors=dict.fromkeys(WRK_ERRORS, 0),
                        latency_us=Latency(kind="wrk_co_corrected", p50=1.0, p90=2.0, p99=3.0,
                                           max=4.0))
-    shares = dict.fromkeys(sample.SHARES, 0.5)
-    return sample.of(
+    shares = dict.fromkeys(SHARES, 0.5)
+    return Sample.of(
         Measurement("load", 1, CELL), window, order=0, error="none", t0="now", server_bound=True,
         timers_per_request=dict.fromkeys(TIMERS, 0.7), connections_asked=400, wrk=report,
         totals=Totals(responses=11, timed_out=0), per_request={"total": 3.0, "recv": 1.0},
@@ -49,7 +49,7 @@ class Json(unittest.TestCase):
         self.assertEqual(written, {path for path, _, _ in schema.described(Sample)})
 
     def test_what_was_not_measured_is_left_out_and_an_alias_is_null(self) -> None:
-        failed = sample.of(Measurement("load", 1, Cell("mixed", "short", "asio", "lazy", 4)),
+        failed = Sample.of(Measurement("load", 1, Cell("mixed", "short", "asio", "lazy", 4)),
                            valid=False, flags=["failed"], error="gone").to_json()
         self.assertEqual(list(failed), [
             "id", "kind", "round", "scenario", "timeouts", "backend", "rearm", "connections",
@@ -72,7 +72,7 @@ class Json(unittest.TestCase):
 class Usable(unittest.TestCase):
     def test_invalid_samples_are_used_only_where_nothing_else_is(self) -> None:
         todo = Measurement("load", 1, CELL)
-        good, bad = sample.of(todo), sample.of(todo, valid=False)
+        good, bad = Sample.of(todo), Sample.of(todo, valid=False)
         self.assertEqual(usable([good, bad]), [good])
         self.assertEqual(usable([bad]), [bad])
 

@@ -12,7 +12,6 @@ from dataclasses import MISSING, field, fields
 from typing import Any
 
 
-
 def value(unit: str, about: str, keys: tuple[str, ...] = (), **options: Any):
     """A field of one value, or a dict of values of the same unit under these keys."""
     return field(metadata={"unit": unit, "about": about, "keys": keys}, **options)
