@@ -91,7 +91,7 @@ public:
   // Disarms the timers that are still armed. Afterwards they may only be destroyed. Costs as much
   // as the expiry of all timers that are filed.
   ~TimerService() {
-    if (destroyed_ != nullptr) {
+    if (in_pass()) {
       *destroyed_ = true;
     }
     backend_.advance(kLatest);
@@ -141,7 +141,7 @@ public:
   // the same way.
   Pass run_due(std::size_t budget = kNoBudget) {
     assert(on_own_thread());
-    if (destroyed_ != nullptr) {
+    if (in_pass()) {
       return Pass::backlog;
     }
     const Tick tick = now().floor;
@@ -206,6 +206,8 @@ private:
     bool destroyed = false;
   };
 
+  bool in_pass() const noexcept { return destroyed_ != nullptr; }
+
   static std::uint64_t checked_tick(std::chrono::nanoseconds tick) {
     if (tick.count() <= 0) {
       throw std::invalid_argument("a tick must be longer than zero");
@@ -244,8 +246,8 @@ private:
   // The deadline to file a timer under: its own, or the furthest that the backend holds.
   Tick within_reach(Tick deadline) noexcept {
     if constexpr (BackendWithReach<Backend>) {
-      const bool in_pass = destroyed_ != nullptr; // then only the pass's own tick may come due
-      if (!in_pass && deadline > backend_.furthest()) {
+      // Within a pass, only what was due when it began may come due.
+      if (!in_pass() && deadline > backend_.furthest()) {
         backend_.advance(latest_tick_); // there may have been no pass for long
       }
       return std::min(deadline, backend_.furthest());
@@ -307,7 +309,7 @@ private:
   }
 
   void wake_by(Tick filed) {
-    if (filed < expected_wake_ && destroyed_ == nullptr) {
+    if (filed < expected_wake_ && !in_pass()) {
       wake_();
     }
   }
