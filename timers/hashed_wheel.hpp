@@ -22,7 +22,7 @@
 //   bytes/timer   32, and 16 per slot
 //
 // When to choose it: timeouts last a few rounds at most. With 4096 slots of 1 ms a timer that waits
-// for 120 s is looked at 29 times, and a server whose timers are spread over all slots wakes up
+// for 120 s is looked at 30 times, and a server whose timers are spread over all slots wakes up
 // every millisecond. hierarchical-wheel avoids both.
 //
 // A TimerService makes its backend without arguments. For another number of slots, give it a class

@@ -2,10 +2,11 @@
 // and runs the actions of those that are due. CONTRACT.md says what it promises.
 //
 //   timers::TimerService<timers::HierarchicalWheel> service;
+//   const auto two_minutes = service.timeout(120s);  // once: it divides
 //   decltype(service)::Timer idle{service, [&] { socket.close(); }};
 //   ...
 //   const auto now = service.now();                  // once per completed I/O event
-//   idle.rearm(service.timeout(120s), now);          // as often as needed
+//   idle.rearm(two_minutes, now);                    // as often as needed
 //   ...
 //   service.run_due();                               // when the OS timer expires
 //
@@ -368,8 +369,8 @@ public:
   }
 
   // Moves the timer to `timeout` ticks after `now`, and arms it when it is not armed. `slack` is as
-  // for arm(). Lazy: two stores, unless the timer must run earlier than it is filed. Eager: one
-  // operation of the backend. Throws as arm() does.
+  // for arm(). Lazy: a few stores, and the structure is not touched, unless the timer must run
+  // earlier than it is filed. Eager: one operation of the backend. Throws as arm() does.
   void rearm(Timeout timeout, Instant now, Ticks slack = 0) {
     // A disarmed timer has deadline_ == kNever, later than any.
     if (slack != 0 || !store(timeout, now.ceil, deadline_, TraceOperation::rearm)) {
@@ -391,8 +392,8 @@ public:
     }
   }
 
-  // Makes sure that the timer does not run. Returns whether it was armed. Lazy: one store. Eager:
-  // one operation of the backend.
+  // Makes sure that the timer does not run. Returns whether it was armed. Lazy: a few stores, and
+  // the structure is not touched. Eager: one operation of the backend.
   bool disarm() noexcept {
     if (!armed()) {
       return false;
@@ -413,7 +414,7 @@ public:
 private:
   friend TimerService;
 
-  // Only stores the deadline, which is all that nearly every lazy arm() and rearm() needs, and
+  // Only notes the deadline, which is all that nearly every lazy arm() and rearm() needs, and
   // returns true. Returns false, having done nothing, if re-arming is eager, and for a deadline
   // that saturates, that this pass must not run, or that lies before `bound`. That is the tick
   // under which the timer is filed, or a later one.
