@@ -26,14 +26,14 @@ public:
       .bytes_per_timer = 0,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
   }
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
   }
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { node.deadline = kNever; }
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = now; }
+  TIMERS_FRAME void disarm(Node& node) noexcept { node.deadline = kNever; }
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = now; }
 
   // Sets the order in which the next calls of pop_expired() hand out the timers.
   void foresee(std::vector<Node*> order) {
@@ -41,7 +41,7 @@ public:
     next_ = 0;
   }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+  TIMERS_FRAME Node* pop_expired() noexcept {
     if (next_ == order_.size() || order_[next_]->deadline > now_) {
       return nullptr;
     }
@@ -128,7 +128,7 @@ public:
   class Timer;
   FloorService(timers::ServiceConfig /*config*/, VirtualTime::Clock clock) : clock_(clock) {}
 
-  TIMERS_STRUCTURAL timers::Pass run_due(std::size_t /*budget*/) noexcept {
+  TIMERS_FRAME timers::Pass run_due(std::size_t /*budget*/) noexcept {
     now_ = clock_.time->tick();
     return timers::Pass::done;
   }
@@ -142,13 +142,13 @@ class FloorService::Timer {
 public:
   Timer(FloorService& /*service*/, timers::Action /*action*/) noexcept {}
 
-  TIMERS_STRUCTURAL void arm(Ticks timeout, timers::Instant now) noexcept {
+  TIMERS_FRAME void arm(Ticks timeout, timers::Instant now) noexcept {
     deadline_ = now.ceil + timeout;
   }
-  TIMERS_STRUCTURAL void rearm(Ticks timeout, timers::Instant now) noexcept {
+  TIMERS_FRAME void rearm(Ticks timeout, timers::Instant now) noexcept {
     deadline_ = now.ceil + timeout;
   }
-  TIMERS_STRUCTURAL bool disarm() noexcept {
+  TIMERS_FRAME bool disarm() noexcept {
     deadline_ = kNever;
     return true;
   }

@@ -78,6 +78,12 @@ class Layers(unittest.TestCase):
                 self.assertFalse([known for known in everything_included(ROOT / name)
                                   if known == "chrono" or known.startswith("boost/asio")])
 
+    def test_asio_is_known_under_its_own_folder_of_the_library_only(self):
+        for file in (ROOT / "timers").glob("*.hpp"):
+            with self.subTest(file=file.name):
+                self.assertFalse([known for known in everything_included(file)
+                                  if known.startswith(("boost/asio", "timers/asio/"))])
+
 
 if __name__ == "__main__":
     unittest.main()

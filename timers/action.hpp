@@ -34,6 +34,6 @@ private:
 // Every action runs through this function. A profile that keeps frames (frames.hpp) thus separates
 // the work of the timer structure, which calls it, from the work of the action, which it calls. It
 // takes a copy, because the action may destroy the timer that holds it.
-TIMERS_STRUCTURAL inline void run_action(Action action) { action(); }
+TIMERS_FRAME inline void run_action(Action action) { action(); }
 
 } // namespace timers

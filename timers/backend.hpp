@@ -52,10 +52,6 @@ struct BackendInfo {
   Costs costs;
   std::size_t bytes_per_timer; // at most: its node, and what grows with the number of timers
 
-  // Whether some operation is O(n), so that the number of timers should stay small.
-  constexpr bool walks() const noexcept {
-    return costs.arm == Cost::linear || costs.rearm == Cost::linear || costs.expire == Cost::linear;
-  }
   // Whether it is a wheel with rounds, whose next_deadline() is the next visit to an occupied slot.
   constexpr bool rounds() const noexcept { return costs.expire == Cost::rounds; }
 };

@@ -43,22 +43,22 @@ public:
       .bytes_per_timer = 32,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     heap_.push_back(&node);
     node.deadline = deadline;
     sift_up(heap_.size() - 1, node);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
     restore(node.index, node);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { remove(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { remove(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = std::max(now_, now); }
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = std::max(now_, now); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+  TIMERS_FRAME Node* pop_expired() noexcept {
     Node* node = due();
     if (node != nullptr) {
       remove(*node);

@@ -8,9 +8,9 @@
 namespace timers {
 
 // What re-arming does. `eager` moves the timer's node in the backend every time, as the study of
-// 2014 did. `lazy` only notes the new deadline (one store) and leaves the node filed where it is,
-// until it comes due or must run earlier. Under `lazy` a disarmed timer stays filed too, but never
-// more than one node per timer.
+// 2014 did. `lazy` takes a few stores to note the new deadline; the structure is not touched. The
+// node stays filed where it is, until it comes due or must run earlier. Under `lazy` a disarmed
+// timer stays filed too, but never more than one node per timer.
 enum class Rearm { lazy, eager };
 
 // As users type it.

@@ -67,12 +67,12 @@ public:
       .bytes_per_timer = 32,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks timeout) {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks timeout) {
     Bucket& bucket = bucket_of(timeout, deadline);
     file(node, deadline, bucket);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks timeout) {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks timeout) {
     Bucket& from = *node.bucket;
     Bucket& to = timeout == from.timeout ? from : bucket_of(timeout, deadline);
     unlink(node);
@@ -80,14 +80,14 @@ public:
     drop_if_empty(from);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept {
+  TIMERS_FRAME void disarm(Node& node) noexcept {
     unlink(node);
     drop_if_empty(*node.bucket);
   }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { heap_.advance(now); }
+  TIMERS_FRAME void advance(Tick now) noexcept { heap_.advance(now); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+  TIMERS_FRAME Node* pop_expired() noexcept {
     drop_emptied();
     while (auto* due = heap_.due()) {
       Bucket& bucket = static_cast<Bucket&>(*due);

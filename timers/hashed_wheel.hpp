@@ -22,7 +22,7 @@
 //   bytes/timer   32, and 16 per slot
 //
 // When to choose it: timeouts last a few rounds at most. With 4096 slots of 1 ms a timer that waits
-// for 120 s is looked at 29 times, and a server whose timers are spread over all slots wakes up
+// for 120 s is looked at 30 times, and a server whose timers are spread over all slots wakes up
 // every millisecond. hierarchical-wheel avoids both.
 //
 // A TimerService makes its backend without arguments. For another number of slots, give it a class
@@ -58,22 +58,22 @@ public:
   // `slots` > 0 is rounded up to a power of two. Throws std::bad_alloc.
   explicit HashedWheel(std::size_t slots = kDefaultSlots) : slots_(std::bit_ceil(slots)) {}
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
     slots_.file(node, append);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     slots_.take_out(node);
     node.deadline = deadline;
     slots_.file(node, append);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { slots_.take_out(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { slots_.take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { slots_.advance(now, take_due); }
+  TIMERS_FRAME void advance(Tick now) noexcept { slots_.advance(now, take_due); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
+  TIMERS_FRAME Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
   // The tick at which the hand next comes to an occupied slot; a lower bound. O(1).
   Tick next_deadline() const noexcept { return slots_.next_visit(); }

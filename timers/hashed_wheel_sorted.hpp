@@ -55,22 +55,22 @@ public:
   // `slots` > 0 is rounded up to a power of two. Throws std::bad_alloc.
   explicit HashedWheelSorted(std::size_t slots = kDefaultSlots) : slots_(std::bit_ceil(slots)) {}
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
     slots_.file(node, insert_from_rear);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     slots_.take_out(node);
     node.deadline = deadline;
     slots_.file(node, insert_from_rear);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { slots_.take_out(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { slots_.take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { slots_.advance(now, take_head); }
+  TIMERS_FRAME void advance(Tick now) noexcept { slots_.advance(now, take_head); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
+  TIMERS_FRAME Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
   Tick next_deadline() const noexcept {
     if (!slots_.due().empty()) {

@@ -54,27 +54,27 @@ public:
       .bytes_per_timer = 32,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
     file(node);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     take_out(node);
     node.deadline = deadline;
     file(node);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { take_out(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
+  TIMERS_FRAME void advance(Tick now) noexcept {
     if (next_start() <= now) [[unlikely]] {
       visit_slots(now);
     }
     now_ = now > now_ ? now : now_;
   }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return jumps_.pop_front(due_); }
+  TIMERS_FRAME Node* pop_expired() noexcept { return jumps_.pop_front(due_); }
 
   // Exact when the earliest timer is at level 0 or due; else the tick at which its slot cascades.
   // O(1).

@@ -72,7 +72,7 @@ public:
   MinArray() { grow(kGroup); }
 
   // Throws std::length_error for more than 2^31 timers, and std::bad_alloc.
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     if (first_free_ == kNone) {
       grow(std::size_t{2} * capacity());
     }
@@ -83,15 +83,15 @@ public:
     place(node, deadline);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     place(node, deadline);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { remove(node.index); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { remove(node.index); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = std::max(now_, now); }
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = std::max(now_, now); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+  TIMERS_FRAME Node* pop_expired() noexcept {
     for (;;) {
       while (found_ != 0) {
         const std::uint32_t index = found_block_ * kGroup + lowest(found_);

@@ -1,12 +1,12 @@
 // The control of the study: timers that never run. A server with these shows what everything but
-// its timers costs. It belongs beside the drivers of asio/, but needs of Asio only the executor's
-// type. Every operation does nothing and takes no memory but its objects'.
+// its timers costs. It is made as the drivers of asio/ are, but needs no Asio. Every operation does
+// nothing and takes no memory but its objects'.
 #pragma once
 
 #include "timers/backend.hpp"
 #include "timers/facility.hpp"
 
-#include <boost/asio/io_context.hpp>
+#include <chrono>
 
 namespace timers {
 
@@ -29,8 +29,8 @@ public:
       .bytes_per_timer = 0,
   };
 
-  explicit None(boost::asio::io_context::executor_type /*executor*/, DriverConfig /*config*/ = {}) {
-  }
+  template <class Executor>
+  explicit None(const Executor& /*executor*/, DriverConfig /*config*/ = {}) noexcept {}
 
   Instant now() const noexcept { return {}; }
   Timeout timeout(std::chrono::nanoseconds /*duration*/) const noexcept { return {}; }

@@ -37,20 +37,20 @@ public:
       .bytes_per_timer = 24,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     file(node, deadline);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     unlink(node);
     file(node, deadline);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { unlink(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { unlink(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = now > now_ ? now : now_; }
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = now > now_ ? now : now_; }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_due(list_, now_); }
+  TIMERS_FRAME Node* pop_expired() noexcept { return pop_due(list_, now_); }
 
   Tick next_deadline() const noexcept { return list_.empty() ? kNever : list_.front().deadline; }
 

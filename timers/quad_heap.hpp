@@ -49,20 +49,20 @@ public:
 
   QuadHeap() : heap_(kRoot) {}
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
     heap_.push_back({deadline, &node});
     sift_up(heap_.size() - 1, {deadline, &node});
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     restore(node.index, {deadline, &node});
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { remove(node.index); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { remove(node.index); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = std::max(now_, now); }
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = std::max(now_, now); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+  TIMERS_FRAME Node* pop_expired() noexcept {
     if (empty() || heap_[kRoot].deadline > now_) {
       return nullptr;
     }

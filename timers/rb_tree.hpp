@@ -48,12 +48,12 @@ public:
       .bytes_per_timer = 32,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
     tree_.insert(node); // behind its equals
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     const auto at = tree_.iterator_to(node);
     if (keeps_its_place(at, deadline)) {
       node.deadline = deadline;
@@ -64,11 +64,11 @@ public:
     tree_.insert(node);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { tree_.erase(tree_.iterator_to(node)); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { tree_.erase(tree_.iterator_to(node)); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { now_ = std::max(now_, now); }
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = std::max(now_, now); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept {
+  TIMERS_FRAME Node* pop_expired() noexcept {
     if (tree_.empty() || tree_.begin()->deadline > now_) {
       return nullptr;
     }

@@ -61,22 +61,22 @@ public:
     return reach > kLatest - slots_.now() ? kLatest : slots_.now() + reach;
   }
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     node.deadline = deadline;
     slots_.file(node, append);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     slots_.take_out(node);
     node.deadline = deadline;
     slots_.file(node, append);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { slots_.take_out(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { slots_.take_out(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept { slots_.advance(now, take_all); }
+  TIMERS_FRAME void advance(Tick now) noexcept { slots_.advance(now, take_all); }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return slots_.pop_expired(); }
+  TIMERS_FRAME Node* pop_expired() noexcept { return slots_.pop_expired(); }
 
   // Exact: timers lie at most a turn ahead, so the hand reaches a slot at its timers' deadline.
   Tick next_deadline() const noexcept { return slots_.next_visit(); }

@@ -2,10 +2,11 @@
 // and runs the actions of those that are due. CONTRACT.md says what it promises.
 //
 //   timers::TimerService<timers::HierarchicalWheel> service;
+//   const auto two_minutes = service.timeout(120s);  // once: it divides
 //   decltype(service)::Timer idle{service, [&] { socket.close(); }};
 //   ...
 //   const auto now = service.now();                  // once per completed I/O event
-//   idle.rearm(service.timeout(120s), now);          // as often as needed
+//   idle.rearm(two_minutes, now);                    // as often as needed
 //   ...
 //   service.run_due();                               // when the OS timer expires
 //
@@ -91,7 +92,7 @@ public:
   // Disarms the timers that are still armed. Afterwards they may only be destroyed. Costs as much
   // as the expiry of all timers that are filed.
   ~TimerService() {
-    if (destroyed_ != nullptr) {
+    if (in_pass()) {
       *destroyed_ = true;
     }
     backend_.advance(kLatest);
@@ -141,7 +142,7 @@ public:
   // the same way.
   Pass run_due(std::size_t budget = kNoBudget) {
     assert(on_own_thread());
-    if (destroyed_ != nullptr) {
+    if (in_pass()) {
       return Pass::backlog;
     }
     const Tick tick = now().floor;
@@ -206,6 +207,8 @@ private:
     bool destroyed = false;
   };
 
+  bool in_pass() const noexcept { return destroyed_ != nullptr; }
+
   static std::uint64_t checked_tick(std::chrono::nanoseconds tick) {
     if (tick.count() <= 0) {
       throw std::invalid_argument("a tick must be longer than zero");
@@ -244,8 +247,8 @@ private:
   // The deadline to file a timer under: its own, or the furthest that the backend holds.
   Tick within_reach(Tick deadline) noexcept {
     if constexpr (BackendWithReach<Backend>) {
-      const bool in_pass = destroyed_ != nullptr; // then only the pass's own tick may come due
-      if (!in_pass && deadline > backend_.furthest()) {
+      // Within a pass, only what was due when it began may come due.
+      if (!in_pass() && deadline > backend_.furthest()) {
         backend_.advance(latest_tick_); // there may have been no pass for long
       }
       return std::min(deadline, backend_.furthest());
@@ -307,7 +310,7 @@ private:
   }
 
   void wake_by(Tick filed) {
-    if (filed < expected_wake_ && destroyed_ == nullptr) {
+    if (filed < expected_wake_ && !in_pass()) {
       wake_();
     }
   }
@@ -366,8 +369,8 @@ public:
   }
 
   // Moves the timer to `timeout` ticks after `now`, and arms it when it is not armed. `slack` is as
-  // for arm(). Lazy: two stores, unless the timer must run earlier than it is filed. Eager: one
-  // operation of the backend. Throws as arm() does.
+  // for arm(). Lazy: a few stores, and the structure is not touched, unless the timer must run
+  // earlier than it is filed. Eager: one operation of the backend. Throws as arm() does.
   void rearm(Timeout timeout, Instant now, Ticks slack = 0) {
     // A disarmed timer has deadline_ == kNever, later than any.
     if (slack != 0 || !store(timeout, now.ceil, deadline_, TraceOperation::rearm)) {
@@ -389,8 +392,8 @@ public:
     }
   }
 
-  // Makes sure that the timer does not run. Returns whether it was armed. Lazy: one store. Eager:
-  // one operation of the backend.
+  // Makes sure that the timer does not run. Returns whether it was armed. Lazy: a few stores, and
+  // the structure is not touched. Eager: one operation of the backend.
   bool disarm() noexcept {
     if (!armed()) {
       return false;
@@ -411,7 +414,7 @@ public:
 private:
   friend TimerService;
 
-  // Only stores the deadline, which is all that nearly every lazy arm() and rearm() needs, and
+  // Only notes the deadline, which is all that nearly every lazy arm() and rearm() needs, and
   // returns true. Returns false, having done nothing, if re-arming is eager, and for a deadline
   // that saturates, that this pass must not run, or that lies before `bound`. That is the tick
   // under which the timer is filed, or a later one.

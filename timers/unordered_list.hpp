@@ -41,18 +41,18 @@ public:
       .bytes_per_timer = 24,
   };
 
-  TIMERS_STRUCTURAL void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     file(node, deadline);
   }
 
-  TIMERS_STRUCTURAL void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+  TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
     unlink(node);
     file(node, deadline);
   }
 
-  TIMERS_STRUCTURAL void disarm(Node& node) noexcept { unlink(node); }
+  TIMERS_FRAME void disarm(Node& node) noexcept { unlink(node); }
 
-  TIMERS_STRUCTURAL void advance(Tick now) noexcept {
+  TIMERS_FRAME void advance(Tick now) noexcept {
     now_ = std::max(now_, now);
     if (now_ < earliest_) {
       return;
@@ -61,7 +61,7 @@ public:
     sort_by_deadline(due_); // mostly one tick's timers, in order already
   }
 
-  TIMERS_STRUCTURAL Node* pop_expired() noexcept { return pop_front(due_); }
+  TIMERS_FRAME Node* pop_expired() noexcept { return pop_front(due_); }
 
   Tick next_deadline() const noexcept {
     if (!due_.empty()) {

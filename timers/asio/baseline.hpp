@@ -19,6 +19,7 @@
 #include "timers/facility.hpp"
 
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -70,7 +70,8 @@ private:
   class TimerOf : public LoopTimer {
   public:
     TimerOf(Facility& facility, std::function<void()> action)
-        : facility_(facility), action_(std::move(action)), timer_(facility, [this] { run(); }) {}
+        : facility_(facility), action_(std::move(action)),
+          timer_(facility, [this] { run_copy(action_); }) {}
     void rearm(nanoseconds timeout) override {
       timer_.rearm(facility_.timeout(timeout), facility_.now());
     }
@@ -78,12 +79,6 @@ private:
     bool armed() const override { return timer_.armed(); }
 
   private:
-    // A copy, because the action may destroy its timer.
-    void run() {
-      const auto action = action_;
-      action();
-    }
-
     Facility& facility_;
     std::function<void()> action_;
     typename Facility::Timer timer_;

@@ -1,5 +1,6 @@
 // After: the same server (beast_tcp_stream.cpp) with its timeouts on idlewheel. The stream is a
-// plain socket, and expires_after() has become rearm(): a store, unless the timer must run earlier.
+// plain socket, and expires_after() has become rearm(): a few stores, unless the timer must run
+// earlier than it is filed.
 //   beast_idlewheel [PORT]      (default: 7777, on loopback)
 #include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
@@ -20,15 +21,20 @@ using namespace std::chrono_literals;
 
 using Timers = timers::AsioDriver<timers::HierarchicalWheel>;
 
+struct Timeouts {
+  Timers::Timeout read;
+  Timers::Timeout write;
+};
+
 class Session : public std::enable_shared_from_this<Session> {
 public:
-  Session(tcp::socket socket, Timers& timers)
-      : socket_(std::move(socket)), timers_(timers), timeout_(timers, [this] { socket_.close(); }) {
-  }
+  Session(tcp::socket socket, Timers& timers, const Timeouts& timeouts)
+      : socket_(std::move(socket)), timers_(timers), timeouts_(timeouts),
+        timeout_(timers, [this] { socket_.close(); }) {}
 
   void read() {
     request_ = {};
-    expires_after(120s);
+    timeout_.rearm(timeouts_.read, timers_.now());
     http::async_read(socket_, buffer_, request_, [self = shared_from_this()](auto error, auto) {
       if (!error) {
         self->write();
@@ -41,7 +47,7 @@ private:
     response_ = {http::status::ok, request_.version()};
     response_.keep_alive(request_.keep_alive());
     response_.prepare_payload();
-    expires_after(30s);
+    timeout_.rearm(timeouts_.write, timers_.now());
     http::async_write(socket_, response_, [self = shared_from_this()](auto error, auto) {
       if (!error && self->response_.keep_alive()) {
         self->read();
@@ -49,12 +55,9 @@ private:
     });
   }
 
-  void expires_after(std::chrono::nanoseconds timeout) {
-    timeout_.rearm(timers_.timeout(timeout), timers_.now());
-  }
-
   tcp::socket socket_;
   Timers& timers_;
+  const Timeouts& timeouts_;
   Timers::Timer timeout_;
   beast::flat_buffer buffer_;
   http::request<http::empty_body> request_;
@@ -65,11 +68,13 @@ int main(int argc, char** argv) {
   const auto port = static_cast<unsigned short>(argc > 1 ? std::stoi(argv[1]) : 7777);
   asio::io_context io{1};
   Timers timers{io.get_executor()};
+  // timeout() divides, so each timeout is converted once.
+  const Timeouts timeouts{.read = timers.timeout(120s), .write = timers.timeout(30s)};
   tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
   const auto accept = [&](const auto& again) -> void {
     acceptor.async_accept([&, again](auto error, tcp::socket socket) {
       if (!error) {
-        std::make_shared<Session>(std::move(socket), timers)->read();
+        std::make_shared<Session>(std::move(socket), timers, timeouts)->read();
       }
       again(again);
     });

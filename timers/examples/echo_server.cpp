@@ -19,11 +19,12 @@ using Timers = timers::AsioDriver<timers::HierarchicalWheel>;
 
 class Session : public std::enable_shared_from_this<Session> {
 public:
-  Session(tcp::socket socket, Timers& timers)
-      : socket_(std::move(socket)), timers_(timers), idle_(timers, [this] { socket_.close(); }) {}
+  Session(tcp::socket socket, Timers& timers, Timers::Timeout idle_timeout)
+      : socket_(std::move(socket)), timers_(timers), idle_timeout_(idle_timeout),
+        idle_(timers, [this] { socket_.close(); }) {}
 
   void read() {
-    idle_.rearm(timers_.timeout(10s), timers_.now());
+    idle_.rearm(idle_timeout_, timers_.now());
     socket_.async_read_some(asio::buffer(data_),
                             [self = shared_from_this()](auto error, auto size) {
                               if (!error) {
@@ -44,6 +45,7 @@ private:
 
   tcp::socket socket_;
   Timers& timers_;
+  const Timers::Timeout idle_timeout_;
   Timers::Timer idle_;
   std::array<char, 4096> data_;
 };
@@ -52,11 +54,12 @@ int main(int argc, char** argv) {
   const auto port = static_cast<unsigned short>(argc > 1 ? std::stoi(argv[1]) : 7777);
   asio::io_context io{1};
   Timers timers{io.get_executor()};
+  const auto ten_seconds = timers.timeout(10s); // once: it divides
   tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
   const auto accept = [&](const auto& again) -> void {
     acceptor.async_accept([&, again](auto error, tcp::socket socket) {
       if (!error) {
-        std::make_shared<Session>(std::move(socket), timers)->read();
+        std::make_shared<Session>(std::move(socket), timers, ten_seconds)->read();
       }
       again(again);
     });

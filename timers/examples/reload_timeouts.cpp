@@ -93,12 +93,11 @@ private:
     arm();
   }
 
-  void arm() {
-    Timers& timers = server_.timers;
-    timer_.rearm(timers.timeout(1s), timers.now(), timers.timeout(500ms));
-  }
+  void arm() { timer_.rearm(second_, server_.timers.now(), half_second_); }
 
   Server& server_;
+  const Timers::Timeout second_ = server_.timers.timeout(1s);
+  const Timers::Timeout half_second_ = server_.timers.timeout(500ms);
   Timers::Timer timer_;
 };
 

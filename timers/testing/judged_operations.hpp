@@ -131,7 +131,7 @@ private:
     Entry& entry = entries_[timer];
     // In a pass the structure stands at its tick, though the clock goes on.
     const auto now = in_pass() ? *pass_tick_ : static_cast<Tick>(latest_ / kJudgedTick);
-    // Filed where it is now unless a node of it lies about from before, which it would share.
+    // A lazy timer may still be filed from an earlier arm, and may keep that place.
     const bool in_reach = deadline < now + kind_.reach;
     entry.as_filed = (!kind_.lazy() || !entry.filed) && (kind_.reach == kNever || in_reach);
     entry.filed = true;

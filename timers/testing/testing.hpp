@@ -118,6 +118,9 @@ struct VirtualClock {
   }
 };
 
+// Takes a copy, because the action may destroy the timer that holds it.
+inline void run_copy(std::function<void()> action) { action(); }
+
 class AnyTimer {
 public:
   virtual ~AnyTimer() = default;
@@ -180,7 +183,7 @@ private:
   class TimerOf : public AnyTimer {
   public:
     TimerOf(Service& service, std::function<void()> action)
-        : action_(std::move(action)), timer_(service, [this] { run(); }) {}
+        : action_(std::move(action)), timer_(service, [this] { run_copy(action_); }) {}
 
     void arm(Ticks timeout, Instant now) override { timer_.arm(timeout, now); }
     void rearm(Ticks timeout, Instant now, Ticks slack) override {
@@ -193,12 +196,6 @@ private:
     bool armed() const override { return timer_.armed(); }
 
   private:
-    // A copy, because the action may destroy its timer.
-    void run() {
-      const auto action = action_;
-      action();
-    }
-
     std::function<void()> action_;
     typename Service::Timer timer_;
   };
