@@ -132,7 +132,7 @@ class Leaks(unittest.TestCase):
 
 class Storm(unittest.TestCase):
     def test_10_000_expiries_in_a_second_hold_nobody_up(self):
-        """An unrelated request waits for one slice of them (timers/CONTRACT.md, line 30)."""
+        """An unrelated request waits for one pass of them (timers/CONTRACT.md, line 30)."""
         with Server("--idle-timeout=6s", "--linger-timeout=0s") as server, \
                 contextlib.ExitStack() as all_:
             began = time.monotonic()

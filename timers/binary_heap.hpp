@@ -1,4 +1,4 @@
-// Scheme 3 of Varghese & Lauck, trees: a binary heap in an array. The study of 2014 recommended it.
+// Scheme 3 of Varghese & Lauck, trees: a binary heap in an array. The 2014 study recommended it.
 //
 //   arm           O(log n), amortised, because the array may grow
 //   rearm         O(log n), in place: one sift, no removal
@@ -9,7 +9,7 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   16 in the owner (deadline, index) and 8 in the array, which never shrinks
 //
-// When to choose it: you want the exact next deadline and exact order without tuning, and timers
+// When to choose it: you re-arm eagerly and want the exact next deadline without tuning, and timers
 // mostly do expire. Timers of one deadline come in no particular order. Re-arming an idle timer to
 // the latest deadline of all sifts it down, from near the root through every level if it was due
 // soon.

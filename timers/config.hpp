@@ -7,10 +7,10 @@
 
 namespace timers {
 
-// What re-arming does. `eager` moves the timer's node in the backend every time, as the study of
-// 2014 did. `lazy` takes a few stores to note the new deadline; the structure is not touched. The
-// node stays filed where it is, until it comes due or must run earlier. Under `lazy` a disarmed
-// timer stays filed too, but never more than one node per timer.
+// What re-arming does. `eager` moves the timer's node in the backend every time, as the 2014 study
+// did. `lazy` takes a few stores to note the new deadline; the structure is not touched. The node
+// stays filed where it is, until it comes due or must run earlier. Under `lazy` a disarmed timer
+// stays filed too, but never more than one node per timer.
 enum class Rearm { lazy, eager };
 
 // As users type it.
@@ -28,7 +28,7 @@ struct ServiceConfig {
 
 struct DriverConfig {
   ServiceConfig service;
-  std::size_t budget = 256; // how many timers a slice handles before other handlers run; > 0
+  std::size_t budget = 256; // how many timers a pass handles before other handlers run; > 0
 };
 
 } // namespace timers

@@ -19,10 +19,10 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32, and 16 per slot
 //
-// When to choose it: you want an exact next deadline with long timeouts, and have many more slots
-// than timers. It does at arm the work that hashed-wheel does each time the hand comes by. That is
-// a bad trade for timers that rarely expire. hashed_wheel.hpp says how to choose the number of
-// slots.
+// When to choose it: you re-arm eagerly, want an exact next deadline with long timeouts, and have
+// many more slots than timers. It does at arm the work that hashed-wheel does each time the hand
+// comes by. That is a bad trade for timers that rarely expire. hashed_wheel.hpp says how to choose
+// the number of slots.
 #pragma once
 
 #include "timers/slot_ring.hpp"

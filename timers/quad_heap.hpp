@@ -12,8 +12,8 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   8 in the owner (index) and 16 in the array
 //
-// When to choose it: you want the exact next deadline or exact order, timeouts are arbitrary, and
-// timers mostly do expire. It is faster than binary-heap when there are many timers, because
+// When to choose it: you re-arm eagerly and want the exact next deadline, timeouts are arbitrary,
+// and timers mostly do expire. It is faster than binary-heap when there are many timers, because
 // sifting reads only the array and touches a timer only to note its new index. Timers of one
 // deadline come in no particular order.
 #pragma once

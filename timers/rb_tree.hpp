@@ -10,9 +10,9 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32
 //
-// When to choose it: you want exact order, arm order among equal deadlines, and bounds that hold in
-// the worst case. A heap is faster: it does less work per level and keeps its keys together, while
-// each level of a tree is probably a cache miss.
+// When to choose it: you re-arm eagerly, and want the exact next deadline, arm order among equal
+// deadlines, and bounds that hold in the worst case. A heap is faster: it does less work per level
+// and keeps its keys together, while each level of a tree is probably a cache miss.
 #pragma once
 
 #include "timers/backend.hpp"

@@ -17,8 +17,9 @@
 //   lateness      0 ticks: due in the first advance() at or after its deadline
 //   bytes/timer   32, and 16 per slot: 2 MiB for the default of 2^17 ticks
 //
-// When to choose it: timeouts have a known, short maximum. The service files a timer with a longer
-// timeout at the edge of the wheel, and again when time gets there.
+// When to choose it: timeouts have a known, short maximum. Give it to the service as
+// ServiceConfig::longest_timeout (config.hpp). The service files a timer with a longer timeout at
+// the edge of the wheel, and again when time gets there.
 #pragma once
 
 #include "timers/slot_ring.hpp"

@@ -59,7 +59,7 @@ class Row:
     utilisation: float | None = value("share", "median of `cpu.utilisation`")
     timers_per_request: dict[str, float] = value("calls/request", "as in the samples: medians of the rounds",
                                                  TIMER_COUNTS)
-    expired: int = value("timers", "timers that fired in the windows of all rounds")
+    expired: int = value("timers", "timers that ran in the windows of all rounds")
     p99_us: float | None = value("µs", "median of wrk's p99 latency")
     late_p99_us: float | None = value("µs", "median of the p99 lateness of timers")
     rss_kib: float | None = value("KiB", "median of the resident memory")

@@ -189,7 +189,7 @@ def study_section(findings: Findings) -> list[Section]:
                  "its second scenario, at 5000 connections, it saw "
                  f"{html.escape(study_2014.EXPIRY_2014)}. The original binaries ran on another "
                  "machine: compare shares and growth, not microseconds.</p>")
-    return [Section("study", "Beside the study of 2014", "".join(parts))]
+    return [Section("study", "Beside the 2014 study", "".join(parts))]
 
 
 def validity_section(folders: list[Findings]) -> Section:

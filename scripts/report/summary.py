@@ -46,7 +46,7 @@ def markdown(findings: Findings) -> str:
     if findings.profiles:
         parts += ["## Owner shares of the profiles", content.shares(findings).markdown()]
     if any(p.shares for p in findings.profiles):
-        parts += ["## Beside the study of 2014", "Share of ticks in the timer; ours as self / "
+        parts += ["## Beside the 2014 study", "Share of ticks in the timer; ours as self / "
                   "inclusive / owner.", study_2014.shares(findings.profiles).markdown()]
     parts += ["## Validity", *_validity(findings)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

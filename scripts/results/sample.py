@@ -15,11 +15,11 @@ from results.schema import record, value
 # Neighbouring fields that share one of these texts share a row of the table.
 _CELL = "the cell that was measured (see the words)"
 _SPLIT = "CPU time of the server process in the window, split by the kernel's ticks"
-_LATE = "how late timers expired, since the server began"
+_LATE = "how late timers ran, since the server began"
 _LATENCY = "latency as wrk reports it"
 _ARRIVED = "requests that arrived in the window, and those that timed out in it"
 _ANSWERED = ("requests answered and requests timed out, from the start of the server to its end, "
-             "without our own GET")
+             "without the one GET that checks the server")
 _STACKS = "stacks that perf recorded, and those that it lost"
 _FILES = "files of the folded stacks: all rounds so far, and this round"
 
@@ -111,7 +111,7 @@ class Window:
     cpu: Cpu | None = record(Cpu, default=None)
     timers: dict[str, int] | None = value(
         "calls", "calls of the timer facility in the window; `moved` counts structural moves in "
-        "the backend, `expired` timers that fired", TIMER_COUNTS, default=None)
+        "the backend, `expired` timers that ran", TIMER_COUNTS, default=None)
     late_us: Lateness | None = record(Lateness, default=None)
     bytes_out: int | None = value("bytes", "bytes that the server sent in the window", default=None)
     writes: int | None = value("calls", "write calls that sent them", default=None)

@@ -4,7 +4,7 @@
 //   boost::asio::io_context io{1};
 //   using Timers = timers::AsioDriver<timers::HierarchicalWheel>;
 //   Timers timers{io.get_executor()};
-//   Timers::Timer idle{timers, [&] { socket.close(); }};
+//   Timers::Timer idle{timers, [this] { socket.close(); }}; // captures at most one pointer
 //   ...
 //   idle.rearm(timers.timeout(120s), timers.now());
 //
@@ -12,8 +12,11 @@
 // for. Under load timers only move later, so that is never: no timerfd_settime per request.
 //
 // The io_context must be run by one thread, which also uses the timers. Expired timers are handled
-// in slices of at most `budget` timers. Each slice is a handler of its own, so a storm of expiries
+// in passes of at most `budget` timers. Each pass is a handler of its own, so a storm of expiries
 // does not hold up I/O.
+//
+// An exception that an action throws leaves io_context::run(). When that is called again, the other
+// due timers run.
 //
 // To disarm a timer costs no system call. Therefore the io_context stays busy until the tick that
 // the OS timer is programmed for, even when the last timer has been disarmed. stop() ends that.
@@ -54,7 +57,7 @@ public:
   explicit AsioDriver(Executor executor, DriverConfig config = {}, Trace trace = {})
       : service_(config.service, {}, trace), os_timer_(executor), budget_(config.budget) {
     if (budget_ == 0) {
-      throw std::invalid_argument("a slice must handle more than no timer");
+      throw std::invalid_argument("a pass must handle more than no timer");
     }
     service_.on_earlier_deadline([this] { program(service_.next_deadline()); });
   }
@@ -68,7 +71,7 @@ public:
   std::string_view check() const { return service_.check(); }
 
   // Lets the io_context run out of work. Timers may still be armed and destroyed, but they do not
-  // run. When an action calls this, the rest of its slice still runs.
+  // run. When an action calls this, the rest of its pass still runs.
   void stop() {
     stopped_ = true;
     os_timer_.cancel();
@@ -92,40 +95,40 @@ private:
     os_timer_.async_wait(
         [this, alive = std::weak_ptr(alive_), tick](boost::system::error_code error) {
           if (!error && !alive.expired() && !stopped_ && tick == programmed_) {
-            run_slice();
+            run_pass();
           }
         });
     programmed_ = tick;
     service_.expect_wake(tick);
   }
 
-  void run_slice() {
-    // An action may throw, and may destroy the driver. What is left runs in another slice.
+  void run_pass() {
+    // An action may throw, and may destroy the driver. What is left runs in another pass.
     struct Continuation {
       AsioDriver& driver;
       std::weak_ptr<const bool> alive;
       bool wanted = true;
       ~Continuation() {
         if (wanted && !alive.expired()) {
-          driver.post_slice();
+          driver.post_pass();
         }
       }
     } continuation{*this, alive_};
     const Pass pass = service_.run_due(budget_);
     if (pass == Pass::done) {
-      program(service_.next_deadline()); // when it throws, another slice tries again
+      program(service_.next_deadline()); // when it throws, another pass tries again
     }
     continuation.wanted = pass == Pass::backlog;
   }
 
-  // Has another slice run soon. It does not throw, because it may run while an exception is
+  // Has another pass run soon. It does not throw, because it may run while an exception is
   // handled.
-  void post_slice() noexcept {
+  void post_pass() noexcept {
     service_.expect_wake(kNever);
     try {
       boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
         if (!alive.expired() && !stopped_) {
-          run_slice();
+          run_pass();
         }
       });
       service_.expect_wake(0); // it is on its way: nothing needs an earlier one

@@ -448,8 +448,8 @@ TEST_P(DriverContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
   }
 }
 
-// The driver may go while its next slice is queued (CONTRACT.md, lines 15 and 25).
-TEST_P(DriverContract, TheDriverMayGoBetweenTwoSlices) {
+// The driver may go while its next pass is queued (CONTRACT.md, lines 15 and 25).
+TEST_P(DriverContract, TheDriverMayGoBetweenTwoPasses) {
   Loop loop(kind, 1);
   int ran = 0;
   std::vector<LoopTimerPtr> timers;
@@ -467,25 +467,25 @@ TEST_P(DriverContract, TheDriverMayGoBetweenTwoSlices) {
   EXPECT_EQ(ran, 1);
 }
 
-// A storm of expiries is handled in slices, and other handlers have their turn between them
+// A storm of expiries is handled in passes, and other handlers have their turn between them
 // (CONTRACT.md, lines 15 and 30).
 TEST_P(DriverContract, AStormOfExpiriesLeavesRoomForOtherHandlers) {
   constexpr std::size_t kBudget = 16;
   constexpr int kTimers = 500;
   Loop loop(kind, kBudget);
-  std::size_t slice = 0;
+  std::size_t in_pass = 0;
   std::size_t longest = 0;
   int ran = 0;
   std::vector<LoopTimerPtr> timers;
   for (int i = 0; i < kTimers; ++i) {
     timers.push_back(loop.timer([&] {
       ++ran;
-      longest = std::max(longest, ++slice);
+      longest = std::max(longest, ++in_pass);
     }));
     timers.back()->rearm(1ms);
   }
   std::function<void()> other = [&] {
-    slice = 0;
+    in_pass = 0;
     if (ran < kTimers) {
       asio::post(loop.io, other);
     }
@@ -495,7 +495,7 @@ TEST_P(DriverContract, AStormOfExpiriesLeavesRoomForOtherHandlers) {
   EXPECT_LE(longest, kBudget);
 }
 
-// The first action of a slice may destroy the driver, with other timers due and a slice to follow
+// The first action of a pass may destroy the driver, with other timers due and a pass to follow
 // (CONTRACT.md, lines 13 and 25).
 TEST_P(DriverContract, AnActionMayDestroyTheDriver) {
   for (const std::size_t budget : {std::size_t{1}, std::size_t{256}}) {
