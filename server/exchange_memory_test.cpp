@@ -1,5 +1,5 @@
-// What an exchange and its pool keep of their memory. The sanitizers count what is allocated; without
-// one there is nothing to see, and these tests are skipped.
+// What an exchange and its pool keep of their memory. The sanitizers count what is allocated.
+// Without one there is nothing to see, and these tests are skipped.
 #include "server/exchange_testing.hpp"
 
 #include <gtest/gtest.h>
