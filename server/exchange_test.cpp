@@ -66,6 +66,28 @@ TEST(Exchange, AnswersWhatComesInSingleBytes) {
   EXPECT_THAT(talk.statuses(), ElementsAre("200", "200", "200"));
 }
 
+TEST(Exchange, HasARequestInProgressWhileItsBodyIsAwaited) {
+  Conversation talk;
+  EXPECT_EQ(talk.answer("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"),
+            Outcome::need_more);
+  EXPECT_TRUE(talk.exchange.in_progress());
+  EXPECT_FALSE(talk.exchange.between_requests());
+  EXPECT_TRUE(talk.exchange.may_refuse());
+}
+
+TEST(Exchange, TakesLineEndsBeforeARequestForInputButNotForARequest) {
+  Conversation talk;
+  EXPECT_EQ(talk.answer("\r\n"), Outcome::need_more);
+  EXPECT_FALSE(talk.exchange.between_requests());
+  EXPECT_FALSE(talk.exchange.in_progress());
+  EXPECT_FALSE(talk.exchange.may_refuse());
+  Conversation half;
+  EXPECT_EQ(half.answer("\r"), Outcome::need_more);
+  EXPECT_FALSE(half.exchange.between_requests());
+  EXPECT_TRUE(half.exchange.in_progress()); // a line feed may follow, or not
+  EXPECT_FALSE(half.exchange.may_refuse());
+}
+
 TEST(Exchange, AnswersHeadWithTheHeaderOfGetAndNoBody) {
   Conversation talk;
   EXPECT_EQ(talk.answer("HEAD /bytes/9 HTTP/1.1\r\nHost: h\r\n\r\n"), Outcome::need_more);
@@ -110,6 +132,7 @@ TEST(Exchange, SaysContinueWhenTheBodyIsAwaited) {
   Conversation talk;
   EXPECT_EQ(talk.answer(kExpecting), Outcome::need_more);
   EXPECT_FALSE(talk.exchange.may_gather()) << "the client waits for it";
+  EXPECT_EQ(talk.exchange.output().responses(), 0U);
   EXPECT_EQ(talk.read(), "HTTP/1.1 100 Continue\r\n\r\n");
   EXPECT_EQ(talk.answer("abc"), Outcome::need_more);
   EXPECT_THAT(talk.statuses(), ElementsAre("200"));
@@ -119,6 +142,16 @@ TEST(Exchange, SaysContinueWhenTheBodyIsAwaited) {
 TEST(Exchange, DoesNotSayContinueWhenTheBodyIsHereAlready) {
   Conversation talk;
   EXPECT_EQ(talk.answer(std::string(kExpecting) + "abc"), Outcome::need_more);
+  EXPECT_THAT(talk.statuses(), ElementsAre("200"));
+}
+
+TEST(Exchange, DoesNotSayContinueWhenTheBodyHasBegunToCome) {
+  Conversation talk;
+  EXPECT_EQ(talk.answer("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+                        "Expect: 100-continue\r\n\r\n3"),
+            Outcome::need_more);
+  EXPECT_TRUE(talk.exchange.output().empty());
+  EXPECT_EQ(talk.answer("\r\nabc\r\n0\r\n\r\n"), Outcome::need_more);
   EXPECT_THAT(talk.statuses(), ElementsAre("200"));
 }
 
@@ -227,6 +260,9 @@ TEST(Windows, ThatAreNotWrittenTakeNoMoreRequests) {
   EXPECT_EQ(talk.answer(times(2, kGet)), Outcome::window_full);
   EXPECT_EQ(talk.exchange.answer(false), Outcome::window_full);
   EXPECT_EQ(talk.counters().requests, 1U);
+  talk.read();
+  EXPECT_TRUE(talk.exchange.in_progress());
+  EXPECT_FALSE(talk.exchange.between_requests());
 }
 
 TEST(Windows, LetAnswersGatherOnlyWhileTheyAreOpen) {

@@ -5,7 +5,8 @@ import random
 import time
 import unittest
 
-from testing import GET, PATIENCE_S, Server, WireTest, post, read_to_end, request, split_responses
+from testing import (GET, PATIENCE_S, Server, WireTest, exchange, post, read_to_end, request,
+                     split_responses)
 
 
 class Routes(WireTest):
@@ -32,6 +33,12 @@ class Routes(WireTest):
                 dates.add(response.fields["date"])
                 time.sleep(0.3)
         self.assertGreater(len(dates), 1)
+
+    def test_the_date_is_in_utc_whatever_the_zone(self):
+        with Server(environment={"TZ": "EST5"}) as server:
+            (response,) = split_responses(exchange(server, GET))
+        date = email.utils.parsedate_to_datetime(response.fields["date"])
+        self.assertAlmostEqual(date.timestamp(), time.time(), delta=PATIENCE_S)
 
     def test_bytes_gives_as_many_bytes(self):
         for size in (0, 1, 8191, 8192, 65536, 65537, 3_000_000):

@@ -19,8 +19,8 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 const std::array<BackendName, 2> kBackends{
-    {{.name = "wheel", .scheme = "7", .summary = "turns", .is_default = true},
-     {.name = "none", .scheme = "-", .summary = "none at all"}}};
+    {{.name = "none", .scheme = "-", .summary = "none at all"},
+     {.name = "wheel", .scheme = "7", .summary = "turns", .is_default = true}}};
 
 // Captures what is written to a stream, as long as it lives.
 class Captured {
@@ -93,6 +93,87 @@ TEST(Options, TakeWhatIsTypedAndTheLastOfTwo) {
   EXPECT_EQ(parsed.options().access_log, "");
 }
 
+TEST(Options, EachGoToTheirOwnPlace) {
+  const Parsed parsed = parse({"--address=127.0.0.2",
+                               "--port=1",
+                               "--threads=2",
+                               "--backlog=3",
+                               "--tick=4ms",
+                               "--idle-timeout=5s",
+                               "--request-timeout=6s",
+                               "--linger-timeout=7s",
+                               "--drain-timeout=8s",
+                               "--write-window-bytes=9",
+                               "--write-window-responses=10",
+                               "--write-window-time=11s",
+                               "--max-connections=12",
+                               "--max-header-bytes=130",
+                               "--max-headers=14",
+                               "--max-body-bytes=15",
+                               "--admin-address=127.0.0.3",
+                               "--admin-port=16",
+                               "--log-level=off",
+                               "--access-log=log"});
+  const Options& options = parsed.options();
+  EXPECT_EQ(options.address, "127.0.0.2");
+  EXPECT_EQ(options.port, 1);
+  EXPECT_EQ(options.threads, 2U);
+  EXPECT_EQ(options.backlog, 3);
+  EXPECT_EQ(options.tick, 4ms);
+  EXPECT_EQ(options.idle_timeout, 5s);
+  EXPECT_EQ(options.request_timeout, 6s);
+  EXPECT_EQ(options.linger_timeout, 7s);
+  EXPECT_EQ(options.drain_timeout, 8s);
+  EXPECT_EQ(options.write_window_bytes, 9U);
+  EXPECT_EQ(options.write_window_responses, 10U);
+  EXPECT_EQ(options.write_window_time, 11s);
+  EXPECT_EQ(options.max_connections, 12U);
+  EXPECT_EQ(options.max_header_bytes, 130U);
+  EXPECT_EQ(options.max_headers, 14U);
+  EXPECT_EQ(options.max_body_bytes, 15U);
+  EXPECT_EQ(options.admin_address, "127.0.0.3");
+  EXPECT_EQ(options.admin_port, 16);
+  EXPECT_EQ(options.log_level, "off");
+  EXPECT_EQ(options.access_log, "log");
+  EXPECT_EQ(parse({"--timer-trace=trace"}).options().timer_trace, "trace");
+  EXPECT_EQ(parse({"--timer-backend=none"}).options().timer_backend, "none");
+}
+
+TEST(Options, ReachFromTheLeastToTheMostAndNoFurther) {
+  struct Range {
+    std::string flag;
+    std::vector<std::string> good;
+    std::vector<std::string> bad;
+  };
+  for (const auto& [flag, good, bad] : std::vector<Range>{
+           {"--port", {"0", "65535"}, {"65536"}},
+           {"--threads", {"1", "1024"}, {"0", "1025"}},
+           {"--backlog", {"1", "2147483647"}, {"0", "2147483648"}},
+           {"--tick", {"1ns"}, {"0s"}},
+           {"--idle-timeout", {"0"}, {}},
+           {"--request-timeout", {"0"}, {}},
+           {"--linger-timeout", {"0"}, {}},
+           {"--drain-timeout", {"0"}, {}},
+           {"--mixed-period", {"1", "4294967295"}, {"0", "4294967296"}},
+           {"--write-window-bytes", {"0", "1GiB"}, {"1073741825"}},
+           {"--write-window-responses", {"0", "4294967295"}, {"4294967296"}},
+           {"--write-window-time", {"0"}, {}},
+           {"--max-connections", {"0", "4294967295"}, {"4294967296"}},
+           {"--max-header-bytes", {"64", "1GiB"}, {"63", "1073741825"}},
+           {"--max-headers", {"1", "4294967295"}, {"0", "4294967296"}},
+           {"--max-body-bytes", {"0", "1024GiB"}, {"1099511627777"}},
+           {"--admin-port", {"0", "65535"}, {"65536"}},
+       }) {
+    for (const std::string& value : good) {
+      const Parsed parsed = parse({flag + "=" + value});
+      EXPECT_TRUE(std::holds_alternative<Options>(parsed.result)) << parsed.err;
+    }
+    for (const std::string& value : bad) {
+      EXPECT_THAT(complaint({flag + "=" + value}), HasSubstr("'" + value + "'"));
+    }
+  }
+}
+
 TEST(Options, NameTheFlagAndTheBadValue) {
   for (const auto& [flag, value] :
        std::vector<std::pair<std::string, std::string>>{{"--port", "65536"},
@@ -108,6 +189,7 @@ TEST(Options, NameTheFlagAndTheBadValue) {
                                                         {"--admin-address", "1.2.3"},
                                                         {"--log-level", "loud"},
                                                         {"--rearm", "Lazy"},
+                                                        {"--rearm", "la"},
                                                         {"--scenario", "s2"},
                                                         {"--timer-backend", "sundial"}}) {
     const std::string line = complaint({flag + "=" + value});
@@ -139,7 +221,7 @@ TEST(Options, ThatContradictEachOtherAreRefused) {
 TEST(Options, ListTheBackends) {
   const Parsed parsed = parse({"--list-timer-backends"});
   EXPECT_EQ(std::get<ExitCode>(parsed.result), kExitDone);
-  EXPECT_EQ(parsed.out, "wheel\t7\tturns\nnone\t-\tnone at all\n");
+  EXPECT_EQ(parsed.out, "none\t-\tnone at all\nwheel\t7\tturns\n");
 }
 
 // The default that --help shows is the value that a server without flags uses, so the defaults
@@ -202,21 +284,45 @@ TEST_F(ConfigFile, GivesFlagsAndTheCommandLineOverrulesIt) {
   EXPECT_TRUE(parsed.options().reuse_port);
 }
 
+TEST_F(ConfigFile, MayHaveBlanksCommentsAndLineEndsOfAnyKind) {
+  const std::string path =
+      write("; a comment\r\n\r\n \t\r\n  # another\r\n\tport\t=  1 \r\nthreads=2");
+  const Parsed parsed = parse({"--config", path});
+  EXPECT_EQ(parsed.options().port, 1) << parsed.err;
+  EXPECT_EQ(parsed.options().threads, 2U);
+}
+
+TEST_F(ConfigFile, MayNotContradictWhatIsTyped) {
+  const std::string path = write("scenario = mixed\n");
+  EXPECT_THAT(complaint({"--timer-backend=none", "--config", path}), HasSubstr("--scenario"));
+  EXPECT_EQ(parse({"--config", path, "--scenario=respond"}).options().scenario, Scenario::respond);
+}
+
 TEST_F(ConfigFile, IsNamedWithWhatIsWrongInIt) {
-  for (const auto& [text, wrong] :
-       std::vector<std::pair<std::string, std::string>>{{"port = 99999", "'99999'"},
-                                                        {"frobnicate = 1", "frobnicate"},
-                                                        {"config = x", "'config'"},
-                                                        {"port = [1, 2]", "port"},
-                                                        {"[section]", "[section]"},
-                                                        {"\nport", "line 2"},
-                                                        {"= 1", "line 1"}}) {
+  for (const auto& [text, wrong] : std::vector<std::pair<std::string, std::string>>{
+           {"port = 99999", "'99999'"},
+           {"frobnicate = 1", "frobnicate"},
+           {"config = x", "'config'"},
+           {"port = [1, 2]", "port"},
+           {"version = true", "'version'"},
+           {"list-timer-backends = true", "'list-timer-backends'"},
+           {"port = '''1", "takes one value"},
+           {"port = \"\"\"1", "takes one value"},
+           {"port = [1]", "takes one value"},
+           {"port = [1", "takes one value"},
+           {"....=1", "..."},
+           {"port = 1 2", "not one value"},
+           {"port =", "not of the form"},
+           {"[section]", "no sections"},
+           {"\nport", "line 2"},
+           {"= 1", "line 1"}}) {
     const std::string path = write(text + "\n");
     const std::string line = complaint({"--config", path});
     EXPECT_THAT(line, HasSubstr(path));
     EXPECT_THAT(line, HasSubstr(wrong));
   }
   EXPECT_THAT(complaint({"--config", "/nothing/here"}), HasSubstr("/nothing/here"));
+  EXPECT_THAT(complaint({"--config", ""}), HasSubstr("--config"));
 }
 
 } // namespace

@@ -54,12 +54,17 @@ TEST(Resources, NameTheirMethods) {
   EXPECT_EQ(answer_to({Kind::asterisk}, Method::options, "").status, Status::ok);
   EXPECT_EQ(answer_to({Kind::asterisk}, Method::options, "").allow, "GET, HEAD, POST, OPTIONS");
   for (const Kind kind : {Kind::root, Kind::bytes}) {
-    const Answer refused = answer_to({kind}, Method::post, "");
-    EXPECT_EQ(refused.status, Status::method_not_allowed);
-    EXPECT_EQ(refused.allow, "GET, HEAD");
+    for (const Method method : {Method::post, Method::put, Method::delete_, Method::options}) {
+      const Answer refused = answer_to({kind, 7}, method, "");
+      EXPECT_EQ(refused.status, Status::method_not_allowed);
+      EXPECT_EQ(refused.allow, "GET, HEAD");
+      EXPECT_EQ(refused.content_length + refused.filler_bytes, 0U);
+    }
   }
-  EXPECT_EQ(answer_to({Kind::echo}, Method::get, "").status, Status::method_not_allowed);
-  EXPECT_EQ(answer_to({Kind::echo}, Method::get, "").allow, "POST");
+  for (const Method method : {Method::get, Method::head, Method::put, Method::options}) {
+    EXPECT_EQ(answer_to({Kind::echo}, method, "").status, Status::method_not_allowed);
+    EXPECT_EQ(answer_to({Kind::echo}, method, "").allow, "POST");
+  }
 }
 
 } // namespace

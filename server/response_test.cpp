@@ -46,6 +46,12 @@ TEST(Response, HasItsReasonLengthAndMethods) {
                            "Content-Length: 18446744073709551615\r\n\r\n"));
 }
 
+TEST(Response, ThatNamesMethodsIsNotTheCommonest) {
+  EXPECT_THAT(header({.allow = "GET"}, Persistence::keep),
+              MatchesRegex("HTTP/1.1 200 OK\r\nServer: idlewheel\r\n" + kDate +
+                           "Allow: GET\r\nContent-Length: 0\r\n\r\n"));
+}
+
 TEST(Response, IsAppended) {
   std::string out = "before";
   ResponseFormatter formatter;

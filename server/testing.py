@@ -153,6 +153,7 @@ def split_responses(data: bytes, heads: int = 0) -> list[Response]:
         status_line, *lines = header.decode().split("\r\n")
         fields = dict(line.split(": ", 1) for line in lines)
         fields = {name.lower(): value for name, value in fields.items()}
+        assert len(fields) == len(lines), f"a field came twice: {lines}"
         size = int(fields.get("content-length", 0)) if len(responses) >= heads else 0
         responses.append(Response(int(status_line.split(" ")[1]), fields, data[:size]))
         assert len(responses[-1].body) == size, "a body was cut short"
