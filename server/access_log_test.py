@@ -35,6 +35,14 @@ class AccessLog(unittest.TestCase):
                                             ("GET / HTTP/1.1", "200", "0"),
                                             (r'GET /bytes/7?\"x\\ HTTP/1.1', "200", "7")])
 
+    def test_a_line_names_the_client(self):
+        with tempfile.NamedTemporaryFile("r") as file:
+            with Server("--access-log", file.name) as server, server.connect() as client:
+                client.sendall(GET)
+                client.recv(65536)
+                host, port = client.getsockname()
+            self.assertEqual(file.read().split(" ")[1], f"{host}:{port}")
+
     def test_the_time_is_in_utc_whatever_the_zone(self):
         with tempfile.NamedTemporaryFile("r") as file:
             with Server("--access-log", file.name, environment={"TZ": "EST5"}) as server:

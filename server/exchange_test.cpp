@@ -374,6 +374,15 @@ TEST(Reuse, IsOfTheExchangeGivenBackLast) {
   EXPECT_NE(pool.borrow().get(), same);
 }
 
+TEST(Log, IsWhyAnExchangeNeedsToKnowItsClient) {
+  LineLog log;
+  Counters counters;
+  ExchangeContext context{{}, {}, {Scenario::respond, 1}, counters, &log};
+  EXPECT_TRUE(ExchangePool(context).logs());
+  context.log = nullptr;
+  EXPECT_FALSE(ExchangePool(context).logs());
+}
+
 TEST(Log, HasALineForEachResponse) {
   LineLog log;
   Conversation talk({.log = &log});

@@ -1,5 +1,6 @@
 """How bytes travel: requests in pieces, resets, the write window, peers that do not read."""
 
+import signal
 import socket
 import struct
 import time
@@ -130,12 +131,38 @@ class WriteWindow(unittest.TestCase):
             time.sleep(0.6)
             self.assertEqual(len(split_responses(read_to_end(client))), 5000)
 
+    def test_a_peer_that_sends_its_end_and_never_reads_has_the_linger_timeout(self):
+        with Server("--write-window-time=1h", "--write-window-bytes=64MiB", "--idle-timeout=0",
+                    "--request-timeout=0", "--linger-timeout=200ms") as server, \
+                socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(GET * 5000)
+            client.shutdown(socket.SHUT_WR)
+            stats = server.wait_for_stats(
+                lambda s: s["connections"]["accepted"] and not s["connections"]["open"])
+            self.assertEqual(stats["connections"]["closed"]["client"], 1)
+
     def test_what_is_held_leaves_before_a_drain_ends(self):
         with Server("--write-window-time=1h") as server, server.connect() as client:
             client.sendall(GET)
             server.wait_for_stats(lambda s: s["requests"] == 1)
             self.assertEqual(server.stop(), 0)
             self.assertEqual(len(split_responses(read_to_end(client))), 1)
+
+    def test_nothing_is_held_during_a_drain(self):
+        with Server("--write-window-time=1h", "--drain-timeout=1h") as server, \
+                server.connect() as client:
+            client.sendall(GET[:5])
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            while server.admin("/readyz")[0] != 503:
+                time.sleep(0.01)
+            client.sendall(GET[5:] + GET[:5])
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+            client.sendall(GET[5:])
+            (last,) = split_responses(read_to_end(client))
+            self.assertEqual(last.fields["connection"], "close")
 
     def test_what_is_held_leaves_before_a_timeout_ends_it(self):
         for flag in ("--idle-timeout=200ms", "--request-timeout=200ms"):
