@@ -81,13 +81,6 @@ Transfer Channel::discard(int reads) {
   return transfer;
 }
 
-void Channel::prefetch(const void* object, std::size_t size) noexcept {
-  constexpr std::size_t kCacheLine = 64;
-  for (std::size_t at = 0; at < size; at += kCacheLine) {
-    __builtin_prefetch(static_cast<const char*>(object) + at, 1);
-  }
-}
-
 std::size_t Channel::unread_input() {
   Error error;
   return socket_.available(error);

@@ -22,15 +22,17 @@ std::string_view view(boost::beast::string_view text) { return {text.data(), tex
 constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kHttp = "HTTP/";
 
-constexpr bool is_decimal(char c) { return c >= '0' && c <= '9'; }
+// Characters are judged by function objects, not functions, so that the algorithms that they are
+// given to inline them.
+constexpr auto is_decimal = [](char c) { return c >= '0' && c <= '9'; };
 
-constexpr bool is_hex(char c) {
+constexpr auto is_hex = [](char c) {
   return is_decimal(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+};
 
-constexpr bool is_alphanumeric(char c) {
+constexpr auto is_alphanumeric = [](char c) {
   return is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+};
 
 constexpr bool is_one_of(char c, std::string_view those) {
   return those.find(c) != std::string_view::npos;
@@ -51,16 +53,20 @@ constexpr auto kHostCharacter =
     table_of([](char c) { return is_alphanumeric(c) || is_one_of(c, "-._~!$&'()*+,;="); });
 
 // RFC 9110, 5.6.2.
-bool is_token(char c) { return kToken[static_cast<unsigned char>(c)]; }
+constexpr auto is_token = [](char c) { return kToken[static_cast<unsigned char>(c)]; };
 
 // RFC 9112, 3.2: printable ASCII, and no fragment.
-bool is_target(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
+constexpr auto is_target = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
 
 // RFC 9110, 5.5: anything but control characters.
-bool is_value(char c) { return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t'; }
+constexpr auto is_value = [](char c) {
+  return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t';
+};
 
 // RFC 3986, 3.2.2: unreserved characters and delimiters.
-bool is_host_character(char c) { return kHostCharacter[static_cast<unsigned char>(c)]; }
+constexpr auto is_host_character = [](char c) {
+  return kHostCharacter[static_cast<unsigned char>(c)];
+};
 
 // RFC 9112, 5.1: no space before the colon, none before the name (which would be a folded line).
 bool is_field_line(std::string_view line) {
