@@ -11,18 +11,18 @@ from results.cell import Cell, Measurement
 from results.errors import Failed
 from results.sample import Sample, Window
 
-TODO = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
+PLANNED = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
 
 
 def made(**fields: object) -> Sample:
-    return Sample.of(TODO, **fields)
+    return Sample.of(PLANNED, **fields)
 
 
 class WithCosts(unittest.TestCase):
     def costs(self, scenario: str = "respond", **changes: int) -> Sample:
         clean = changed()
         window = Window(**{each.name: getattr(clean, each.name) for each in fields(Window)})
-        todo = replace(TODO, cell=replace(TODO.cell, scenario=scenario))
+        todo = replace(PLANNED, cell=replace(PLANNED.cell, scenario=scenario))
         return with_costs(plan.PRESETS["quick"], todo, replace(window, **changes))
 
     def test_cost_of_a_request(self) -> None:
@@ -45,7 +45,7 @@ class Retries(unittest.TestCase):
     def outcome(self, *attempts: Sample) -> Sample:
         bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1)
         with mock.patch.object(measure, "_attempt", side_effect=list(attempts)):
-            return measure.make_sample(bench, TODO)
+            return measure.make_sample(bench, PLANNED)
 
     def test_a_flagged_sample_is_kept_when_the_second_attempt_fails(self) -> None:
         kept = self.outcome(made(flags=["steal"]), made(valid=False, flags=["failed"]))
@@ -64,10 +64,10 @@ class Retries(unittest.TestCase):
 class Shapes(unittest.TestCase):
     def test_paper_keeps_wrks_own_duration_where_it_times(self) -> None:
         paper = plan.PRESETS["paper"]
-        timed = shape(paper, TODO)
+        timed = shape(paper, PLANNED)
         self.assertEqual((timed.threads, timed.duration_s, timed.as_published), (12, 30, True))
         self.assertEqual(timed.opened, 396)  # wrk: as many in each of the twelve
-        counted = shape(paper, Measurement("profile", 1, TODO.cell))
+        counted = shape(paper, Measurement("profile", 1, PLANNED.cell))
         self.assertFalse(counted.as_published)
 
 

@@ -5,12 +5,12 @@ from harness.progress import Progress, duration, outcome
 from results.cell import Cell, Measurement
 from results.sample import Cpu, Sample
 
-TODO = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
+PLANNED = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
 
 
 def made(**fields: object) -> Sample:
     cpu = Cpu(user_s=1.0, sys_s=1.0, utilisation=1.0, outside_s=2.0, us_per_request=12.345)
-    found = Sample.of(TODO, rps=50_000.0, cpu=cpu)
+    found = Sample.of(PLANNED, rps=50_000.0, cpu=cpu)
     for name, content in fields.items():
         setattr(found, name, content)
     return found
@@ -25,8 +25,8 @@ class Lines(unittest.TestCase):
     def test_a_line_a_cell_with_place_and_time_left(self) -> None:
         out = io.StringIO()
         progress = Progress(20, 7, 100.0, out)
-        progress.start(TODO)
-        progress.finish(TODO, made(), 50.0)
+        progress.start(PLANNED)
+        progress.finish(PLANNED, made(), 50.0)
         progress.end()
         self.assertEqual(out.getvalue(), "[ 8/20] load respond 400 asio lazy: 12.35 us/request, "
                                          "50.0 k req/s; 0 s left\n")
@@ -34,8 +34,8 @@ class Lines(unittest.TestCase):
     def test_a_terminal_gets_one_line_that_is_written_over(self) -> None:
         out = Terminal()
         progress = Progress(2, 0, 100.0, out)
-        progress.start(TODO)
-        progress.finish(TODO, made(), 50.0)
+        progress.start(PLANNED)
+        progress.finish(PLANNED, made(), 50.0)
         self.assertEqual(out.getvalue().count("\r"), 2)
         self.assertNotIn("\n", out.getvalue())
 
