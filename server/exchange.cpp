@@ -1,5 +1,7 @@
 #include "server/exchange.hpp"
 
+#include "server/grammar.hpp"
+
 #include <utility>
 
 namespace server {
@@ -7,6 +9,11 @@ namespace server {
 std::span<char> Exchange::prepare() {
   const auto room = input_.prepare(kReadSize);
   return {static_cast<char*>(room.data()), room.size()};
+}
+
+std::string_view Exchange::input() const noexcept {
+  const auto bytes = input_.cdata();
+  return {static_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 Outcome Exchange::answer(bool draining) {
@@ -18,8 +25,7 @@ Outcome Exchange::answer(bool draining) {
       parser_.emplace(context_.limits, context_.log != nullptr);
     }
     std::size_t used = 0;
-    const auto input = input_.cdata();
-    const auto state = parser_->put({static_cast<const char*>(input.data()), input.size()}, used);
+    const auto state = parser_->put(input(), used);
     input_.consume(used);
     if (state == RequestParser::State::need_more) {
       continue_if_expected();
@@ -52,7 +58,7 @@ Outcome Exchange::on_request(const Request& request, bool draining) {
     withheld_timeout_ = *timeout;
     return Outcome::withheld;
   }
-  const bool drained = draining && input_.size() == 0;
+  const bool drained = draining && is_blank(input());
   const bool last = !request.keep_alive || drained;
   respond(answer_to(request.resource, request.method, request.body), last ? Persistence::close
                                                                      : request.http_1_0
@@ -90,11 +96,11 @@ void Exchange::refuse(Status status) {
 bool Exchange::take_answered() noexcept { return std::exchange(answered_, false); }
 
 bool Exchange::between_requests() const noexcept {
-  return input_.size() == 0 && (!parser_ || parser_->untouched());
+  return !(parser_ && parser_->begun()) && is_blank(input());
 }
 
 bool Exchange::in_progress() const noexcept {
-  return input_.size() != 0 || !output_.empty() || (parser_ && parser_->begun());
+  return !output_.empty() || !between_requests();
 }
 
 bool Exchange::may_refuse() const noexcept {

@@ -24,6 +24,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -86,8 +87,14 @@ public:
   // Whether a request was answered since the last call.
   bool take_answered() noexcept;
 
-  // Whether no part of a request is here. Responses may still be queued.
+  // Whether no part of a request is here. Empty lines before a request are not part of it
+  // (RFC 9112, 2.2). Responses may still be queued.
   bool between_requests() const noexcept;
+
+  // Whether nothing would be lost by giving it back.
+  bool empty() const noexcept {
+    return input_.size() == 0 && output_.empty() && between_requests();
+  }
 
   // Whether a request has begun to arrive and is not answered, or a response is not yet written.
   bool in_progress() const noexcept;
@@ -116,6 +123,7 @@ private:
   Outcome on_request(const Request& request, bool draining);
   void respond(const Answer& answer, Persistence persistence);
   void continue_if_expected();
+  std::string_view input() const noexcept;
 
   ExchangeContext& context_;
   boost::beast::flat_buffer input_;

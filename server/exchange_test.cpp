@@ -19,6 +19,8 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
+using namespace std::string_view_literals;
+
 constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 constexpr std::string_view kHalf = "GET / HTTP/1.1\r\nHo";
 
@@ -75,17 +77,37 @@ TEST(Exchange, HasARequestInProgressWhileItsBodyIsAwaited) {
   EXPECT_TRUE(talk.exchange.may_refuse());
 }
 
-TEST(Exchange, TakesLineEndsBeforeARequestForInputButNotForARequest) {
+TEST(Exchange, TakesEmptyLinesBeforeARequestForSilence) {
+  for (const std::string_view lines : {"\r\n", "\r\n\r\n", "\r", "\r\n\r"}) {
+    Conversation talk;
+    talk.receive(lines);
+    EXPECT_TRUE(talk.exchange.between_requests()) << lines; // the owner arms no timer
+    EXPECT_EQ(talk.exchange.answer(false), Outcome::need_more);
+    EXPECT_TRUE(talk.exchange.between_requests()) << lines;
+    EXPECT_FALSE(talk.exchange.in_progress()) << lines;
+    EXPECT_FALSE(talk.exchange.may_refuse()) << lines;
+    EXPECT_EQ(talk.exchange.empty(), !lines.ends_with('\r')) << lines;
+    talk.receive("\nGET"sv.substr(lines.ends_with('\r') ? 0 : 1));
+    EXPECT_FALSE(talk.exchange.between_requests()) << lines;
+  }
+}
+
+TEST(Exchange, TakesEmptyLinesBehindARequestForSilence) {
+  for (const std::string_view lines : {"\r\n", "\r", "\r\n\r\n\r"}) {
+    Conversation talk;
+    EXPECT_EQ(talk.answer(std::string(kGet) + std::string(lines)), Outcome::need_more);
+    EXPECT_TRUE(talk.exchange.between_requests());
+    EXPECT_THAT(talk.statuses(), ElementsAre("200"));
+    EXPECT_FALSE(talk.exchange.in_progress());
+    EXPECT_EQ(talk.answer(lines.ends_with('\r') ? "\nGET" : "GET"), Outcome::need_more);
+    EXPECT_FALSE(talk.exchange.between_requests());
+  }
+}
+
+TEST(Exchange, SaysThatItClosesAlthoughEmptyLinesFollowTheLastRequestOfADrain) {
   Conversation talk;
-  EXPECT_EQ(talk.answer("\r\n"), Outcome::need_more);
-  EXPECT_FALSE(talk.exchange.between_requests());
-  EXPECT_FALSE(talk.exchange.in_progress());
-  EXPECT_FALSE(talk.exchange.may_refuse());
-  Conversation half;
-  EXPECT_EQ(half.answer("\r"), Outcome::need_more);
-  EXPECT_FALSE(half.exchange.between_requests());
-  EXPECT_TRUE(half.exchange.in_progress()); // a line feed may follow, or not
-  EXPECT_FALSE(half.exchange.may_refuse());
+  EXPECT_EQ(talk.answer(std::string(kGet) + "\r\n\r", true), Outcome::last_response);
+  EXPECT_THAT(talk.read(), HasSubstr("\r\nConnection: close\r\n"));
 }
 
 TEST(Exchange, AnswersHeadWithTheHeaderOfGetAndNoBody) {

@@ -66,10 +66,49 @@ class Routes(WireTest):
         self.assertEqual(self.statuses(request("GET /nothing HTTP/1.1")), [404])
         self.assertEqual(self.statuses(request("BREW / HTTP/1.1")), [501])
         (response,) = self.responses(request("DELETE / HTTP/1.1"))
-        self.assertEqual((response.status, response.fields["allow"]), (405, "GET, HEAD"))
+        self.assertEqual((response.status, response.fields["allow"]), (405, "GET, HEAD, OPTIONS"))
         (response,) = self.responses(request("GET /echo HTTP/1.1"))
-        self.assertEqual((response.status, response.fields["allow"]), (405, "POST"))
-        self.assertEqual(self.statuses(request("OPTIONS * HTTP/1.1")), [200])
+        self.assertEqual((response.status, response.fields["allow"]), (405, "POST, OPTIONS"))
+
+    def test_options_of_every_resource_names_its_methods(self):
+        """`OPTIONS / HTTP/1.0` is the health check that load balancers bring with them."""
+        everything, readonly = "GET, HEAD, POST, OPTIONS", "GET, HEAD, OPTIONS"
+        for target, allow in (("*", everything), ("http://h", everything), ("/", readonly),
+                              ("http://h/", readonly), ("http://h?q", readonly), ("/?q", readonly),
+                              ("/bytes/7", readonly), ("/echo", "POST, OPTIONS"),
+                              ("HTTP://h:80/echo?q", "POST, OPTIONS")):
+            for asked in (f"OPTIONS {target} HTTP/1.0\r\n\r\n".encode(),
+                          request(f"OPTIONS {target} HTTP/1.1"),
+                          request(f"OPTIONS {target} HTTP/1.1", "Content-Length: 2", body=b"{}")):
+                with self.subTest(asked=asked):
+                    (response,) = self.responses(asked)
+                    self.assertEqual((response.status, response.body), (200, b""))
+                    self.assertEqual(response.fields["allow"], allow)
+                    self.assertEqual(response.fields["content-length"], "0")
+        self.assertEqual(self.statuses(request("OPTIONS /nothing HTTP/1.1")), [404])
+
+    def test_bodies_are_not_for_sniffing(self):
+        """A browser must not take for a page what somebody has posted."""
+        asked = (request("GET /bytes/9 HTTP/1.1"),
+                 post("Content-Length: 6", body=b"<html>"),
+                 post("Transfer-Encoding: chunked", body=b"1\r\n<\r\n0\r\n\r\n"))
+        for response in [*self.responses(b"".join(asked)),
+                         *self.responses(request("HEAD /bytes/9 HTTP/1.1"), heads=1)]:
+            self.assertEqual(response.fields["content-type"], "application/octet-stream")
+            self.assertEqual(response.fields["x-content-type-options"], "nosniff")
+        for bodiless in (GET, request("GET /bytes/0 HTTP/1.1"), request("GET /nothing HTTP/1.1")):
+            self.assertNotIn("content-type", self.responses(bodiless)[0].fields)
+
+    def test_paths_that_are_encoded_differently_are_the_same(self):
+        for path, size in (("/bytes/1%30", 10), ("/%62ytes/%37", 7), ("/%62%79%74%65%73/5?%20", 5),
+                           ("http://h/%62ytes/3", 3)):
+            (response,) = self.responses(request(f"GET {path} HTTP/1.1"))
+            self.assertEqual((response.status, len(response.body)), (200, size))
+        for path in ("/%65cho", "/ech%6f", "/ech%6F"):
+            echoed = request(f"POST {path} HTTP/1.1", "Content-Length: 1", body=b"x")
+            self.assertEqual(self.responses(echoed)[0].body, b"x")
+        for path in ("/bytes%2F10", "/%2Fecho", "/echo%3F", "/%2565cho", "/%00"):
+            self.assertEqual(self.statuses(request(f"GET {path} HTTP/1.1")), [404])
 
     def test_expect_continue_is_answered_before_the_body(self):
         with self.server.connect() as client:
@@ -99,6 +138,18 @@ class Persistence(WireTest):
         self.assertEqual(response.fields["connection"], "close")
         responses = self.responses(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 2)
         self.assertEqual([r.fields["connection"] for r in responses], ["keep-alive"] * 2)
+
+    def test_only_connection_decides_whether_it_persists(self):
+        """Beast obeys Proxy-Connection, too. A client of HTTP/1.0 that reads to the end would hang."""
+        for field in ("Proxy-Connection: close", "Proxy-Connection: keep-alive", "Keep-Alive: 1",
+                      "Proxy-Connection: a;b", "pRoxy-cOnnection:close", "Upgrade: close",
+                      "Keep-Alive: close", "Connection-Close: close"):
+            with self.subTest(field=field):
+                self.assertEqual(self.statuses(request("GET / HTTP/1.1", field) * 2), [200, 200])
+                self.assertEqual(self.statuses(request("GET / HTTP/1.1", "Connection: keep-alive",
+                                                       field) * 2), [200, 200])
+                (response,) = self.responses(f"GET / HTTP/1.0\r\n{field}\r\n\r\n".encode() * 2)
+                self.assertEqual(response.fields["connection"], "close")
 
     def test_answers_are_delivered_to_a_half_closed_peer(self):
         self.assertEqual(self.statuses(GET * 5), [200] * 5)
@@ -133,14 +184,20 @@ class Framing(Strict):
     """Where a body ends is never ambiguous."""
 
     def test_content_length_with_transfer_encoding_in_either_order(self):
-        both = ("Content-Length: 4", "Transfer-Encoding: chunked")
-        for fields in (both, both[::-1]):
-            self.assert_refused(post(*fields, body=b"0\r\n\r\n"))
+        for coding in ("chunked", "gzip", "gzip, chunked", ""):
+            both = ("Content-Length: 4", f"Transfer-Encoding: {coding}")
+            for fields in (both, both[::-1]):
+                self.assert_refused(post(*fields, body=b"0\r\n\r\n"))
 
-    def test_a_transfer_coding_that_is_not_chunked(self):
-        for value in ("gzip", "identity", "chunked, identity", "gzip, chunked", "xchunked", "",
-                      "chunked, chunked", "chunked;q=1"):
-            self.assert_refused(post(f"Transfer-Encoding: {value}"), 501)
+    def test_a_transfer_coding_that_leaves_the_end_of_the_body_open(self):
+        for value in ("gzip", "identity", "chunked, identity", "chunked, gzip", "xchunked", "",
+                      "chunked, chunked", "chunked;q=1", "gzip, chunked, chunked", ",chunked",
+                      "gzip chunked", "chunked,", "gzip, chunked, identity"):
+            self.assert_refused(post(f"Transfer-Encoding: {value}"))
+
+    def test_a_transfer_coding_that_is_not_known(self):
+        for value in ("gzip, chunked", "gzip;q=1 ,Chunked", "identity, chunked", "a, b, chunked"):
+            self.assert_refused(post(f"Transfer-Encoding: {value}", body=b"0\r\n\r\n"), 501)
 
     def test_transfer_encoding_given_twice(self):
         for second in ("chunked", "gzip"):
@@ -242,9 +299,11 @@ class Syntax(Strict):
         self.assert_refused(b"GET / HTTP/1.1\r\n\r\n")
         self.assert_refused(request("GET / HTTP/1.1", "Host: h"))
         for host in ("a b", "a/b", "user@h", "h:port", "h:80:80", "[::1", "[]", "[::1]x", "::1",
-                     "a\\b", "h%", "h%2", "h%zz", "h\xff", "<h>", "h#f", "h?q", "\"h\""):
+                     "a\\b", "h%", "h%2", "h%zz", "h\xff", "<h>", "h#f", "h?q", "\"h\"", "[x]", "[::g]",
+                     "[1:2:3:4:5:6:7:8:9]", "[v1]", "[::1%25eth0]", "[1.2.3.4]", "[4712::abcd::]"):
             self.assert_refused(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
-        for host in ("", "h", "h:", "h:80", "[::1]", "[::1]:80", "127.0.0.1:4242", "a-b.c_d",
+        for host in ("", "h", "h:", "h:80", "[::1]", "[::1]:80", "[1:2:3:4:5:6:7:8]",
+                     "[::ffff:1.2.3.4]:80", "[v1.a:b]", "127.0.0.1:4242", "a-b.c_d",
                      "%41"):
             self.assert_served(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         self.assert_served(b"GET / HTTP/1.1\r\nHOST:h\r\n\r\n")
@@ -307,9 +366,12 @@ class Syntax(Strict):
 
     def test_targets(self):
         for target in ("/\x00", "/\x7f", "/\u00e4", "/#fragment", "nothing", "http://", "http:///",
-                       "http://user@h/", "ftp://h/", "http://h:port/", "*"):
+                       "http://user@h/", "ftp://h/", "http://h:port/", "*", "http://[4712::abcd::]/",
+                       "http://[v1]/", "http://:80/", "/%", "/%zz", "/%4", "/?%", "/?a=%20%zz&b",
+                       "http://h/%", "http://h%zz/", *(f"/{c}" for c in "\"<>\\^`{|}"),
+                       *(f"/?{c}" for c in "\"<>\\^`{|}")):
             self.assert_refused(request(f"GET {target} HTTP/1.1"))
-        for target in ("/?q", "/?a=%20%zz&b", "http://h", "http://other:80/", "HTTPS://[::1]/?q",
+        for target in ("/?q", "/?a=%20%ff&b", "/?a[]=1", "/?~!$&'()*+,;=:@/?", "http://h", "http://other:80/", "HTTPS://[::1]/?q",
                        "http://h?q"):
             self.assert_served(request(f"GET {target} HTTP/1.1"))
         self.assert_served(request("GET http://h/nothing HTTP/1.1"), 404)
@@ -361,12 +423,47 @@ class Limits(Strict):
                 client.sendall(b"x" * 10_000)
             self.assertEqual([r.status for r in split_responses(read_to_end(client))], [413])
 
+    def test_an_answer_can_be_read_after_an_upload_that_takes_longer_than_the_linger_timeout(self):
+        """Only silence is bounded by the linger timeout."""
+        for body in (post("Content-Length: 10000000"), post("Transfer-Encoding: chunked",
+                                                             body=b"fffffff\r\n")):
+            with self.subTest(body=body), Server("--linger-timeout=1s", *self.FLAGS) as server, \
+                    server.connect() as client:
+                client.sendall(body)
+                for _ in range(30):
+                    client.sendall(b"x" * 10_000)
+                    time.sleep(0.1)
+                self.assertEqual([r.status for r in split_responses(read_to_end(client))], [413])
+
     def test_a_peer_that_sends_on_after_the_end_is_closed_all_the_same(self):
-        with Server("--linger-timeout=200ms") as server, server.connect() as client:
+        """The request timeout bounds how long its input is discarded."""
+        for bad in (b"nonsense\r\n\r\n", post("Content-Length: 10000000"),
+                    request("GET / HTTP/1.1", "Connection: close")):
+            with self.subTest(bad=bad), \
+                    Server("--linger-timeout=10s", "--request-timeout=300ms", *self.FLAGS) as server, \
+                    server.connect() as client:
+                began = time.monotonic()
+                client.sendall(bad)
+                with self.assertRaises(ConnectionError):
+                    while time.monotonic() < began + PATIENCE_S:
+                        client.sendall(b"x")
+                        time.sleep(0.02)
+                self.assertGreaterEqual(time.monotonic() - began, 0.3)
+
+    def test_a_peer_that_is_silent_after_the_end_is_closed(self):
+        with Server("--linger-timeout=200ms", "--request-timeout=1h") as server, \
+                server.connect() as client:
             client.sendall(b"nonsense\r\n\r\n")
-            limit = time.monotonic() + PATIENCE_S
+            client.sendall(b"x")
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+
+    def test_a_server_that_ends_does_not_wait_for_an_upload_that_it_refused(self):
+        with Server("--linger-timeout=300ms", "--drain-timeout=1h", *self.FLAGS) as server, \
+                server.connect() as client:
+            client.sendall(post("Content-Length: 10000000"))
+            server.process.terminate()
             with self.assertRaises(ConnectionError):
-                while time.monotonic() < limit:
+                for _ in range(50 * PATIENCE_S):
                     client.sendall(b"x")
                     time.sleep(0.02)
 

@@ -1,5 +1,6 @@
 #include "server/request.hpp"
 
+#include "server/grammar.hpp"
 #include "server/quantity.hpp"
 
 #include <boost/beast/core/string.hpp>
@@ -7,8 +8,6 @@
 #include <boost/beast/http/rfc7230.hpp>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cstddef>
 #include <utility>
 
@@ -22,168 +21,36 @@ std::string_view view(boost::beast::string_view text) { return {text.data(), tex
 constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kHttp = "HTTP/";
 
-// Characters are judged by function objects, not functions, so that the algorithms that they are
-// given to inline them.
-constexpr auto is_decimal = [](char c) { return c >= '0' && c <= '9'; };
-
-constexpr auto is_hex = [](char c) {
-  return is_decimal(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-};
-
-constexpr auto is_alphanumeric = [](char c) {
-  return is_decimal(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-};
-
-constexpr bool is_one_of(char c, std::string_view those) {
-  return those.find(c) != std::string_view::npos;
-}
-
-// Says of each byte whether it belongs to a set. A look-up is fast, and every byte is checked.
-template <class Belongs> consteval std::array<bool, 256> table_of(Belongs belongs) {
-  std::array<bool, 256> table{};
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    table[i] = belongs(static_cast<char>(i));
-  }
-  return table;
-}
-
-constexpr auto kToken =
-    table_of([](char c) { return is_alphanumeric(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); });
-constexpr auto kHostCharacter =
-    table_of([](char c) { return is_alphanumeric(c) || is_one_of(c, "-._~!$&'()*+,;="); });
-
-// RFC 9110, 5.6.2.
-constexpr auto is_token = [](char c) { return kToken[static_cast<unsigned char>(c)]; };
-
-// RFC 9112, 3.2: printable ASCII, and no fragment.
-constexpr auto is_target = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
-
-// RFC 9110, 5.5: anything but control characters.
-constexpr auto is_value = [](char c) {
-  return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t';
-};
-
-// RFC 3986, 3.2.2: unreserved characters and delimiters.
-constexpr auto is_host_character = [](char c) {
-  return kHostCharacter[static_cast<unsigned char>(c)];
-};
-
-// RFC 9112, 5.1: no space before the colon, none before the name (which would be a folded line).
-bool is_field_line(std::string_view line) {
-  const std::size_t colon = line.find(':');
-  return colon != std::string_view::npos && colon != 0 &&
-         std::all_of(line.begin(), line.begin() + static_cast<std::ptrdiff_t>(colon), is_token) &&
-         std::all_of(line.begin() + static_cast<std::ptrdiff_t>(colon), line.end(), is_value);
-}
-
-// RFC 3986, 3.2.2: letters, digits and the like, percent-encoded bytes.
-bool is_registered_name(std::string_view name) {
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (name[i] == '%' && i + 2 < name.size() && is_hex(name[i + 1]) && is_hex(name[i + 2])) {
-      i += 2;
-    } else if (!is_host_character(name[i])) {
-      return false;
-    }
-  }
-  return true;
-}
-
-// Checks the characters between the brackets. Nothing here relies on their being a valid address.
-bool is_ip_literal(std::string_view inside) {
-  return !inside.empty() && std::all_of(inside.begin(), inside.end(),
-                                        [](char c) { return is_host_character(c) || c == ':'; });
-}
-
-// RFC 9112, 3.2: host [":" port], either of which may be empty.
-bool is_host(std::string_view text) {
-  std::string_view port;
-  if (text.starts_with('[')) {
-    const std::size_t end = text.find(']');
-    if (end == std::string_view::npos || !is_ip_literal(text.substr(1, end - 1))) {
-      return false;
-    }
-    port = text.substr(end + 1);
-  } else {
-    const std::size_t colon = std::min(text.find(':'), text.size());
-    if (!is_registered_name(text.substr(0, colon))) {
-      return false;
-    }
-    port = text.substr(colon);
-  }
-  return port.empty() ||
-         (port.front() == ':' && std::all_of(port.begin() + 1, port.end(), is_decimal));
-}
-
 std::size_t chunk_digits(std::string_view line) {
   return static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_hex) -
                                   line.begin());
 }
 
-void skip_blanks(std::string_view& text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+// Beast obeys this field as it does Connection. HTTP does not know it (RFC 9110, appendix C).
+constexpr std::string_view kProxyConnection = "proxy-connection:";
+
+bool is_proxy_connection(std::string_view line) {
+  if (line.empty() || (line.front() != 'P' && line.front() != 'p')) {
+    return false; // a quick answer for most lines
+  }
+  const std::string_view name = line.substr(0, kProxyConnection.size());
+  return boost::beast::iequals({name.data(), name.size()},
+                               {kProxyConnection.data(), kProxyConnection.size()});
 }
 
-bool skip_token(std::string_view& text) {
-  const auto end = std::find_if_not(text.begin(), text.end(), is_token);
-  const auto size = static_cast<std::size_t>(end - text.begin());
-  text.remove_prefix(size);
-  return size != 0;
-}
-
-bool skip_quoted(std::string_view& text) {
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == '"') {
-      text.remove_prefix(i + 1);
-      return true;
-    }
-    i += text[i] == '\\' ? 1U : 0U;
-    if (i < text.size() && !is_value(text[i])) {
-      return false;
+// A copy of a header section in which Beast finds neither a minor version that it does not know nor
+// the field Proxy-Connection, which gets a name without a meaning.
+std::string copy_for_beast(std::string_view header) {
+  std::string copy(header);
+  const std::size_t end = copy.find(kLineEnd);
+  copy[end - 1] = std::min(copy[end - 1], '1');
+  for (std::size_t at = end; at != std::string::npos; at = copy.find(kLineEnd, at + 1)) {
+    const std::size_t begin = at + kLineEnd.size();
+    if (is_proxy_connection(std::string_view(copy).substr(begin))) {
+      copy[begin] = 'X';
     }
   }
-  return false;
-}
-
-// RFC 9112, 7.1.1: any number of ;name, ;name=token and ;name="quoted", with blanks between.
-bool is_chunk_extension(std::string_view text) {
-  while (!text.empty()) {
-    skip_blanks(text);
-    if (!text.starts_with(';')) {
-      return false;
-    }
-    text.remove_prefix(1);
-    skip_blanks(text);
-    if (!skip_token(text)) {
-      return false;
-    }
-    std::string_view behind = text;
-    skip_blanks(behind);
-    if (behind.starts_with('=')) {
-      text = behind.substr(1);
-      skip_blanks(text);
-      if (!(text.starts_with('"') ? skip_quoted(text) : skip_token(text))) {
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
-// RFC 9112, 3.2.2: cuts scheme and authority off an absolute target. False when it is not an
-// absolute target.
-bool cut_origin(std::string_view& target) {
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    const auto head = target.substr(0, scheme.size());
-    if (!boost::beast::iequals({head.data(), head.size()}, {scheme.data(), scheme.size()})) {
-      continue;
-    }
-    const std::string_view rest = target.substr(scheme.size());
-    const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
-    const std::string_view authority = rest.substr(0, end);
-    target = rest.substr(end);
-    return !authority.empty() && is_host(authority);
-  }
-  return false;
+  return copy;
 }
 
 } // namespace
@@ -259,8 +126,7 @@ bool RequestParser::take_line(std::string_view allowed, std::size_t limit) noexc
 std::size_t RequestParser::skip_line_ends(std::string_view input) noexcept {
   std::size_t skipped = 0;
   while (!begun_ && input.substr(skipped).starts_with(kLineEnd)) {
-    skipped += 2;
-    line_end_seen_ = true;
+    skipped += kLineEnd.size();
   }
   return skipped;
 }
@@ -290,15 +156,9 @@ bool RequestParser::put_header(std::string_view input, std::size_t& consumed) {
   consumed += header_bytes_;
   look_from(0);
   const std::string_view header = input.substr(0, header_bytes_);
-  if (!newer_minor_version_) {
-    return put_whole(header);
-  }
-  std::string as_1_1(header);
-  as_1_1[as_1_1.find(kLineEnd) - 1] = '1';
-  return put_whole(as_1_1);
+  return beast_misreads_ ? put_whole(copy_for_beast(header)) : put_whole(header);
 }
 
-// After the request line, a line that begins with a blank would continue the line before it.
 bool RequestParser::check_header_line(std::string_view line) noexcept {
   if (!std::exchange(request_line_done_, true)) {
     if (!check_request_line(line)) {
@@ -309,28 +169,29 @@ bool RequestParser::check_header_line(std::string_view line) noexcept {
     }
     return true;
   }
-  const bool continues = line.front() == ' ' || line.front() == '\t';
-  return !continues || refuse(Status::bad_request);
+  beast_misreads_ = beast_misreads_ || is_proxy_connection(line);
+  return is_field_line(line) || refuse(Status::bad_request);
 }
 
 // RFC 9112, 3: method, target and version with one space between.
 bool RequestParser::check_request_line(std::string_view line) noexcept {
-  const std::size_t first = line.find(' ');
-  const std::size_t second = line.rfind(' ');
-  if (first == second || line.find(' ', first + 1) != second) {
+  constexpr std::size_t kVersionSize = 8;
+  const auto method = static_cast<std::size_t>(
+      std::find_if_not(line.begin(), line.end(), is_token) - line.begin());
+  const std::size_t shortest = method + std::string_view(" / ").size() + kVersionSize;
+  if (method == 0 || line.size() < shortest || line[method] != ' ') {
     return refuse(Status::bad_request);
   }
-  const std::string_view method = line.substr(0, first);
-  const std::string_view target = line.substr(first + 1, second - first - 1);
-  const std::string_view version = line.substr(second + 1);
-  const bool sound = !method.empty() && std::all_of(method.begin(), method.end(), is_token) &&
-                     !target.empty() && std::all_of(target.begin(), target.end(), is_target) &&
-                     version.size() == 8 && version.starts_with(kHttp) && version[6] == '.' &&
-                     is_decimal(version[5]) && is_decimal(version[7]) && version[5] != '0';
+  const std::string_view version = line.substr(line.size() - kVersionSize);
+  std::string_view target = line.substr(method + 1);
+  target.remove_suffix(kVersionSize + 1);
+  const bool sound = is_target(target) && line[method + 1 + target.size()] == ' ' &&
+                     version.starts_with(kHttp) && version[6] == '.' && is_decimal(version[5]) &&
+                     is_decimal(version[7]) && version[5] != '0';
   if (!sound) {
     return refuse(Status::bad_request);
   }
-  newer_minor_version_ = version[7] > '1';
+  beast_misreads_ = version[7] > '1';
   return version[5] == '1' || refuse(Status::http_version_not_supported);
 }
 
@@ -356,12 +217,17 @@ void RequestParser::on_request_impl(Method method, string_view /*name*/, string_
     return refuse(Status::not_implemented, error);
   }
   std::string_view target = view(whole_target);
-  if (target == "*" && method == Method::options) {
+  const bool asterisk = target == "*";
+  if (!asterisk && target.front() != '/' && !cut_origin(target)) {
+    return refuse(Status::bad_request, error);
+  }
+  // RFC 9112, 3.2.4: an absolute target without a path means the whole server, too.
+  if (method == Method::options && (asterisk || target.empty())) {
     request_.resource.kind = Resource::Kind::asterisk;
-  } else if (target.front() == '/' || cut_origin(target)) {
-    request_.resource = find_resource(target);
-  } else {
+  } else if (asterisk) {
     refuse(Status::bad_request, error);
+  } else {
+    request_.resource = find_resource(target);
   }
 }
 
@@ -378,6 +244,7 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
     check_expect(value, error);
   } else if (field == http::field::connection) {
     close_asked_ = close_asked_ || http::token_list(text).exists("close");
+    keep_asked_ = keep_asked_ || (request_.http_1_0 && http::token_list(text).exists("keep-alive"));
   } else if (field == http::field::host && (++hosts_ > 1 || !is_host(value))) {
     refuse(Status::bad_request, error);
   }
@@ -387,20 +254,23 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
 // both. Leading zeros are accepted.
 void RequestParser::check_content_length(std::string_view value, error_code& error) noexcept {
   constexpr auto kMost = std::uint64_t{1} << 63;
-  if (!parse_integer(value, kMost) || content_length_seen_) {
+  if (!parse_integer(value, kMost) || content_length_seen_ || transfer_encoding_seen_) {
     refuse(Status::bad_request, error);
   }
   content_length_seen_ = true;
 }
 
-// Beast takes an unknown coding for "no body", and would parse the body as the next request.
+// Beast takes an unknown coding for "no body", and would parse the body as the next request. What
+// is wrong with the framing matters more than what this server does not know, so an unknown coding
+// is refused when all fields were seen.
 void RequestParser::check_transfer_encoding(std::string_view value, error_code& error) noexcept {
-  if (request_.http_1_0 || content_length_seen_) {
-    return refuse(Status::bad_request, error);
+  const Framing framing = framing_of(value);
+  if (request_.http_1_0 || content_length_seen_ || transfer_encoding_seen_ ||
+      framing == Framing::invalid) {
+    refuse(Status::bad_request, error);
   }
-  if (!boost::beast::iequals({value.data(), value.size()}, "chunked")) {
-    refuse(Status::not_implemented, error);
-  }
+  transfer_encoding_seen_ = true;
+  coding_unknown_ = framing == Framing::unknown;
 }
 
 void RequestParser::check_expect(std::string_view value, error_code& error) noexcept {
@@ -419,11 +289,10 @@ bool RequestParser::take_expect_continue() noexcept {
 }
 
 void RequestParser::on_header_impl(error_code& error) {
-  // Of "keep-alive, close" in HTTP/1.0, Beast looks only at the first word.
-  request_.keep_alive = Base::keep_alive() && !close_asked_;
+  request_.keep_alive = !close_asked_ && (keep_asked_ || !request_.http_1_0);
   if (!request_.http_1_0 && hosts_ == 0) {
     refuse(Status::bad_request, error);
-  } else if (request_.method == Method::unknown) {
+  } else if (request_.method == Method::unknown || coding_unknown_) {
     refuse(Status::not_implemented, error);
   }
 }

@@ -1,10 +1,10 @@
 // From bytes to a request. This is the one place that wraps Beast's parser. Beast accepts some
 // input that this server refuses, and request.cpp reads as the list of those rules.
 //
-// Lines are checked here first. Beast is given a header section, a chunk's line or a trailer
-// section only once it is complete and its lines are valid. So no answer depends on how the bytes
-// were cut into pieces. What can never become a request is refused as soon as the line that shows
-// it has arrived.
+// Lines are checked here first, against the grammar. Beast is given a header section, a chunk's line
+// or a trailer section only once it is complete and its lines are valid. So no answer depends on how
+// the bytes were cut into pieces. A line that is not valid is refused as soon as it has arrived; what
+// the fields of a header mean is judged when the header is complete.
 #pragma once
 
 #include "server/resources.hpp"
@@ -34,8 +34,8 @@ struct Request {
 };
 
 // Parses one request out of whatever pieces arrive; the next request needs a new parser. Keeps no
-// pointer into its input. Allocates only for a body or a request line that is kept, and for a
-// request of an HTTP version above 1.1.
+// pointer into its input. Allocates only for a body or a request line that is kept, for a
+// percent-encoded path, and for a header that Beast would misread.
 class RequestParser final : private boost::beast::http::basic_parser<true> {
   using Base = boost::beast::http::basic_parser<true>;
 
@@ -54,10 +54,8 @@ public:
   // after complete or bad. Throws std::bad_alloc.
   State put(std::string_view input, std::size_t& consumed);
 
-  // Whether no byte was seen yet, not even a line end before the request.
-  bool untouched() const noexcept { return !begun_ && !line_end_seen_; }
-
-  // Whether a byte of the request itself was seen.
+  // Whether a byte of the request was seen. Empty lines before a request are not part of it
+  // (RFC 9112, 2.2).
   bool begun() const noexcept { return begun_; }
 
   // The status to answer a bad request with.
@@ -120,19 +118,21 @@ private:
   std::size_t scanned_ = 0; // there is no line end before this
   std::string_view line_;   // the line that next_line() found, without its end
 
-  bool line_end_seen_ = false; // an empty line came before the request
   bool begun_ = false;
   bool request_line_done_ = false;
-  bool newer_minor_version_ = false; // the version is above 1.1, which Beast refuses
-  std::size_t header_bytes_ = 0;     // of the header and of chunk extensions
+  bool beast_misreads_ = false;  // it needs a copy that says the same to Beast (request.cpp)
+  std::size_t header_bytes_ = 0; // of the header and of chunk extensions
   std::size_t fields_ = 0;
   std::size_t hosts_ = 0;
   bool content_length_seen_ = false;
+  bool transfer_encoding_seen_ = false;
+  bool coding_unknown_ = false;
   bool body_begun_ = false;
   std::uint64_t chunk_left_ = 0;
   bool behind_chunk_ = false;      // a chunk came; a line end must follow its data
   std::size_t trailers_begin_ = 0; // where they begin; 0: the last chunk has not come
   bool close_asked_ = false;
+  bool keep_asked_ = false; // matters to HTTP/1.0 only
   bool expect_continue_ = false;
   Status error_ = Status::ok; // ok: no error yet
   Request request_;

@@ -40,7 +40,7 @@ public:
 
   // All requests in order, and how the stream ended.
   std::string log() const {
-    return log_ + (!refused_ && !parser_->untouched() ? "half a request" : "");
+    return log_ + (!refused_ && parser_->begun() ? "half a request" : "");
   }
 
 private:
@@ -130,13 +130,69 @@ TEST(Pieces, ShowWhetherARequestHasBegun) {
   RequestParser parser(kLimits, false);
   std::size_t used = 0;
   EXPECT_EQ(parser.put("\r", used), RequestParser::State::need_more);
-  EXPECT_TRUE(parser.untouched());
+  EXPECT_FALSE(parser.begun());
   EXPECT_EQ(parser.put("\r\n", used), RequestParser::State::need_more);
   EXPECT_EQ(used, 2U);
-  EXPECT_FALSE(parser.untouched());
   EXPECT_FALSE(parser.begun());
   EXPECT_EQ(parser.put("G", used), RequestParser::State::need_more);
   EXPECT_TRUE(parser.begun());
+}
+
+// What the lines behind it would have been does not matter.
+TEST(Pieces, AreRefusedAsSoonAsALineIsNotValid) {
+  for (const std::string_view line :
+       {"no colon", ": x", "Name : x", " Name: x", "\tx", "Na(me: x", "Name: a\x01", "Name: a\x7f",
+        "N\xc3\xa4me: x", "Proxy-Connection : x", "Proxy-Connection: \x01"}) {
+    const std::string start = "GET / HTTP/1.1\r\nHost: h\r\n";
+    EXPECT_EQ(whole(start + std::string(line) + "\r\n"), "400!") << line;
+    EXPECT_EQ(whole(start + std::string(line) + "\r\nA: " + std::string(300, 'x')), "400!") << line;
+  }
+}
+
+// Beast interprets this field; HTTP does not know it (RFC 9110, appendix C).
+TEST(Fields, ThatHttpDoesNotKnowChangeNothing) {
+  const std::string get = "GET / HTTP/1.1\r\nHost: h\r\n";
+  const std::string old = "GET / HTTP/1.0\r\n";
+  for (const std::string_view field :
+       {"Proxy-Connection: close", "PROXY-CONNECTION: close", "proxy-connection:close,keep-alive",
+        "Proxy-Connection: keep-alive", "Proxy-Connection: a;b", "Proxy-Connection:",
+        "Proxy-Connection: \"", "Keep-Alive: timeout=1, max=0", "Keep-Alive: close",
+        "Upgrade: h2c", "Upgrade: a;b", "Proxy-Connection: a\r\nProxy-Connection: b",
+        "HTTP2-Settings: x", "Close: close", "Connection-Close: close", "TE: trailers"}) {
+    const std::string line = std::string(field) + "\r\n";
+    EXPECT_EQ(whole(get + line + "\r\n"), whole(get + "\r\n")) << field;
+    EXPECT_EQ(whole(get + line + "Connection: close\r\n\r\n"),
+              whole(get + "Connection: close\r\n\r\n"))
+        << field;
+    EXPECT_EQ(whole(get + "Connection: keep-alive\r\n" + line + "\r\n"), whole(get + "\r\n"))
+        << field;
+    EXPECT_EQ(whole(old + line + "\r\n"), whole(old + "\r\n")) << field;
+    EXPECT_EQ(whole(old + line + "Connection: keep-alive\r\n\r\n"),
+              whole(old + "Connection: keep-alive\r\n\r\n"))
+        << field;
+  }
+}
+
+TEST(Fields, OfOneNameCountAgainstTheLimitWhoeverKnowsThem) {
+  std::string fields;
+  for (int i = 0; i < 5; ++i) {
+    fields += "Proxy-Connection: x\r\n";
+  }
+  EXPECT_EQ(whole("GET / HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n"), "431!");
+}
+
+TEST(Fields, OfTheFramingAreJudgedInAnyOrder) {
+  const std::string start = "POST /echo HTTP/1.1\r\nHost: h\r\n";
+  const std::string length = "Content-Length: 0\r\n";
+  for (const std::string_view coding : {"gzip", "chunked", "gzip, chunked", "identity", ""}) {
+    const std::string field = "Transfer-Encoding: " + std::string(coding) + "\r\n";
+    EXPECT_EQ(whole(start + field + length + "\r\n"), "400!") << coding;
+    EXPECT_EQ(whole(start + length + field + "\r\n"), "400!") << coding;
+    EXPECT_EQ(whole(start + field + "Transfer-Encoding: chunked\r\n\r\n"), "400!") << coding;
+    EXPECT_EQ(whole(start + "Transfer-Encoding: chunked\r\n" + field + "\r\n"), "400!") << coding;
+    EXPECT_EQ(whole("POST /echo HTTP/1.0\r\n" + field + "\r\n"), "400!") << coding;
+  }
+  EXPECT_EQ(whole(start + "Transfer-Encoding: gzip, chunked\r\n\r\n"), "501!");
 }
 
 } // namespace

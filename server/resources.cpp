@@ -1,5 +1,6 @@
 #include "server/resources.hpp"
 
+#include "server/grammar.hpp"
 #include "server/quantity.hpp"
 
 #include <limits>
@@ -9,17 +10,18 @@ namespace {
 
 using Kind = Resource::Kind;
 
+constexpr std::string_view kReadOnly = "GET, HEAD, OPTIONS";
+
 bool is_read(Method method) noexcept { return method == Method::get || method == Method::head; }
 
-Answer not_allowed(std::string_view allow) noexcept {
-  return {.status = Status::method_not_allowed, .allow = allow};
+// The answer to a method that the resource does not answer in a way of its own.
+Answer other_method(Method method, std::string_view allow) noexcept {
+  return {.status = method == Method::options ? Status::ok : Status::method_not_allowed,
+          .allow = allow};
 }
 
-} // namespace
-
-Resource find_resource(std::string_view path) noexcept {
+Resource find_decoded(std::string_view path) noexcept {
   constexpr std::string_view kBytes = "/bytes/";
-  path = path.substr(0, path.find('?'));
   if (path.empty() || path == "/") {
     return {Kind::root};
   }
@@ -35,6 +37,14 @@ Resource find_resource(std::string_view path) noexcept {
   return {Kind::unknown};
 }
 
+} // namespace
+
+Resource find_resource(std::string_view path) {
+  path = path.substr(0, path.find('?'));
+  return path.find('%') == std::string_view::npos ? find_decoded(path)
+                                                  : find_decoded(decode_unreserved(path));
+}
+
 bool keeps_body(const Resource& resource, Method method) noexcept {
   return resource.kind == Kind::echo && method == Method::post;
 }
@@ -42,16 +52,16 @@ bool keeps_body(const Resource& resource, Method method) noexcept {
 Answer answer_to(const Resource& resource, Method method, std::string_view body) noexcept {
   switch (resource.kind) {
   case Kind::root:
-    return is_read(method) ? Answer{} : not_allowed("GET, HEAD");
+    return is_read(method) ? Answer{} : other_method(method, kReadOnly);
   case Kind::bytes:
     return is_read(method) ? Answer{.filler_bytes = method == Method::head ? 0 : resource.size,
                                     .content_length = resource.size}
-                           : not_allowed("GET, HEAD");
+                           : other_method(method, kReadOnly);
   case Kind::echo:
     return method == Method::post ? Answer{.body = body, .content_length = body.size()}
-                                  : not_allowed("POST");
+                                  : other_method(method, "POST, OPTIONS");
   case Kind::asterisk:
-    return {.allow = "GET, HEAD, POST, OPTIONS"};
+    return other_method(method, "GET, HEAD, POST, OPTIONS");
   case Kind::unknown:
     break;
   }

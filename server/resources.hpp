@@ -4,7 +4,9 @@
 //   /          GET, HEAD   200, no body: the resource that scenarios are about
 //   /bytes/N   GET, HEAD   200, a body of N bytes
 //   /echo      POST        200, the body of the request
-//   *          OPTIONS     200, the methods of the server as a whole
+//   *                      the server as a whole
+//
+// OPTIONS of any of these is answered 200 with the methods in Allow.
 #pragma once
 
 #include <ostream> // before status.hpp, which uses it and in Boost 1.81 does not include it
@@ -30,9 +32,10 @@ struct Resource {
   bool operator==(const Resource&) const = default;
 };
 
-// The resource of a path with or without a query; an empty path is "/". Kind::asterisk is never
-// returned, because the target "*" is no path.
-Resource find_resource(std::string_view path) noexcept;
+// The resource of a path with or without a query; an empty path is "/", and "/%65cho" is "/echo".
+// Kind::asterisk is never returned, because the target "*" is no path. Allocates only for a path
+// with a percent sign. Throws std::bad_alloc.
+Resource find_resource(std::string_view path);
 
 // Whether the body of such a request is needed for its answer.
 bool keeps_body(const Resource& resource, Method method) noexcept;
@@ -45,6 +48,8 @@ struct Answer {
   std::uint64_t filler_bytes = 0;
   std::uint64_t content_length = 0; // differs from the body's size for HEAD
   std::string_view allow{};         // the Allow field; empty: no such field
+  // Of the body, if there is one. The bytes of an echo are whatever somebody has posted.
+  std::string_view content_type = "application/octet-stream";
 };
 
 // The answer to a request. `body` is the request's body if keeps_body() is true, and must live as

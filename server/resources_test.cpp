@@ -22,6 +22,19 @@ TEST(Resources, AreFoundByPath) {
             (Resource{Kind::bytes, 18446744073709551615U}));
 }
 
+// RFC 3986, 6.2.2.2.
+TEST(Resources, AreFoundByEquivalentPaths) {
+  EXPECT_EQ(find_resource("/%65cho").kind, Kind::echo);
+  EXPECT_EQ(find_resource("/%65%63%68%6F?%zz").kind, Kind::echo);
+  EXPECT_EQ(find_resource("/bytes/1%30"), (Resource{Kind::bytes, 10}));
+  EXPECT_EQ(find_resource("/%62ytes/%37"), (Resource{Kind::bytes, 7}));
+  EXPECT_EQ(find_resource("/?%2F").kind, Kind::root);
+  for (const auto* const path : {"/bytes%2F10", "%2F", "/%2Fecho", "/echo%3Fa", "/%2565cho",
+                                 "/bytes/%2B1", "/echo%00", "/%45cho"}) {
+    EXPECT_EQ(find_resource(path), Resource{}) << path;
+  }
+}
+
 TEST(Resources, AreUnknownUnderAnyOtherPath) {
   for (const auto* const path :
        {"/x", "//", "/echo/", "/Echo", "/bytes", "/bytes/", "/bytes/-1", "/bytes/1x", "/bytes/ 1",
@@ -50,20 +63,32 @@ TEST(Resources, Answer) {
   EXPECT_EQ(answer_to({Kind::unknown}, Method::get, "").status, Status::not_found);
 }
 
-TEST(Resources, NameTheirMethods) {
-  EXPECT_EQ(answer_to({Kind::asterisk}, Method::options, "").status, Status::ok);
-  EXPECT_EQ(answer_to({Kind::asterisk}, Method::options, "").allow, "GET, HEAD, POST, OPTIONS");
+TEST(Resources, NameTheirMethodsToOptions) {
+  const auto allow = [](Resource resource) {
+    const Answer answer = answer_to(resource, Method::options, "");
+    EXPECT_EQ(answer.status, Status::ok);
+    EXPECT_EQ(answer.content_length + answer.filler_bytes, 0U);
+    return answer.allow;
+  };
+  EXPECT_EQ(allow({Kind::asterisk}), "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(allow({Kind::root}), "GET, HEAD, OPTIONS");
+  EXPECT_EQ(allow({Kind::bytes, 7}), "GET, HEAD, OPTIONS");
+  EXPECT_EQ(allow({Kind::echo}), "POST, OPTIONS");
+  EXPECT_EQ(answer_to({Kind::unknown}, Method::options, "").status, Status::not_found);
+}
+
+TEST(Resources, NameTheirMethodsWhereTheyRefuseOne) {
   for (const Kind kind : {Kind::root, Kind::bytes}) {
-    for (const Method method : {Method::post, Method::put, Method::delete_, Method::options}) {
+    for (const Method method : {Method::post, Method::put, Method::delete_}) {
       const Answer refused = answer_to({kind, 7}, method, "");
       EXPECT_EQ(refused.status, Status::method_not_allowed);
-      EXPECT_EQ(refused.allow, "GET, HEAD");
+      EXPECT_EQ(refused.allow, "GET, HEAD, OPTIONS");
       EXPECT_EQ(refused.content_length + refused.filler_bytes, 0U);
     }
   }
-  for (const Method method : {Method::get, Method::head, Method::put, Method::options}) {
+  for (const Method method : {Method::get, Method::head, Method::put}) {
     EXPECT_EQ(answer_to({Kind::echo}, method, "").status, Status::method_not_allowed);
-    EXPECT_EQ(answer_to({Kind::echo}, method, "").allow, "POST");
+    EXPECT_EQ(answer_to({Kind::echo}, method, "").allow, "POST, OPTIONS");
   }
 }
 

@@ -69,6 +69,10 @@ void ResponseFormatter::append(std::string& out, const Answer& answer, Persisten
     out +=
         persistence == Persistence::close ? "Connection: close\r\n" : "Connection: keep-alive\r\n";
   }
+  if (answer.content_length != 0) {
+    out.append("Content-Type: ").append(answer.content_type);
+    out += "\r\nX-Content-Type-Options: nosniff\r\n";
+  }
   out += "Content-Length: ";
   append_number(out, answer.content_length);
   out += "\r\n\r\n";

@@ -43,6 +43,8 @@ TEST(Response, HasItsReasonLengthAndMethods) {
                    "Allow: GET, HEAD\r\nContent-Length: 0\r\n\r\n"));
   EXPECT_THAT(header({.content_length = 18446744073709551615U}, Persistence::keep),
               MatchesRegex("HTTP/1.1 200 OK\r\nServer: idlewheel\r\n" + kDate +
+                           "Content-Type: application/octet-stream\r\n"
+                           "X-Content-Type-Options: nosniff\r\n"
                            "Content-Length: 18446744073709551615\r\n\r\n"));
 }
 
@@ -50,6 +52,13 @@ TEST(Response, ThatNamesMethodsIsNotTheCommonest) {
   EXPECT_THAT(header({.allow = "GET"}, Persistence::keep),
               MatchesRegex("HTTP/1.1 200 OK\r\nServer: idlewheel\r\n" + kDate +
                            "Allow: GET\r\nContent-Length: 0\r\n\r\n"));
+}
+
+TEST(Response, SaysWhatItsBodyIs) {
+  EXPECT_THAT(header({.content_length = 2, .content_type = "text/plain"}, Persistence::keep),
+              MatchesRegex("HTTP/1.1 200 OK\r\nServer: idlewheel\r\n" + kDate +
+                           "Content-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
+                           "Content-Length: 2\r\n\r\n"));
 }
 
 TEST(Response, IsAppended) {

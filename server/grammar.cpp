@@ -1,0 +1,218 @@
+#include "server/grammar.hpp"
+
+#include <arpa/inet.h>
+#include <boost/beast/core/string.hpp>
+
+namespace server {
+namespace {
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return boost::beast::iequals({a.data(), a.size()}, {b.data(), b.size()});
+}
+
+// RFC 3986, 2.3.
+constexpr auto is_unreserved = [](char c) { return is_alphanumeric(c) || is_one_of(c, "-._~"); };
+
+// RFC 3986, 2.2 and 3.2.2: unreserved characters and delimiters.
+constexpr auto kHostCharacter =
+    table_of([](char c) { return is_unreserved(c) || is_one_of(c, "!$&'()*+,;="); });
+constexpr auto is_host_character = [](char c) {
+  return kHostCharacter[static_cast<unsigned char>(c)];
+};
+
+// The percent sign is not here, because it needs what follows it.
+constexpr auto kTarget = table_of(
+    [](char c) { return c > 0x20 && c < 0x7f && !is_one_of(c, "%#\"<>\\^`{|}"); });
+constexpr auto is_target_character = [](char c) { return kTarget[static_cast<unsigned char>(c)]; };
+
+// RFC 3986, 2.1: whether a percent-encoded byte stands at `at`.
+bool is_encoded_byte(std::string_view text, std::size_t at) {
+  return text[at] == '%' && at + 2 < text.size() && is_hex(text[at + 1]) && is_hex(text[at + 2]);
+}
+
+// How many bytes at the front of `text` are characters that belong, or percent-encoded bytes.
+template <class Belongs> std::size_t encoded_size(std::string_view text, Belongs belongs) {
+  std::size_t i = 0;
+  while (i < text.size()) {
+    if (belongs(text[i])) {
+      ++i;
+    } else if (is_encoded_byte(text, i)) {
+      i += 3;
+    } else {
+      break;
+    }
+  }
+  return i;
+}
+
+int digit(char hex) {
+  return is_decimal(hex) ? hex - '0' : (hex | 0x20) - 'a' + 10;
+}
+
+char decoded(std::string_view text, std::size_t at) {
+  return static_cast<char>(digit(text[at + 1]) * 16 + digit(text[at + 2]));
+}
+
+// RFC 3986, 3.2.2. The form that inet_pton() knows is the same.
+bool is_ipv6_address(std::string_view text) {
+  std::array<char, INET6_ADDRSTRLEN> terminated{};
+  in6_addr address{};
+  const auto belongs = [](char c) { return is_hex(c) || c == ':' || c == '.'; };
+  if (text.size() >= terminated.size() || !std::all_of(text.begin(), text.end(), belongs)) {
+    return false;
+  }
+  text.copy(terminated.data(), text.size());
+  return inet_pton(AF_INET6, terminated.data(), &address) == 1;
+}
+
+// RFC 3986, 3.2.2: "v", hexadecimal digits, a dot, and an address of a form yet to be invented.
+bool is_future_address(std::string_view text) {
+  const std::size_t dot = text.find('.');
+  if (dot == std::string_view::npos || dot < 2 || dot + 1 == text.size() ||
+      (text.front() != 'v' && text.front() != 'V')) {
+    return false;
+  }
+  const std::string_view version = text.substr(1, dot - 1);
+  const std::string_view address = text.substr(dot + 1);
+  return std::all_of(version.begin(), version.end(), is_hex) &&
+         std::all_of(address.begin(), address.end(),
+                     [](char c) { return is_host_character(c) || c == ':'; });
+}
+
+void skip_blanks(std::string_view& text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+}
+
+bool skip_token(std::string_view& text) {
+  const auto end = std::find_if_not(text.begin(), text.end(), is_token);
+  const auto size = static_cast<std::size_t>(end - text.begin());
+  text.remove_prefix(size);
+  return size != 0;
+}
+
+bool skip_quoted(std::string_view& text) {
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    if (text[i] == '"') {
+      text.remove_prefix(i + 1);
+      return true;
+    }
+    i += text[i] == '\\' ? 1U : 0U;
+    if (i < text.size() && !is_value(text[i])) {
+      return false;
+    }
+  }
+  return false;
+}
+
+// Skips blanks if `next` follows them, and that too. False when something else follows.
+bool skip_to(std::string_view& text, char next) {
+  std::string_view behind = text;
+  skip_blanks(behind);
+  if (!behind.starts_with(next)) {
+    return false;
+  }
+  behind.remove_prefix(1);
+  text = behind;
+  return true;
+}
+
+// Skips any number of ;name, ;name=token and ;name="quoted". False when one of them is not valid.
+bool skip_parameters(std::string_view& text) {
+  while (skip_to(text, ';')) {
+    skip_blanks(text);
+    if (!skip_token(text)) {
+      return false;
+    }
+    if (skip_to(text, '=')) {
+      skip_blanks(text);
+      if (!(text.starts_with('"') ? skip_quoted(text) : skip_token(text))) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+} // namespace
+
+bool is_target(std::string_view text) {
+  return !text.empty() && encoded_size(text, is_target_character) == text.size();
+}
+
+bool is_host(std::string_view text) {
+  if (text.starts_with('[')) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos) {
+      return false;
+    }
+    const std::string_view address = text.substr(1, end - 1);
+    if (!is_ipv6_address(address) && !is_future_address(address)) {
+      return false;
+    }
+    text.remove_prefix(end + 1);
+  } else {
+    text.remove_prefix(encoded_size(text, is_host_character));
+  }
+  return text.empty() ||
+         (text.front() == ':' && std::all_of(text.begin() + 1, text.end(), is_decimal));
+}
+
+bool cut_origin(std::string_view& target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!equal_ignoring_case(target.substr(0, scheme.size()), scheme)) {
+      continue;
+    }
+    const std::string_view rest = target.substr(scheme.size());
+    const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
+    const std::string_view authority = rest.substr(0, end);
+    target = rest.substr(end);
+    // RFC 9110, 4.2.1: an empty host is not valid here.
+    return !authority.empty() && authority.front() != ':' && is_host(authority);
+  }
+  return false;
+}
+
+std::string decode_unreserved(std::string_view path) {
+  std::string text;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (is_encoded_byte(path, i) && is_unreserved(decoded(path, i))) {
+      text += decoded(path, i);
+      i += 2;
+    } else {
+      text += path[i];
+    }
+  }
+  return text;
+}
+
+bool is_chunk_extension(std::string_view text) { return skip_parameters(text) && text.empty(); }
+
+Framing framing_of(std::string_view transfer_encoding) {
+  std::string_view rest = transfer_encoding;
+  bool chunked = false; // of the codings so far, the last is "chunked"
+  std::size_t codings = 0;
+  do {
+    skip_blanks(rest);
+    const std::string_view from = rest;
+    if (chunked || !skip_token(rest)) {
+      return Framing::invalid; // something follows "chunked", or a coding is missing
+    }
+    const std::string_view name = from.substr(0, from.size() - rest.size());
+    const std::size_t left = rest.size();
+    if (!skip_parameters(rest)) {
+      return Framing::invalid;
+    }
+    chunked = equal_ignoring_case(name, "chunked");
+    if (chunked && rest.size() != left) {
+      return Framing::invalid; // RFC 9112, 7.1: it has no parameters
+    }
+    ++codings;
+  } while (skip_to(rest, ','));
+  skip_blanks(rest);
+  if (!rest.empty() || !chunked) {
+    return Framing::invalid;
+  }
+  return codings == 1 ? Framing::chunked : Framing::unknown;
+}
+
+} // namespace server
