@@ -153,13 +153,13 @@ private:
     const Instant now = context_.timers.now(); // the one clock read of this turn
     exchange_->received(size);
     context_.loop_probe.note_activity();
-    timers_.bound_silence(now);
-    if (state_ == State::open) {
-      timers_.bound_request(now);
-      work(now);
-    } else {
-      rest(); // withheld or finishing: later input is not parsed
+    if (!exchange_->between_requests()) { // nothing but empty lines would be silence
+      timers_.bound_silence(now);
+      if (state_ == State::open) {
+        timers_.bound_request(now);
+      }
     }
+    state_ == State::open ? work(now) : rest(); // withheld or finishing: later input is not parsed
   }
 
   // Every complete request was answered before. The answers were written unless they are held back.
@@ -171,10 +171,16 @@ private:
     close();
   }
 
+  // A peer may go on sending what was refused. A server that ends does not wait for all of it.
   void discard_input() {
     const Transfer transfer = discard(kTransfersPerTurn);
     if (transfer == Transfer::end_of_input || transfer == Transfer::failed) {
       return close();
+    }
+    if (!context_.draining) {
+      const Instant now = context_.timers.now();
+      timers_.bound_ending(now);
+      timers_.bound_discarding(now);
     }
     wait_readable();
   }
@@ -284,50 +290,46 @@ private:
   }
 
   void on_idle() {
-    if (state_ == State::lingering) {
-      return turn([this] { close(); });
-    }
-    const Instant now = context_.timers.now();
-    if (state_ == State::finishing) {
-      return turn([&] { end(end_reason_, now); });
-    }
-    if (held()) {
-      return turn([&] {
+    turn([this] {
+      const Instant now = context_.timers.now();
+      if (state_ == State::lingering) {
+        close();
+      } else if (state_ == State::finishing) {
+        end(end_reason_, now);
+      } else if (held()) {
         timers_.bound_silence(now);
         write_turn();
-      });
-    }
-    // A request that came while the loop was busy is not silence.
-    if (state_ == State::open && waits_readable() && unread_input() != 0) {
-      return timers_.bound_silence(now);
-    }
-    turn([&] { end(CloseReason::idle, now); });
+      } else if (!last_look([this] { return timers_.bounds_silence(); })) {
+        end(CloseReason::idle, now);
+      }
+    });
   }
 
   void on_request_timeout() {
     turn([this] {
+      if (state_ == State::lingering) {
+        return close();
+      }
       if (held()) {
         write_turn();
         if (exchange_ == nullptr) {
           return; // it was answered in time
         }
       }
-      if (!last_look()) {
+      const auto requests = context_.counters.requests;
+      if (!last_look([&] { return context_.counters.requests != requests; })) {
         time_out(context_.timers.now());
       }
     });
   }
 
   // Bytes that came while the loop was busy are not late. Reads them, but none that come meanwhile.
-  // True when that answered the request or ended the connection.
-  bool last_look() {
+  // True when `in_time` said that they were what the timer waited for, or the connection ended.
+  template <class InTime> bool last_look(InTime in_time) {
     if (state_ != State::open) {
       return false;
     }
-    const auto requests = context_.counters.requests;
-    const auto over = [&] {
-      return state_ != State::open || context_.counters.requests != requests;
-    };
+    const auto over = [&] { return state_ != State::open || in_time(); };
     for (auto reads = unread_input() / Exchange::kReadSize + 1; reads > 0 && !over(); --reads) {
       if (!waits_readable() || unread_input() == 0) {
         return false;
@@ -429,7 +431,7 @@ private:
 
   // Waits for more input. Keeps memory only for a request or a response that is not finished.
   void rest() {
-    if (state_ == State::withheld || (exchange_->between_requests() && !owes())) {
+    if (state_ == State::withheld || exchange_->empty()) {
       release_exchange();
     } else {
       exchange_->shrink();

@@ -1,10 +1,11 @@
 // The two timers of a connection, by what each of them bounds.
 //
 //   request   slowness: from the first byte of a request until its response has left. Nothing that
-//             the client sends in between puts it off.
+//             the client sends in between puts it off. Once the connection ends: how long the input
+//             of a peer that goes on sending is discarded.
 //   idle      silence, as long as the connection is served: put off by every byte that moves,
-//             either way. Once the connection ends: how long the peer may take to read what it is
-//             owed, and then to close.
+//             either way, except for empty lines before a request. Once the connection ends: how
+//             long the peer may take to read what it is owed, and then be silent before it closes.
 #pragma once
 
 #include "timers/facility.hpp"
@@ -20,6 +21,7 @@ template <timers::TimerFacility Timers> struct Timeouts {
   std::optional<Timeout> idle;
   std::optional<Timeout> request;
   std::optional<Timeout> linger; // none: a connection closes without lingering
+  Timeout discard{}; // from the first byte of a peer that still sends while the connection lingers
 };
 
 // Each call makes at most one timer operation, and stop() makes two. `now` is the clock reading of
@@ -41,8 +43,8 @@ public:
     }
   }
 
-  // Bounds how long the peer may take to read what it is owed, or to close. Without a linger
-  // timeout it has no time at all.
+  // Bounds how long the peer may take to read what it is owed, or be silent before it closes.
+  // Without a linger timeout it has no time at all.
   void bound_ending(Instant now) {
     idle_.rearm(timeouts_.linger.value_or(typename Timers::Timeout{}), now);
   }
@@ -51,6 +53,13 @@ public:
   void bound_request(Instant now) {
     if (timeouts_.request && !request_.armed()) {
       request_.arm(*timeouts_.request, now);
+    }
+  }
+
+  // Bounds how long in all input is discarded. Does nothing once it is bounded.
+  void bound_discarding(Instant now) {
+    if (!request_.armed()) {
+      request_.arm(timeouts_.discard, now);
     }
   }
 
@@ -66,6 +75,7 @@ public:
     request_.rearm(timeout, now);
   }
 
+  bool bounds_silence() const noexcept { return idle_.armed(); }
   bool bounds_request() const noexcept { return request_.armed(); }
   void release_request() noexcept { request_.disarm(); }
 

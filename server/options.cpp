@@ -72,8 +72,8 @@ void add_timer_flags(Flags& flags, Options& options, std::span<const BackendName
       "close a connection whose request is not answered in full this long after its first "
       "byte; long downloads to slow readers need a larger value; 0: never");
   flags.duration("--linger-timeout", options.linger_timeout,
-                 "how long a closing connection waits for its peer to read the last response and "
-                 "close; 0: not at all");
+                 "how long a peer that was sent the last response may be silent before it closes; "
+                 "0: not at all");
   flags.duration("--drain-timeout", options.drain_timeout,
                  "after SIGTERM, how long requests that were received may take");
 }

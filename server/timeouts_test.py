@@ -231,7 +231,6 @@ class RequestTimeout(WireTest):
         post = b"POST /echo HTTP/1.1\r\nHost: h\r\n"
         chunked = post + b"Transfer-Encoding: chunked\r\n\r\n"
         for start, drip, statuses in (
-            (b"", b"\r\n", []),
             (b"\r\n" + post, b"A: b\r\n", [408]),
             (post + b"Content-Length: 9999\r\n\r\n", b"x", [408]),
             (chunked, b"1\r\nx\r\n", [408]),
@@ -245,13 +244,6 @@ class RequestTimeout(WireTest):
                     self.assertLess(time.monotonic() - began, REQUEST_S + LATE_S)
                     client.sendall(drip)
                 self.assertEqual([r.status for r in split_responses(read_to_end(client))], statuses)
-
-    def test_blank_lines_alone_are_not_answered(self):
-        with self.server.connect() as client:
-            began = time.monotonic()
-            client.sendall(b"\r\n")
-            self.assertEqual(read_to_end(client), b"")
-            self.assertGreaterEqual(time.monotonic() - began, REQUEST_S)
 
     def test_half_a_request_behind_whole_ones_has_its_own_time(self):
         with Server("--request-timeout=1s") as server, server.connect() as client:
@@ -275,6 +267,65 @@ class RequestTimeout(WireTest):
             self.assertEqual(server.stats()["connections"]["closed"]["request"], 1)
             with self.assertRaises(ConnectionResetError):
                 read_to_end(client)
+
+
+class BlankLines(unittest.TestCase):
+    """An empty line before a request is no part of it (RFC 9112, 2.2). It is silence."""
+
+    def test_do_not_start_the_time_of_the_next_request(self):
+        with Server("--request-timeout=2s") as server:
+            for stray in (b"\r\n", b"\r\n\r\n", b"\r"):
+                with self.subTest(stray=stray), server.connect() as client:
+                    client.sendall(GET + stray)
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                    time.sleep(1.8)
+                    client.sendall(b"\n" if stray == b"\r" else b"\r\n")
+                    client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n")
+                    time.sleep(0.6)
+                    client.sendall(b"x")
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+
+    def test_neither_hasten_nor_put_off_the_idle_timeout(self):
+        """Whatever is sent of them: the connection is closed when the idle timeout has passed since
+        the last byte that belonged to a request, and not at the request timeout."""
+        flags = ("--idle-timeout=1s", "--request-timeout=100ms")
+        for start, drip in ((b"", b"\r\n"), (b"\r", b""), (GET, b"\r\n"), (GET + b"\r", b""),
+                            (GET + b"\r\n", b""), (GET, b"\r\n\r\n")):
+            with self.subTest(start=start, drip=drip), Server(*flags) as server, \
+                    server.connect() as client:
+                began = time.monotonic()
+                client.sendall(start)
+                if start.startswith(GET):
+                    self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                while not select.select([client], [], [], 0.05)[0]:
+                    self.assertLess(time.monotonic() - began, LATE_S)
+                    client.sendall(drip)
+                self.assertEqual(client.recv(65536), b"")
+                self.assertGreaterEqual(time.monotonic() - began, 1)
+                stats = server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+                self.assertEqual(stats["connections"]["closed"]["idle"], 1)
+
+    def test_that_came_while_the_loop_was_busy_are_silence_all_the_same(self):
+        with Server("--idle-timeout=2s") as server, server.connect() as client:
+            client.sendall(GET)
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+            began = time.monotonic()
+            os.kill(server.process.pid, signal.SIGSTOP)
+            client.sendall(b"\r\n" * 20_000)
+            time.sleep(2.1)
+            os.kill(server.process.pid, signal.SIGCONT)
+            self.assertEqual(read_to_end(client), b"")
+            self.assertLess(time.monotonic() - began, 4)  # when another timeout would have passed
+
+    def test_hold_no_buffer_and_end_with_the_server(self):
+        with Server() as server, server.connect() as client, server.connect() as half:
+            client.sendall(GET + b"\r\n")
+            half.sendall(GET + b"\r")
+            for each in (client, half):
+                self.assertTrue(each.recv(65536).startswith(b"HTTP/1.1 200"))
+            server.process.terminate()
+            for each in (client, half):
+                self.assertEqual(read_to_end(each), b"")
 
 
 class IdleTimeout(WireTest):

@@ -117,13 +117,19 @@ private:
                       milliseconds(std::chrono::seconds(10)), milliseconds(std::chrono::hours(24)));
   }
 
+  // Somebody who is refused may send no longer than a request may take.
+  nanoseconds discard_timeout() const {
+    return unless_off(options_.request_timeout).value_or(std::chrono::seconds(30));
+  }
+
   ConnectionContext<Timers> make_context() {
     return {.counters = counters_,
             .exchanges = ExchangePool(exchange_context()),
             .timers = timers_,
             .timeouts = {.idle = timeout(options_.idle_timeout),
                          .request = timeout(options_.request_timeout),
-                         .linger = timeout(options_.linger_timeout)},
+                         .linger = timeout(options_.linger_timeout),
+                         .discard = timers_.timeout(discard_timeout())},
             .held_writes = {io_, options_.write_window_time},
             .loop_probe = {io_, options_.admin_port.has_value()},
             .on_last_connection = [this] { finish(); }};
