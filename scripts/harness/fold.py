@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from results.folded import Stack
 
 Stacks = Counter[Stack]
 KERNEL = "_[k]"
 
-_FRAME = re.compile(r"^\s+[0-9a-f]+ (.*) \((.*)\)$")
+# Address, symbol, and in parentheses the file, whose path may hold spaces and parentheses too. A
+# path begins with "/", what is no file with "["; a symbol never has that behind " (".
+_FRAME = re.compile(r"^\s+([0-9a-f]+) (.*?) \(((?:\(unreachable\))?[/\[].*|[^()]*)\)$")
+# Code of the kernel and of its modules; of what stands in brackets, these are the program's.
+_KERNEL_FILE = re.compile(r"\[(?!vdso|vsyscall|unknown|heap|stack|anon|uprobes).*\]"
+                          r"|/.*\.ko(\.\w+)?$")
+_SEPARATORS = re.compile(r"[;\x00-\x1f\x7f-\x9f\u2028\u2029]")  # of frames and of lines
+_OURS = re.compile(r"^(main$|server::)")  # on nearly every stack of a server whose names are known
+LEAST_OURS = 0.5  # share of the stacks
+LEAST_KERNEL = 5  # expected stacks with kernel frames, from which their absence is no chance
 _HEADER = re.compile(r"^\s*(\S.*?)\s+\d+\s*$")
 _LOST = re.compile(r"PERF_RECORD_LOST\w*\D+(\d+)")
 # Where an unbroken user stack begins; anything else at the outer end lost its caller.
@@ -40,6 +49,11 @@ class Recording:
     stacks: Stacks
     broken: int
     lost: int
+
+    def share(self, wanted: Callable[[str], object]) -> float:
+        """The share of stacks with such a frame."""
+        total = self.stacks.total()
+        return sum(n for s, n in self.stacks.items() if any(map(wanted, s))) / total
 
 
 def _protect(name: str) -> str:
@@ -94,10 +108,12 @@ def shorten(name: str) -> str:
     return name.replace("boost::", "").replace(";", ":")
 
 
-def _frame(symbol: str, dso: str) -> str:
-    kernel = dso.startswith("[kernel") or dso.startswith("[guest") or dso.endswith(".ko")
+def _frame(address: str, symbol: str, file: str) -> str:
+    upper_half = int(address, 16) >> 63  # where the kernel lies, also when its names are hidden
+    kernel = _KERNEL_FILE.match(file) or (file == "[unknown]" and upper_half)
     if symbol == "[unknown]":
-        name = f"[{Path(dso).name.strip('[]') or 'unknown'}]"
+        known = file.removesuffix(" (deleted)").rpartition("/")[2].strip("[]")
+        name = f"[{_SEPARATORS.sub(':', known) or 'unknown'}]"
     else:
         name = symbol if kernel else shorten(symbol)
     return name + KERNEL if kernel else name
@@ -124,7 +140,7 @@ def parse(text: str) -> Recording:
     stacks: Stacks = Counter()
     broken = lost = 0
     for block in text.split("\n\n"):
-        lines = [line for line in block.splitlines() if line.strip()]
+        lines = [line for line in block.split("\n") if line.strip()]
         lost += sum(int(m[1]) for line in lines if (m := _LOST.search(line)))
         lines = [line for line in lines if "PERF_RECORD_LOST" not in line]
         if not lines:
@@ -132,8 +148,24 @@ def parse(text: str) -> Recording:
         header = _HEADER.match(lines[0])
         command = header[1].replace(" ", "_") if header else "unknown"
         matches = [m for line in lines[1:] if (m := _FRAME.match(line))]
-        frames = [_frame(m[1], m[2]) for m in reversed(matches)]
+        frames = [_frame(*m.groups()) for m in reversed(matches)]
         lost_callers = [LOST_FRAME] if _is_broken(frames) else []
         broken += len(lost_callers)
-        stacks[(command.replace(";", ":"), *lost_callers, *_collapse(frames))] += 1
+        stacks[(_SEPARATORS.sub(":", command), *lost_callers, *_collapse(frames))] += 1
     return Recording(stacks, broken, lost)
+
+
+def fault(recording: Recording, system_share: float) -> str | None:
+    """Why the shares of a recording would be wrong; system_share is that of the CPU time."""
+    total = recording.stacks.total()
+    if not total:
+        return "perf recorded no stacks"
+    expected = total * system_share
+    if expected >= LEAST_KERNEL and not recording.share(lambda frame: frame.endswith(KERNEL)):
+        return (f"perf recorded user mode only: no stack of {total} reaches into the kernel, where "
+                f"the server spent {system_share:.0%} of its CPU time (study doctor says what "
+                "perf lacks)")
+    if (found := recording.share(_OURS.match)) < LEAST_OURS:
+        return (f"perf found no names: main or server:: stands on {found:.0%} of {total} stacks, "
+                f"not on {LEAST_OURS:.0%} (is the server's binary stripped?)")
+    return None

@@ -11,6 +11,7 @@ from results.sample import Cpu, Sample
 
 STEAL_LIMIT_PCT = 1.0
 FOREIGN_LIMIT_PCT = 10.0  # of one core
+LEAST_STACKS = 0.75  # of frequency times CPU seconds
 COUNT_LIMIT = 0.02  # two counts of one thing may differ by this share
 
 
@@ -37,6 +38,15 @@ def of_any(sample: Sample) -> list[str]:
         "missing_connections": sample.connections_open < least,
     }
     return [name for name, failed in found.items() if failed]
+
+
+def of_profile(sample: Sample, stacks: int, frequency: int) -> list[str]:
+    """The flags of a profile of so many stacks; the sample has the figures of its window."""
+    expected = sample.cpu.utilisation * sample.window_s * frequency
+    found = {
+        "few_stacks": stacks < LEAST_STACKS * expected - 2 * math.sqrt(expected),
+    }
+    return of_any(sample) + [name for name, failed in found.items() if failed]
 
 
 def counts_agree(sample: Sample) -> bool:

@@ -60,6 +60,15 @@ class Gates(unittest.TestCase):
                      totals__timed_out=9000)
         self.assertEqual(gates.of_load(s2), ["wrong_counts"])
 
+    def test_a_profile_with_too_few_stacks_for_its_cpu_time(self) -> None:
+        """One second of CPU time at 126 Hz: perf recorded 45 stacks where it saw user mode only."""
+        self.assertEqual(gates.of_profile(CLEAN, 126, 126), [])
+        self.assertEqual(gates.of_profile(CLEAN, 110, 126), [])
+        self.assertEqual(gates.of_profile(CLEAN, 45, 126), ["few_stacks"])
+        self.assertEqual(gates.of_profile(changed(cpu__utilisation=0.3), 45, 126), [])
+        self.assertEqual(gates.of_profile(changed(host__steal_pct=9), 700, 997), ["steal"])
+        self.assertEqual(gates.of_profile(CLEAN, 680, 997), ["few_stacks"])
+
 
 if __name__ == "__main__":
     unittest.main()

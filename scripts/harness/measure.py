@@ -175,10 +175,10 @@ def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.St
             wrk.finish()
             server.stop()  # before the text is made: folding needs the core
             recording = fold.parse(perf.script(recorder.data))
-    recorded = recording.stacks.total()
-    if not recorded:
-        raise Failed("perf recorded no stacks")
     counted = with_costs(bench.settings, todo, window)
+    if wrong := fold.fault(recording, counted.cpu.system_share):
+        raise Failed(wrong)
+    recorded = recording.stacks.total()
     cost = counted.cpu.us_per_request
     shares = bench.groups.shares(recording.stacks)
     return Sample.of(
@@ -186,7 +186,7 @@ def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.St
         frequency=perf.WALKS[walk][1], us_per_request=cost, shares=shares,
         unresolved=recording.broken / recorded,
         timer_us_per_request={k: v * cost for k, v in shares["timer"].items()},
-        flags=gates.of_any(counted)), recording.stacks
+        flags=gates.of_profile(counted, recorded, perf.WALKS[walk][1])), recording.stacks
 
 
 _KINDS = {"load": _load, "syscalls": _syscalls, "profile": _profile, "dwarf": _dwarf}

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import shutil
 import signal
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness import scratch
 from harness.plan import SHORT_FLAGS
-from harness.process import Child, run
+from harness.process import NOT_STARTED, Child, run
 from results.cell import Cell
 from results.errors import Failed, Stop, cannot
 
@@ -102,6 +109,43 @@ class MeasuredServer(Child):
         return self.wait(STOP_LIMIT_S)
 
 
+NAME = "idlewheel-server"
+
+
+@contextmanager
+def private_copy(original: Path) -> Iterator[Path]:
+    """A copy of the binary, under a plain name, for as long as the block lasts.
+
+    perf finds its symbols wherever the original lies, and a build in the meantime changes nothing.
+    """
+    if not os.access(original, os.R_OK | os.X_OK) or not original.is_file():
+        raise _not_a_server(str(original), "not a program that can be read")
+    refused = "no folder for it"
+    for parent in scratch.candidates(original.parent):
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="idlewheel-run-", dir=parent)
+        except OSError:
+            continue
+        with folder:
+            copy = Path(folder.name) / NAME
+            if refused := _copied(original, copy):
+                continue
+            yield copy
+            return
+    raise cannot(f"{original} cannot be run from a private folder ({refused}); fix: set TMPDIR to "
+                 "a folder with room, on a file system without noexec")
+
+
+def _copied(original: Path, copy: Path) -> str:
+    """Why the copy cannot be made or started there; empty when it can."""
+    try:
+        shutil.copy(original, copy)
+    except OSError as error:
+        return error.strerror or str(error)
+    code, _, error = run([str(copy), "--version"], 10)
+    return error if code == NOT_STARTED else ""
+
+
 @dataclass(frozen=True)
 class Binary:
     path: str
@@ -109,13 +153,16 @@ class Binary:
     backends: list[str]
 
 
-def inspect(path: str) -> Binary:
-    """What the binary says about itself; ends the program when it is not our server."""
+def inspect(path: str, original: str | None = None) -> Binary:
+    """What the binary says about itself; ends the program when it is not our server.
+
+    original: what a message calls the binary, where `path` is a copy.
+    """
     code, listing, error = run([path, "--list-timer-backends"], 10)
     version_code, version, _ = run([path, "--version"], 10)
     names = [line.split("\t")[0].strip() for line in listing.splitlines() if line.strip()]
     if code or version_code or not names:
-        raise _not_a_server(path, error)
+        raise _not_a_server(original or path, error)
     return Binary(path, version.strip(), names)
 
 

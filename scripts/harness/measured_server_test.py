@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import stat
 import tempfile
@@ -8,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import measured_server, process
+from harness import measured_server, process, scratch
 from harness.measured_server import MeasuredServer
 from harness.process import Child
 from results.cell import Cell
@@ -124,6 +125,79 @@ class ServerProcess(Fakes):
                 measured_server.inspect(path)
             self.assertEqual(caught.exception.code, 3)
             self.assertIn("cmake --preset release", str(caught.exception))
+
+
+class PrivateCopy(Fakes):
+    def odd(self, name: str) -> Path:
+        """The fake server in a folder of that name."""
+        folder = self.folder / name
+        folder.mkdir()
+        return Path(shutil.move(self.fake(), folder))
+
+    def test_it_has_a_plain_path_whatever_the_original_has(self) -> None:
+        for name in ("idle wheel (1)", "grün", "a'b\"c", "[k];x", os.fsdecode(b"\xff\xfe")):
+            with self.subTest(name=os.fsencode(name)):
+                original = self.odd(name)
+                with measured_server.private_copy(original) as copy:
+                    self.assertRegex(str(copy), r"^[A-Za-z0-9._/-]+/idlewheel-server$")
+                    self.assertEqual(copy.read_bytes(), original.read_bytes())
+                    self.assertIn("none", measured_server.inspect(str(copy)).backends)
+                self.assertFalse(copy.parent.exists())
+
+    def test_an_odd_folder_for_temporary_files_is_passed_over(self) -> None:
+        odd = self.folder / "t ü,(x)"
+        odd.mkdir()
+        with (mock.patch.object(tempfile, "tempdir", str(odd)),
+              measured_server.private_copy(Path(self.fake())) as copy,
+              scratch.folder("idlewheel-test-") as other):
+            for path in (str(copy), other):
+                self.assertRegex(path, r"^[A-Za-z0-9._/-]+$")
+
+    def test_a_new_build_changes_nothing(self) -> None:
+        original = Path(self.fake())
+        with measured_server.private_copy(original) as copy:
+            original.write_text("#!/bin/sh\nexit 1\n")
+            self.assertEqual(measured_server.inspect(str(copy)).version, "idlewheel-server 9.9")
+            original.unlink()
+            self.assertEqual(measured_server.inspect(str(copy)).version, "idlewheel-server 9.9")
+
+    def test_it_is_removed_when_the_study_fails(self) -> None:
+        with self.assertRaises(KeyboardInterrupt):
+            with measured_server.private_copy(Path(self.fake())) as copy:
+                raise KeyboardInterrupt
+        self.assertFalse(copy.parent.exists())
+
+    def test_what_is_no_program_is_named_with_its_own_path(self) -> None:
+        text = self.folder / "text"
+        text.write_text("hello")
+        for path in (text, self.folder / "missing", self.folder):
+            with self.subTest(path=path), self.assertRaises(Stop) as caught:
+                with measured_server.private_copy(path):
+                    pass
+            self.assertEqual(caught.exception.code, 3)
+            self.assertRegex(str(caught.exception), f"^{path} does not run")
+        with self.assertRaisesRegex(Stop, "^/here/server does not run"):
+            measured_server.inspect("/bin/false", "/here/server")
+
+    def test_a_folder_that_starts_no_programs_is_passed_over(self) -> None:
+        refusing = self.folder / "noexec"
+        refusing.mkdir()
+
+        def run(argv: list[str], limit_s: float) -> tuple[int, str, str]:
+            where = Path(argv[0]).parents[1]
+            return (process.NOT_STARTED, "", "Permission denied") if where == refusing else (0, "", "")
+
+        original = Path(self.fake())
+        with (mock.patch.object(measured_server, "run", side_effect=run),
+              mock.patch.object(scratch, "candidates", return_value=[refusing, self.folder])):
+            with measured_server.private_copy(original) as copy:
+                self.assertEqual(copy.parents[1], self.folder)
+        with (mock.patch.object(measured_server, "run", side_effect=run),
+              mock.patch.object(scratch, "candidates", return_value=[refusing])):
+            with self.assertRaisesRegex(Stop, r"\(Permission denied\); fix: set TMPDIR"):
+                with measured_server.private_copy(original):
+                    pass
+        self.assertEqual(list(refusing.iterdir()), [])
 
 
 class Children(unittest.TestCase):

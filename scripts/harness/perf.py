@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from harness import scratch
 from harness.process import Child, run
 from results.errors import Failed
 
@@ -37,14 +37,15 @@ SYSCALLS = {  # what we report -> the tracepoints that are summed for it
     "futex": ["futex"],
 }
 TOTAL = "raw_syscalls:sys_enter"
-PERF_ENV = {**os.environ, "LC_ALL": "C"}
+# perf speaks English, reads no settings of the user's, and asks no server for symbols.
+PERF_ENV = {**os.environ, "LC_ALL": "C", "PERF_CONFIG": os.devnull, "DEBUGINFOD_URLS": ""}
 
 
 class Recorder:
     """Runs perf with its events off; switched_on() has them on inside its block only."""
 
     def __init__(self, argv: list[str], cpus: set[int]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="idlewheel-perf-")
+        self._folder = scratch.folder("idlewheel-perf-")
         control, answer = (Path(self._folder.name) / name for name in ("control", "answer"))
         os.mkfifo(control)
         os.mkfifo(answer)
@@ -98,9 +99,10 @@ def mmap_pages() -> int:
 
 def record_argv(pid: int | str, walk: str = "frame pointers") -> list[str]:
     graph, frequency = WALKS[walk]
+    # Without --no-buildid-cache, perf would leave a copy of every server in ~/.debug.
     return ["perf", "record", "-e", EVENT, "-F", str(frequency), "--call-graph", graph,
-            "-m", str(mmap_pages()), "-D", "-1", "--control", "CONTROL", "-p", str(pid),
-            "-o", "DATA"]
+            "--no-buildid-cache", "-m", str(mmap_pages()), "-D", "-1", "--control", "CONTROL",
+            "-p", str(pid), "-o", "DATA"]
 
 
 def script(data: Path) -> str:

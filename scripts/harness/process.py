@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 STOP_LIMIT_S = 3.0
+NOT_STARTED = 127  # run()'s exit code of a program that is not there or may not run
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,15 +111,15 @@ class Child:
 
 
 def run(argv: list[str], limit_s: float, env: dict | None = None) -> tuple[int, str, str]:
-    """Run to the end: exit code, stdout, stderr. A code of 127 is a program that is not there."""
+    """Run to the end: exit code, stdout, stderr; NOT_STARTED and the reason when it does not start."""
     try:
         with Child(argv, env=env) as child:
             code = child.wait(limit_s)
             if code is None:
                 return 124, child.output(), f"{child.name} did not end within {limit_s:.0f} s"
             return code, child.output(), child.errors()
-    except (FileNotFoundError, PermissionError) as error:
-        return 127, "", error.strerror or str(error)
+    except OSError as error:
+        return NOT_STARTED, "", error.strerror or str(error)
 
 
 def cpu_s(pid: int) -> float:

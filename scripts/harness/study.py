@@ -93,7 +93,13 @@ def _execute(options: Options) -> None:
     if options.build:
         _build(["idlewheel-server"])
     path = (options.binary or BINARY).resolve()
-    binary = measured_server.inspect(str(path))
+    with measured_server.private_copy(path) as copy:
+        _study(options, manifest, facts, path, measured_server.inspect(str(copy), str(path)))
+
+
+def _study(options: Options, manifest: dict | None, facts: environment.Facts, path: Path,
+           binary: Binary) -> None:
+    """Measure the binary, a copy of what lies at path, and report."""
     planned = _planned(options, manifest, binary, facts)
     folder, manifest = _open_folder(options, planned, path, binary, facts)
     cores = environment.cores(facts.cores)
@@ -215,7 +221,7 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
                  facts: environment.Facts) -> tuple[Path, dict]:
     """The folder to write to and its manifest: continued when it is this run, else a new one."""
     entry = resume.plan_entry(planned.settings, planned.measurements)
-    sha256 = _sha256(path)
+    sha256 = _sha256(Path(binary.path))
     results = ROOT / "results"
     folder = options.folder or resume.unfinished(results, entry, sha256)
     manifest = resume.read_manifest(folder) if folder else None
@@ -261,7 +267,8 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
         "seed": settings.seed,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "rounds": settings.rounds, "label": plan.label(settings), "git": _git(),
-        "binary": {"sha256": _sha256(path), "version": binary.version},
+        "binary": {"path": os.fsencode(path).decode(errors="replace"),
+                   "sha256": _sha256(Path(binary.path)), "version": binary.version},
         "env": environment.fingerprint(facts, path),
         "plan": resume.plan_entry(settings, planned.measurements),
         "commands": _commands(settings), "finished": False,

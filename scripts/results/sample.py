@@ -38,6 +38,11 @@ class Cpu:
     us_per_request: float | None = value("µs", "the primary figure: CPU time per request; per "
                                          "timed-out request in `increasing-timeout`", default=None)
 
+    @property
+    def system_share(self) -> float:
+        """The part of the CPU time that was spent in the kernel."""
+        return self.sys_s / ((self.user_s + self.sys_s) or 1.0)
+
 
 @dataclass(kw_only=True)
 class Lateness:

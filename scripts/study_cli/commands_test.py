@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -159,6 +160,24 @@ class Runs(Fakes):
         written = {re.sub(r"(levels\.).*", r"\1<workload>", path)
                    for path in paths(self.manifest())}
         self.assertEqual(sorted(written), sorted(fields_of_the_manifest()))
+
+    def test_the_server_that_runs_is_a_private_copy_and_the_manifest_names_the_original(self) -> None:
+        copies = set()
+
+        def replaced(bench: measure.Bench, todo: Measurement) -> Sample:
+            copies.add(Path(bench.binary.path))
+            self.assertIn("9.9", Path(bench.binary.path).read_text())
+            Path(self.server).write_text("a build in the middle of the run")
+            return figures(bench, todo)
+
+        sha256 = hashlib.sha256(Path(self.server).read_bytes()).hexdigest()
+        code, _, err = self.run_study(replaced)
+        self.assertEqual(code, 0, err)
+        binary = self.manifest()["binary"]
+        self.assertEqual((binary["path"], binary["sha256"]), (self.server, sha256))
+        copy, = copies
+        self.assertNotEqual(str(copy), self.server)
+        self.assertFalse(copy.parent.exists())
 
     def test_interrupted_then_resumed(self) -> None:
         calls = []
