@@ -29,12 +29,15 @@ def of_load(sample: Sample) -> list[str]:
 
 
 def of_any(sample: Sample) -> list[str]:
-    """The flags that a sample of any kind can get, from its window and its surroundings."""
+    """The flags that a sample of any kind can get, from its window and its surroundings.
+
+    What the machine does not count is not judged.
+    """
     wanted = sample.connections_asked
     least = math.floor(wanted * 0.99) if sample.cell.closes else wanted
     found = {
-        "steal": sample.host.steal_pct > STEAL_LIMIT_PCT,
-        "foreign_load": sample.host.foreign_pct > FOREIGN_LIMIT_PCT,
+        "steal": (sample.host.steal_pct or 0) > STEAL_LIMIT_PCT,
+        "foreign_load": (sample.host.foreign_pct or 0) > FOREIGN_LIMIT_PCT,
         "missing_connections": sample.connections_open < least,
     }
     return [name for name, failed in found.items() if failed]

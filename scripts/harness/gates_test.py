@@ -46,6 +46,10 @@ class Gates(unittest.TestCase):
         for flag, sample in cases.items():
             self.assertEqual(gates.of_load(sample), [flag])
 
+    def test_what_the_machine_does_not_count_is_not_judged(self) -> None:
+        unknown = changed(host=Host(steal_pct=None, foreign_pct=None, psi_some_pct=None))
+        self.assertEqual(gates.of_load(unknown), [])
+
     def test_requests_under_way_are_not_wrong_counts(self) -> None:
         self.assertEqual(gates.of_load(changed(wrk__requests=147_000)), [])
 

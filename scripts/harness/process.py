@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -122,6 +123,14 @@ def run(argv: list[str], limit_s: float, env: dict | None = None) -> tuple[int, 
         return NOT_STARTED, "", error.strerror or str(error)
 
 
+def text_of(path: Path | str) -> str:
+    """What a file of the kernel says; empty where there is nothing to read."""
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process and all its threads, from its own clock in the kernel."""
     return time.clock_gettime((~pid << 3) | 2)  # 2: the scheduler's clock, to the nanosecond
@@ -142,36 +151,49 @@ def rss_kib(pid: int) -> int:
 
 @dataclass(frozen=True)
 class HostTimes:
-    """Counters of the whole machine, in seconds since boot."""
+    """Counters of the whole machine, in seconds since boot. None: this machine does not count it.
+
+    A container may see too few cores, or cores that are numbered anew. Those of core_busy_s are the
+    kernel's own: it is empty where the cores that this process may use are not among them.
+    """
 
     at_s: float
-    busy_s: float
-    steal_s: float
+    busy_s: float | None
+    steal_s: float | None
     core_busy_s: dict[int, float]
-    psi_some_s: float
+    psi_some_s: float | None
+    cores: int = 0  # that busy_s and steal_s are the sum of
 
     @staticmethod
-    def read() -> HostTimes:
-        per_second = os.sysconf("SC_CLK_TCK")
-        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()
-                 if line.startswith("cpu")]
-        ticks = {line[0]: [int(field) / per_second for field in line[1:9]] for line in lines}
-        busy = {name: sum(t) - t[3] - t[4] - t[7] for name, t in ticks.items()}
-        cores = {int(name[3:]): value for name, value in busy.items() if name != "cpu"}
-        return HostTimes(time.monotonic(), busy["cpu"], ticks["cpu"][7], cores, _psi_some_s())
+    def read(proc: Path = Path("/proc")) -> HostTimes:
+        lines = _cpu_lines(proc)
+        total = lines.pop("cpu", [])
+        cores = {int(name[3:]): busy for name, t in lines.items()
+                 if (busy := _busy_s(t)) is not None}
+        own = cores if os.sched_getaffinity(0) <= cores.keys() else {}
+        return HostTimes(time.monotonic(), _busy_s(total), total[7] if len(total) > 7 else None,
+                         own, _psi_some_s(proc), len(lines))
 
 
-def _psi_some_s() -> float:
-    try:
-        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
-    except OSError:  # a kernel without pressure accounting
-        return 0.0
-    return int(some.rpartition("total=")[2]) / 1e6
+def _cpu_lines(proc: Path) -> dict[str, list[float]]:
+    """The lines of all cores ("cpu") and of each ("cpu0"), in seconds."""
+    per_second = os.sysconf("SC_CLK_TCK")
+    lines = re.findall(r"^(cpu\d*)((?: +\d+)*)$", text_of(proc / "stat"), re.MULTILINE)
+    return {name: [int(field) / per_second for field in fields.split()] for name, fields in lines}
 
 
-def tcp_in_use() -> int:
-    """TCP sockets that are not closed and not in TIME_WAIT."""
-    for line in Path("/proc/net/sockstat").read_text().splitlines():
-        if line.startswith("TCP:"):
-            return int(line.split()[2])
-    return 0
+def _busy_s(ticks: list[float]) -> float | None:
+    """User, nice and system time, and that of interrupts; neither idle time nor steal."""
+    return sum(ticks[:3] + ticks[5:7]) if len(ticks) > 3 else None
+
+
+def _psi_some_s(proc: Path) -> float | None:
+    """None for a kernel without pressure accounting."""
+    found = re.search(r"^some .*total=(\d+)", text_of(proc / "pressure/cpu"), re.MULTILINE)
+    return int(found[1]) / 1e6 if found else None
+
+
+def tcp_in_use(proc: Path = Path("/proc")) -> int:
+    """TCP sockets that are not closed and not in TIME_WAIT; 0 where the machine does not say."""
+    found = re.search(r"^TCP: inuse (\d+)", text_of(proc / "net/sockstat"), re.MULTILINE)
+    return int(found[1]) if found else 0

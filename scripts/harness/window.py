@@ -199,14 +199,19 @@ def _cpu(cpu: float, used: Process | None, seconds: float) -> Cpu:
 
 
 def host_between(before: Reading, after: Reading, core: int | None) -> Host:
+    """What this machine does not count stays None."""
     a, b = before.host, after.host
     seconds = (b.at_s - a.at_s) or 1e-9
     ours = (after.server.cpu_s - before.server.cpu_s) + (after.others_cpu_s - before.others_cpu_s)
-    foreign = max(0.0, b.busy_s - a.busy_s - ours - FOREIGN_FLOOR_S)
-    found = Host(steal_pct=100 * (b.steal_s - a.steal_s) / (seconds * len(b.core_busy_s)),
-                 psi_some_pct=100 * (b.psi_some_s - a.psi_some_s) / seconds,
-                 foreign_pct=100 * foreign / seconds)
-    if core is not None:
-        busy = b.core_busy_s[core] - a.core_busy_s[core]
-        found.server_core_busy = min(1.0, busy / seconds)
-    return found
+
+    def rate(first: float | None, last: float | None) -> float | None:
+        return None if first is None or last is None else (last - first) / seconds
+
+    busy, steal = rate(a.busy_s, b.busy_s), rate(a.steal_s, b.steal_s)
+    pressure = rate(a.psi_some_s, b.psi_some_s)
+    core_busy = rate(a.core_busy_s.get(core), b.core_busy_s.get(core))
+    foreign = None if busy is None else max(0.0, busy - (ours + FOREIGN_FLOOR_S) / seconds)
+    return Host(steal_pct=None if steal is None or not b.cores else 100 * steal / b.cores,
+                psi_some_pct=None if pressure is None else 100 * pressure,
+                foreign_pct=None if foreign is None else 100 * foreign,
+                server_core_busy=None if core_busy is None else min(1.0, core_busy))

@@ -7,7 +7,7 @@ from harness import window
 from harness.process import HostTimes
 from harness.window import Process, Reading, Target, between, costs, observe, steady
 from results.errors import Failed
-from results.sample import Window
+from results.sample import Host, Window
 
 
 def reading(seconds: float, stats: bool = True, server: bool = True) -> Reading:
@@ -19,7 +19,7 @@ def reading(seconds: float, stats: bool = True, server: bool = True) -> Reading:
                           "expired": 0, "late_us": {"p50": 1, "p99": 2, "max": 3}},
                "cpu_ns": int(seconds * 0.5e9), "mono_ns": int(seconds * 1e9)}
     host = HostTimes(seconds, 1.2 * seconds, 0.02 * seconds, {0: seconds * 0.6, 1: seconds * 0.6},
-                     0.1 * seconds)
+                     0.1 * seconds, 2)
     used = Process(0.5 * seconds, int(20 * seconds), int(30 * seconds))
     return Reading(counted if stats else None, used if server else None, 0.5 * seconds, host)
 
@@ -41,6 +41,22 @@ class Between(unittest.TestCase):
         self.assertAlmostEqual(found.host.psi_some_pct, 10.0)
         self.assertAlmostEqual(found.host.server_core_busy, 0.6)
         self.assertAlmostEqual(found.host.foreign_pct, 17.5)
+
+    def test_what_the_machine_does_not_count_is_absent(self) -> None:
+        """As in a container whose /proc/stat lacks the server's core, or is not there at all."""
+        def between_hosts(core: int | None, **lacking: object) -> Host:
+            pair = (reading(1.0), reading(3.0))
+            return between(*(replace(r, host=replace(r.host, **lacking)) for r in pair), core).host
+
+        self.assertIsNone(between_hosts(5).server_core_busy)
+        self.assertIsNotNone(between_hosts(5).foreign_pct)
+        found = between_hosts(0, core_busy_s={})
+        self.assertIsNone(found.server_core_busy)
+        self.assertAlmostEqual(found.steal_pct, 1.0)
+        self.assertIsNone(between_hosts(0, psi_some_s=None).psi_some_pct)
+        nothing = between_hosts(0, busy_s=None, steal_s=None, core_busy_s={}, psi_some_s=None,
+                                cores=0)
+        self.assertEqual(set(vars(nothing).values()), {None})
 
     def test_a_process_without_counters_gives_its_cpu_time(self) -> None:
         found = between(reading(1.0, stats=False), reading(3.0, stats=False), None)

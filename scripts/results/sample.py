@@ -54,8 +54,7 @@ class Lateness:
 @dataclass(kw_only=True)
 class Host:
     steal_pct: float | None = value("%", "time of all cores that the hypervisor gave to others")
-    psi_some_pct: float | None = value("%", "time in which some task waited for a core (0 where "
-                                       "the kernel does not count it)")
+    psi_some_pct: float | None = value("%", "time in which some task waited for a core")
     foreign_pct: float | None = value("% of one core", "CPU time of programs that are not part of "
                                       "the measurement")
     server_core_busy: float | None = value("share", "how busy the server's core was", default=None)
