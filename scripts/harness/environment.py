@@ -1,47 +1,32 @@
-"""What this machine is, and whether it can run the study: facts first, then checks on them."""
+"""Whether this machine can run the study: checks on its facts. And how the manifest keeps it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
-import resource
 import shutil
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import perf
-from harness.process import run
+from harness import cpus, perf
+from harness.facts import TOOLS, TRACING, Facts, gather, number_of, raise_file_limit
+from harness.process import NOT_STARTED, run, text_of
 
 SPARE_FILES = 100  # descriptors that a process needs beside its connections
 SPARE_PORTS = 100
 GOOD_SOMAXCONN = 4096  # the server's --backlog
 MIN_PYTHON = (3, 11)
-TOOLS = {"wrk": "wrk", "perf": "linux-perf", "cmake": "cmake", "ninja": "ninja-build",
-         "node": "nodejs", "npm": "npm"}
-D3 = Path("scripts/report/node_modules/d3-flame-graph/dist/d3-flamegraph.min.js")
+UNKNOWN = "this machine does not say"
+PARANOID_FOR_USERS = 1  # kernel.perf_event_paranoid up to which users may record the kernel
+LEAST_QUOTA = 2  # cores' time: one for the server and one for the load
+# Notes that run says too: each changes figures or names.
+SAID = ("kptr_restrict", "somaxconn", "TIME_WAIT", "core siblings", "frequency governor",
+        "CPU quota", "kernel counters")
 
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything the checks look at, so that tests can invent a machine."""
-
-    python: tuple[int, int]
-    cores: list[int]
-    nofile: int
-    somaxconn: int
-    port_range: tuple[int, int]
-    time_wait: int
-    tw_reuse: int
-    perf_paranoid: int
-    kptr_restrict: int
-    root: bool
-    tools: dict[str, str | None]
-    perf_records: str  # why perf cannot record; empty when it can
-    tracepoints: str
-    d3: bool
+usable_cores, cores = cpus.usable_cores, cpus.pair
+__all__ = ["Check", "Facts", "check_files", "check_tool", "checks", "cores", "fingerprint",
+           "gather", "raise_file_limit", "usable_cores"]
 
 
 @dataclass(frozen=True)
@@ -58,65 +43,6 @@ class Check:
         return f"{self.name}: {self.detail}; fix: {self.fix}"
 
 
-def raise_file_limit() -> int:
-    """Raise the soft descriptor limit to the hard one, for children too; the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard != resource.RLIM_INFINITY else sys.maxsize
-
-
-def _number(path: str, default: int = -1) -> int:
-    try:
-        return int(Path(path).read_text())
-    except (OSError, ValueError):
-        return default
-
-
-def _port_range() -> tuple[int, int]:
-    first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    return int(first), int(last)
-
-
-def _time_wait() -> int:
-    found = re.search(r"^TCP:.* tw (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
-    return int(found[1]) if found else 0
-
-
-def try_record() -> str:
-    """Record cpu-clock for a moment; why that does not work, or nothing."""
-    spin = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"
-    with tempfile.TemporaryDirectory(prefix="idlewheel-doctor-") as folder:
-        data = str(Path(folder) / "perf.data")
-        walk, frequency = perf.WALKS["frame pointers"]
-        code, _, error = run(["perf", "record", "-e", perf.EVENT, "-F", str(frequency),
-                              "--call-graph", walk, "-o", data, "--", "sh", "-c", spin], 20)
-        if code:
-            return (error.strip().splitlines() or ["perf record failed"])[0]
-        code, text, _ = run(["perf", "script", "-i", data, "-F", "ip"], 20)
-        return "" if code == 0 and text.strip() else "perf recorded no stacks"
-
-
-def try_tracepoints() -> str:
-    code, _, error = run(["perf", "stat", "-x", ",", "-e", perf.TOTAL, "true"], 20)
-    if code:
-        return "perf cannot count system calls"
-    return "" if perf.parse_stat(error).get(perf.TOTAL) else "perf counted no system calls"
-
-
-def gather(root: Path) -> Facts:
-    tools = {name: shutil.which(name) for name in TOOLS}
-    missing = "" if tools["perf"] else "perf is not installed"
-    return Facts(
-        python=sys.version_info[:2], cores=usable_cores(),
-        nofile=raise_file_limit(), somaxconn=_number("/proc/sys/net/core/somaxconn"),
-        port_range=_port_range(), time_wait=_time_wait(),
-        tw_reuse=_number("/proc/sys/net/ipv4/tcp_tw_reuse"),
-        perf_paranoid=_number("/proc/sys/kernel/perf_event_paranoid"),
-        kptr_restrict=_number("/proc/sys/kernel/kptr_restrict"), root=os.geteuid() == 0,
-        tools=tools, perf_records=missing or try_record(),
-        tracepoints=missing or try_tracepoints(), d3=(root / D3).exists())
-
-
 def check_files(limit: int, connections: int) -> Check:
     need = connections + SPARE_FILES
     return Check("descriptors", limit >= need, True,
@@ -126,6 +52,8 @@ def check_files(limit: int, connections: int) -> Check:
 
 
 def check_ports(facts: Facts, connections: int) -> Check:
+    if facts.port_range is None:
+        return Check("port range", True, True, UNKNOWN, "")
     first, last = facts.port_range
     return Check("port range", last - first + 1 >= connections + SPARE_PORTS, True,
                  f"{first}-{last}, {last - first + 1} ports for {connections} connections",
@@ -133,6 +61,8 @@ def check_ports(facts: Facts, connections: int) -> Check:
 
 
 def check_time_wait(facts: Facts, connections: int) -> Check:
+    if None in (facts.port_range, facts.time_wait, facts.tw_reuse):
+        return Check("TIME_WAIT", True, False, UNKNOWN, "")
     free = facts.port_range[1] - facts.port_range[0] + 1 - facts.time_wait
     return Check("TIME_WAIT", facts.tw_reuse > 0 or free >= connections, False,
                  f"{facts.time_wait} sockets, tcp_tw_reuse is {facts.tw_reuse}",
@@ -149,19 +79,98 @@ def _tool(tools: dict[str, str | None], name: str, must: bool) -> Check:
                  f"apt-get install {TOOLS[name]} (or scripts/setup)")
 
 
+def _shown(value: object) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
 def _perf_checks(facts: Facts, must: bool) -> list[Check]:
-    trusted = facts.root or facts.perf_paranoid <= 1
-    symbols = facts.kptr_restrict == 0 or (facts.root and facts.kptr_restrict <= 1)
-    paranoid = "sysctl -w kernel.perf_event_paranoid=-1 kernel.kptr_restrict=0"
-    return [
-        _tool(facts.tools, "perf", must),
-        Check("perf_event_paranoid", trusted, False, str(facts.perf_paranoid), paranoid),
-        Check("kptr_restrict", symbols, False, str(facts.kptr_restrict),
-              "sysctl -w kernel.kptr_restrict=0, or kernel frames have no names"),
+    found = [_tool(facts.tools, "perf", must)]
+    if not found[0].ok:
+        return found
+    paranoid, kptr = facts.perf_paranoid, facts.kptr_restrict
+    trusted = facts.root or facts.perfmon or paranoid is None or paranoid <= PARANOID_FOR_USERS
+    symbols = kptr in (None, 0) or (facts.root and kptr <= 1)
+    return found + [
+        Check("perf_event_paranoid", trusted or not facts.perf_records, False, _shown(paranoid),
+              _sysctl(facts, "perf_event_paranoid", PARANOID_FOR_USERS)),
+        Check("kptr_restrict", symbols, False, _shown(kptr),
+              f"{_sysctl(facts, 'kptr_restrict', 0)}, or kernel frames have no names"),
         Check("perf record", not facts.perf_records, must,
-              facts.perf_records or f"records {perf.EVENT}", f"{paranoid}, or --no-profile"),
-        Check("perf tracepoints", not facts.tracepoints, must,
-              facts.tracepoints or "counts system calls", f"{paranoid}, or --no-profile"),
+              facts.perf_records or f"records {perf.EVENT}",
+              f"{_or_join(_perf_fixes(facts))}, or --no-profile"),
+        Check("perf tracepoints", not facts.tracepoints, False,
+              f"system calls are not counted: {facts.tracepoints}" if facts.tracepoints
+              else "counts system calls", _or_join(_tracepoint_fixes(facts))),
+    ]
+
+
+def _or_join(fixes: list[str]) -> str:
+    return " and ".join(fixes) or "nothing that this program knows of"
+
+
+def _sysctl(facts: Facts, name: str, value: int) -> str:
+    where = " on the container's host" if facts.container else ""
+    return f"sysctl -w kernel.{name}={value} as root{where}"
+
+
+def _perf_fixes(facts: Facts) -> list[str]:
+    """What lets perf record here, all of it together, without what is so already."""
+    if "not found for kernel" in facts.perf_records:  # what Ubuntu's /usr/bin/perf says
+        return ["apt-get install linux-tools-$(uname -r)"]
+    closed = (facts.perf_paranoid or 0) > PARANOID_FOR_USERS and not facts.perfmon
+    flags = []
+    if facts.container:
+        if facts.root and not facts.perfmon:
+            flags, closed = ["--cap-add PERFMON"], False
+        if facts.seccomp and facts.perf_records != perf.USER_MODE_ONLY:
+            flags.append("--security-opt seccomp=unconfined")
+    found = [f"start the container with {' '.join(flags)}"] if flags else []
+    if closed:
+        found.append(_sysctl(facts, "perf_event_paranoid", PARANOID_FOR_USERS))
+    if found:
+        return found
+    if facts.seccomp and not facts.container:
+        return ["run it outside of the sandbox (seccomp) that forbids it"]
+    if facts.root or facts.perfmon:
+        return ["run it outside of the container"] if facts.container else []
+    return ["run as root"]
+
+
+def _tracepoint_fixes(facts: Facts) -> list[str]:
+    """What lets perf count system calls. Only root reads the files, or the group of the mount."""
+    if facts.perf_records:
+        return ["what lets perf record"]
+    group = "" if facts.root else "gid=$(id -g),mode=750"
+    where = " on the container's host" if facts.container else ""
+    if facts.tracefs == "unreadable":
+        options = "remount" + (f",{group}" if group else "")
+        return [f"mount -o {options} {TRACING} as root{where}"]
+    if facts.tracefs and facts.container:
+        return [f"start the container with -v {TRACING}:{TRACING}:ro"]
+    if facts.tracefs:
+        return [f"mount -t tracefs{f' -o {group}' if group else ''} tracefs {TRACING} as root"]
+    return [] if facts.root else ["run as root"]
+
+
+def _core_checks(facts: Facts) -> list[Check]:
+    """What makes the two cores slower than they look."""
+    server, client = cores(facts.cores)
+    slow = {cpu: name for cpu, name in facts.governors.items() if name != "performance"}
+    named = ", ".join(f"{name} on core {cpu}" for cpu, name in facts.governors.items())
+    where = " on the container's host" if facts.container else ""
+    return [
+        Check("core siblings", not facts.siblings, False,
+              f"cores {server} and {client} are two threads of one core: the load slows the server"
+              if facts.siblings else f"server on core {server}, load on core {client}",
+              "run on two whole cores (taskset -c, --cpuset-cpus, or turn off SMT)"),
+        Check("frequency governor", not slow, False, named or "none is seen",
+              "cpupower frequency-set -g performance as root" + where),
+        Check("CPU quota", facts.quota is None or facts.quota >= LEAST_QUOTA, False,
+              "none" if facts.quota is None else f"{facts.quota:g} cores' time",
+              f"allow {LEAST_QUOTA} cores' time or more (containers: --cpus, systemd: CPUQuota=)"),
+        Check("kernel counters", not facts.uncounted, False,
+              f"absent: {', '.join(facts.uncounted)}" if facts.uncounted else "complete",
+              "none is needed; these figures are left out, and no gate judges them"),
     ]
 
 
@@ -173,11 +182,13 @@ def checks(facts: Facts, connections: int, profile: bool = True, report: bool = 
         Check("python", facts.python >= MIN_PYTHON, True, python, "apt-get install python3"),
         Check("cores", len(facts.cores) >= 2, True,
               f"{len(facts.cores)} usable, one is for the server and one for the load",
-              "run on two cores (containers: --cpus 2)"),
+              "run on two cores (containers: --cpuset-cpus 0,1)"),
+        *_core_checks(facts),
         check_files(facts.nofile, connections),
         check_ports(facts, connections),
         check_time_wait(facts, connections),
-        Check("somaxconn", facts.somaxconn >= GOOD_SOMAXCONN, False, str(facts.somaxconn),
+        Check("somaxconn", facts.somaxconn is None or facts.somaxconn >= GOOD_SOMAXCONN, False,
+              _shown(facts.somaxconn),
               f"sysctl -w net.core.somaxconn={GOOD_SOMAXCONN}"),
         _tool(facts.tools, "wrk", True),
         *_perf_checks(facts, profile),
@@ -187,33 +198,13 @@ def checks(facts: Facts, connections: int, profile: bool = True, report: bool = 
     ]
 
 
-def usable_cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0))
-
-
-def cores(usable: list[int]) -> tuple[int, int]:
-    """The server's core and the client's: not two threads of one core, where there is a choice."""
-    server, twins = usable[0], _siblings(usable[0])
-    others = [c for c in usable[1:] if c not in twins] or usable[1:] or usable
-    return server, others[0]
-
-
-def _siblings(cpu: int) -> set[int]:
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-    try:
-        parts = [p.split("-") for p in path.read_text().strip().split(",")]
-    except OSError:
-        return {cpu}
-    return {n for p in parts for n in range(int(p[0]), int(p[-1]) + 1)}
-
-
 def _first_line(argv: list[str]) -> str | None:
     code, out, error = run(argv, 10)
-    return ((out + error).strip().splitlines() or [None])[0] if code != 127 else None
+    return ((out + error).strip().splitlines() or [None])[0] if code != NOT_STARTED else None
 
 
 def _cpu_model() -> str:
-    found = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.*)$", text_of("/proc/cpuinfo"), re.MULTILINE)
     return found[1].strip() if found else platform.machine()
 
 
@@ -221,20 +212,23 @@ def _virtualisation() -> str:
     found = _first_line(["systemd-detect-virt", "--vm"])
     if found:
         return found
-    guest = re.search(r"\bhypervisor\b", Path("/proc/cpuinfo").read_text())
+    guest = re.search(r"\bhypervisor\b", text_of("/proc/cpuinfo"))
     return "virtual machine" if guest else "none seen"
 
 
 def _os_name() -> str:
-    return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:  # a machine without that file
+        return "Linux"
 
 
 def _compiler(binary: Path) -> str | None:
     """The compiler named in the CMake cache of the folder the binary was built in."""
     for folder in binary.resolve().parents:
         cache = folder / "CMakeCache.txt"
-        if cache.exists():
-            found = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache.read_text(), re.MULTILINE)
+        if text := text_of(str(cache)):
+            found = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", text, re.MULTILINE)
             return _first_line([found[1], "--version"]) if found else None
     return None
 
@@ -247,9 +241,11 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
     return {
         "cpu": _cpu_model(), "cores": len(facts.cores), "memory_gib": round(memory, 1),
         "virt": _virtualisation(), "kernel": platform.release(), "os": _os_name(),
-        "somaxconn": facts.somaxconn, "port_range": list(facts.port_range),
-        "nofile": facts.nofile, "aslr": _number("/proc/sys/kernel/randomize_va_space"),
+        "somaxconn": facts.somaxconn, "port_range": facts.port_range and list(facts.port_range),
+        "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},
+        "siblings": facts.siblings, "quota": facts.quota, "uncounted": facts.uncounted,
+        "governor": ", ".join(sorted(set(facts.governors.values()))) or None,
         "tools": {"wrk": wrk.partition(" Copyright")[0] if wrk else None,
                   "perf": _first_line(["perf", "--version"]), "compiler": _compiler(binary),
                   "python": platform.python_version()},

@@ -1,17 +1,25 @@
 import unittest
 from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
-from harness import environment
+from harness import environment, perf
 from harness.environment import Facts, checks
+from harness.facts import TOOLS
+from harness.process import HostTimes
 
 GOOD = Facts(python=(3, 11), cores=[0, 1], nofile=20_000, somaxconn=4096,
              port_range=(32768, 60999), time_wait=0, tw_reuse=2, perf_paranoid=2, kptr_restrict=0,
-             root=True, tools={name: f"/usr/bin/{name}" for name in environment.TOOLS},
+             root=True, tools={name: f"/usr/bin/{name}" for name in TOOLS},
              perf_records="", tracepoints="", d3=True)
 
 
 def failed(facts: Facts, connections: int = 10_000, **kinds: bool) -> dict[str, bool]:
     return {c.name: c.must for c in checks(facts, connections, **kinds) if not c.ok}
+
+
+def line_of(facts: Facts, name: str) -> str:
+    return next(c.line() for c in checks(facts, 400) if c.name == name)
 
 
 def without(tool: str) -> Facts:
@@ -31,7 +39,6 @@ class Checks(unittest.TestCase):
             "wrk": without("wrk"),
             "perf": without("perf"),
             "perf record": replace(GOOD, perf_records="Permission denied"),
-            "perf tracepoints": replace(GOOD, tracepoints="Permission denied"),
             "report's charts": replace(GOOD, d3=False),
         }
         for name, facts in cases.items():
@@ -43,9 +50,41 @@ class Checks(unittest.TestCase):
             "kptr_restrict": replace(GOOD, kptr_restrict=2),
             "TIME_WAIT": replace(GOOD, tw_reuse=0, time_wait=20_000),
             "node": without("node"),
+            "perf tracepoints": replace(GOOD, tracepoints="No permissions to read"),
+            "core siblings": replace(GOOD, siblings=True),
+            "frequency governor": replace(GOOD, governors={0: "performance", 1: "powersave"}),
+            "CPU quota": replace(GOOD, quota=1.5),
+            "kernel counters": replace(GOOD, uncounted=["steal"]),
         }
         for name, facts in cases.items():
             self.assertEqual(failed(facts), {name: False})
+
+    def test_what_is_well_is_no_note(self) -> None:
+        fast = replace(GOOD, governors={0: "performance", 1: "performance"}, quota=2.0)
+        self.assertEqual(failed(fast), {})
+
+    def test_what_slows_the_cores_is_named(self) -> None:
+        bad = replace(GOOD, cores=[2, 5], siblings=True, quota=0.5, governors={2: "powersave"})
+        said = line_of(bad, "core siblings") + line_of(bad, "CPU quota")
+        for words in ("cores 2 and 5 are two threads of one core", "0.5 cores' time", "--cpus"):
+            self.assertIn(words, said)
+        self.assertIn("powersave on core 2", line_of(bad, "frequency governor"))
+
+    def test_a_machine_that_says_nothing(self) -> None:
+        """No file of /proc, /sys or cgroup can be read; every check still has its line."""
+        silent = HostTimes(0.0, None, None, {}, None)
+        with (mock.patch("harness.process.Path.read_text", side_effect=FileNotFoundError),
+              mock.patch.object(HostTimes, "read", return_value=silent),
+              mock.patch.object(perf, "trial", return_value=""),
+              mock.patch.object(perf, "trial_of_tracepoints", return_value="")):
+            facts = environment.gather(Path("/nowhere"))
+            found = environment.fingerprint(facts, Path("/nowhere/server"))
+        self.assertIsNone(facts.somaxconn)
+        self.assertEqual((found["somaxconn"], found["port_range"], found["quota"]), (None,) * 3)
+        lines = "\n".join(check.line() for check in checks(facts, 400))
+        self.assertNotRegex(lines, r"None|-1\b")
+        self.assertIn("port range: this machine does not say", lines)
+        self.assertIn("absent: CPU time of other programs, steal, how busy", lines)
 
     def test_the_limits_are_exact(self) -> None:
         self.assertEqual(failed(replace(GOOD, nofile=10_100)), {})
@@ -58,7 +97,7 @@ class Checks(unittest.TestCase):
 
     def test_every_failure_is_one_line_that_says_the_fix(self) -> None:
         bad = replace(GOOD, python=(3, 9), cores=[0], nofile=64, somaxconn=1, port_range=(1, 2),
-                      tools=dict.fromkeys(environment.TOOLS), perf_records="no", tracepoints="no",
+                      tools=dict.fromkeys(TOOLS), perf_records="no", tracepoints="no",
                       d3=False, kptr_restrict=2, tw_reuse=0, time_wait=9)
         for check in checks(bad, 400):
             if not check.ok:
@@ -69,6 +108,77 @@ class Checks(unittest.TestCase):
         line = environment.check_files(1024, 5000).line()
         self.assertIn("5100", line)
         self.assertIn("1024", line)
+
+
+class Permission(unittest.TestCase):
+    """The fix of perf helps where the study runs, and is not what was already done."""
+
+    USER = replace(GOOD, root=False, perf_paranoid=2, perf_records=perf.USER_MODE_ONLY,
+                   tracepoints="No permissions to read", tracefs="unreadable")
+    SYSCTL = "sysctl -w kernel.perf_event_paranoid=1 as root"
+
+    def fix(self, facts: Facts, name: str = "perf record") -> str:
+        return line_of(facts, name).partition("; fix: ")[2]
+
+    def test_a_user_on_a_bare_machine(self) -> None:
+        self.assertEqual(self.fix(self.USER), f"{self.SYSCTL}, or --no-profile")
+        for paranoid in (3, 4):  # Debian's and Ubuntu's own
+            self.assertIn(self.SYSCTL, self.fix(replace(self.USER, perf_paranoid=paranoid)))
+
+    def test_what_is_so_already_is_not_named(self) -> None:
+        for paranoid in (1, 0, -1):
+            found = self.fix(replace(self.USER, perf_paranoid=paranoid, perf_records="no"))
+            self.assertEqual(found, "run as root, or --no-profile")
+
+    def test_a_user_may_record_without_tracepoints(self) -> None:
+        able = replace(self.USER, perf_paranoid=1, perf_records="")
+        self.assertEqual(failed(able), {"perf tracepoints": False})
+        self.assertIn("remount,gid=$(id -g),mode=750 /sys/kernel/tracing",
+                      self.fix(able, "perf tracepoints"))
+        self.assertIn("system calls are not counted", line_of(able, "perf tracepoints"))
+
+    def test_perf_that_may_record_whatever_the_setting_is_no_note(self) -> None:
+        """The capability may lie on perf's own file."""
+        able = replace(self.USER, perf_records="", tracepoints="")
+        self.assertEqual(failed(able), {})
+
+    def test_root_of_a_container(self) -> None:
+        inside = replace(GOOD, container=True, seccomp=True, perf_records="No permission")
+        self.assertEqual(self.fix(inside), "start the container with --cap-add PERFMON "
+                         "--security-opt seccomp=unconfined, or --no-profile")
+        capable = replace(inside, perfmon=True)
+        self.assertNotIn("--cap-add", self.fix(capable))
+        self.assertIn("seccomp=unconfined", self.fix(capable))
+        self.assertEqual(self.fix(replace(capable, seccomp=False)),
+                         "run it outside of the container, or --no-profile")
+
+    def test_a_user_of_a_container_needs_its_host(self) -> None:
+        inside = replace(self.USER, container=True, seccomp=True)
+        self.assertIn(f"{self.SYSCTL} on the container's host", self.fix(inside))
+        self.assertNotIn("seccomp", self.fix(inside))  # perf does record, so nothing filters it
+        refused = replace(inside, perf_records="No permission")
+        self.assertIn("seccomp=unconfined and sysctl", self.fix(refused))
+        self.assertNotIn("sysctl", self.fix(replace(refused, perf_paranoid=1)))
+
+    def test_a_container_without_tracefs(self) -> None:
+        inside = replace(GOOD, container=True, tracepoints="not found", tracefs="not mounted")
+        self.assertIn("-v /sys/kernel/tracing:", self.fix(inside, "perf tracepoints"))
+        bare = replace(inside, container=False)
+        self.assertIn("mount -t tracefs", self.fix(bare, "perf tracepoints"))
+
+    def test_a_sandbox_without_a_container(self) -> None:
+        found = self.fix(replace(GOOD, seccomp=True, perfmon=True, perf_records="No"))
+        self.assertEqual(found, "run it outside of the sandbox (seccomp) that forbids it, or "
+                         "--no-profile")
+
+    def test_perf_of_another_kernel(self) -> None:
+        wrong = replace(GOOD, perf_records="WARNING: perf not found for kernel 6.8.0-45")
+        self.assertIn("linux-tools-$(uname -r)", self.fix(wrong))
+
+    def test_without_perf_there_is_one_line(self) -> None:
+        missing = replace(without("perf"), perf_records="perf is not installed",
+                          tracepoints="perf is not installed")
+        self.assertEqual(failed(missing), {"perf": True})
 
 
 class Cores(unittest.TestCase):

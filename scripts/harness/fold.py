@@ -155,13 +155,17 @@ def parse(text: str) -> Recording:
     return Recording(stacks, broken, lost)
 
 
+def in_kernel(frame: str) -> bool:
+    return frame.endswith(KERNEL)
+
+
 def fault(recording: Recording, system_share: float) -> str | None:
     """Why the shares of a recording would be wrong; system_share is that of the CPU time."""
     total = recording.stacks.total()
     if not total:
         return "perf recorded no stacks"
     expected = total * system_share
-    if expected >= LEAST_KERNEL and not recording.share(lambda frame: frame.endswith(KERNEL)):
+    if expected >= LEAST_KERNEL and not recording.share(in_kernel):
         return (f"perf recorded user mode only: no stack of {total} reaches into the kernel, where "
                 f"the server spent {system_share:.0%} of its CPU time (study doctor says what "
                 "perf lacks)")

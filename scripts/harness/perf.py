@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from harness import scratch
-from harness.process import Child, run
+from harness import fold, scratch
+from harness.process import Child, run, text_of
 from results.errors import Failed
 
 # How stacks are walked -> perf's name for it, and stacks per second. The frequencies are primes, so
@@ -23,6 +23,7 @@ ACK_LIMIT_S = 10.0
 END_LIMIT_S = 30.0
 SCRIPT_LIMIT_S = 120.0
 MAX_PAGES = 1024
+USUAL_MLOCK_KIB = 516  # what kernels allow by default
 
 SYSCALLS = {  # what we report -> the tracepoints that are summed for it
     "recv": ["recvfrom", "recvmsg"],
@@ -36,6 +37,9 @@ SYSCALLS = {  # what we report -> the tracepoints that are summed for it
     "close": ["close"],
     "futex": ["futex"],
 }
+TRIAL = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=200000"]  # some 0.2 s
+TRIAL_LIMIT_S = 20.0
+USER_MODE_ONLY = "perf records user mode only"
 TOTAL = "raw_syscalls:sys_enter"
 # perf speaks English, reads no settings of the user's, and asks no server for symbols.
 PERF_ENV = {**os.environ, "LC_ALL": "C", "PERF_CONFIG": os.devnull, "DEBUGINFOD_URLS": ""}
@@ -88,12 +92,22 @@ class Recorder:
         os.read(self._answer, 64)
 
 
+def in_first_user_namespace() -> bool:
+    """Rights in another one, such as that of a rootless container, are none to perf."""
+    found = text_of("/proc/self/uid_map").split()  # empty: a kernel without user namespaces
+    return found in ([], ["0", "0", str(2**32 - 1)])
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0 and in_first_user_namespace()
+
+
 def mmap_pages() -> int:
     """The largest buffer that is allowed: root is not bound by the limit on locked memory."""
-    if os.geteuid() == 0:
+    if is_root():
         return MAX_PAGES
-    limit_kib = int(Path("/proc/sys/kernel/perf_event_mlock_kb").read_text())
-    usable = max(1, (limit_kib * 1024) // os.sysconf("SC_PAGE_SIZE") - 1)
+    limit_kib = text_of("/proc/sys/kernel/perf_event_mlock_kb")
+    usable = max(1, (int(limit_kib or USUAL_MLOCK_KIB) * 1024) // os.sysconf("SC_PAGE_SIZE") - 1)
     return min(MAX_PAGES, 1 << (usable.bit_length() - 1))
 
 
@@ -103,6 +117,41 @@ def record_argv(pid: int | str, walk: str = "frame pointers") -> list[str]:
     return ["perf", "record", "-e", EVENT, "-F", str(frequency), "--call-graph", graph,
             "--no-buildid-cache", "-m", str(mmap_pages()), "-D", "-1", "--control", "CONTROL",
             "-p", str(pid), "-o", "DATA"]
+
+
+def trial() -> str:
+    """Record a program that mostly runs in the kernel; why that does not work, or nothing."""
+    walk, frequency = WALKS["frame pointers"]
+    with scratch.folder("idlewheel-doctor-") as folder:
+        data = Path(folder) / "perf.data"
+        code, _, error = run(["perf", "record", "-e", EVENT, "-F", str(frequency), "--call-graph",
+                              walk, "--no-buildid-cache", "-m", str(mmap_pages()), "-o", str(data),
+                              "--", *TRIAL], TRIAL_LIMIT_S, PERF_ENV)
+        if code:
+            return refusal(error) or "perf record failed"
+        try:
+            recording = fold.parse(script(data))
+        except Failed as failed:
+            return str(failed)
+    if not recording.stacks:
+        return "perf recorded no stacks"
+    return "" if recording.share(fold.in_kernel) else USER_MODE_ONLY
+
+
+def trial_of_tracepoints() -> str:
+    """Why perf cannot count system calls; nothing when it can."""
+    code, _, error = run(["perf", "stat", "-x", ",", "-e", TOTAL, "true"], TRIAL_LIMIT_S, PERF_ENV)
+    if code:
+        return refusal(error) or "perf stat failed"
+    return "" if parse_stat(error).get(TOTAL) else "perf counted none"
+
+
+def refusal(error: str) -> str:
+    """The sentence in which perf says what is wrong: behind "Error:", where it says that."""
+    lines = [line.strip() for line in error.splitlines()]
+    at = next((i for i, line in enumerate(lines) if line.startswith("Error:")), -1)
+    said = [lines[at].removeprefix("Error:").strip(), *lines[at + 1:]] if at >= 0 else lines
+    return next((line.removesuffix(".") for line in said if line), "")
 
 
 def script(data: Path) -> str:
@@ -117,7 +166,8 @@ def script(data: Path) -> str:
 def syscall_events(tracing: Path = Path("/sys/kernel/tracing")) -> list[str]:
     """The tracepoints of SYSCALLS that this kernel has."""
     names = [name for group in SYSCALLS.values() for name in group]
-    known = [n for n in names if (tracing / "events/syscalls" / f"sys_enter_{n}").exists()]
+    folder = tracing / "events/syscalls"
+    known = [n for n in names if os.path.exists(folder / f"sys_enter_{n}")]
     return [TOTAL, *(f"syscalls:sys_enter_{name}" for name in known)]
 
 

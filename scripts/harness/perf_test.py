@@ -1,0 +1,81 @@
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness import perf
+from harness.fold_test import script
+from results.errors import Failed
+
+LIMITED = """Error:
+Access to performance monitoring and observability operations is limited.
+Consider adjusting /proc/sys/kernel/perf_event_paranoid setting to open
+"""
+
+
+class Refusals(unittest.TestCase):
+    CASES = {
+        LIMITED: "Access to performance monitoring and observability operations is limited",
+        "perf_event_open(..., 0) failed unexpectedly with error 1 (Operation not permitted)\n"
+        "Error:\nNo permission to enable cpu-clock event.\n\n":
+            "No permission to enable cpu-clock event",
+        "event syntax error: 'raw_syscalls:sys_enter'\n   \\___ can't access trace events\n\n"
+        "Error:\tNo permissions to read /sys/kernel/tracing/events/raw_syscalls/sys_enter\n"
+        "Hint:\tTry 'sudo mount'\n":
+            "No permissions to read /sys/kernel/tracing/events/raw_syscalls/sys_enter",
+        "WARNING: perf not found for kernel 6.8.0-45\n\n  You may need to install\n":
+            "WARNING: perf not found for kernel 6.8.0-45",
+        "\nError:\n": "", "": "",
+    }
+
+    def test_the_sentence_that_says_what_is_wrong(self) -> None:
+        for text, sentence in self.CASES.items():
+            self.assertEqual(perf.refusal(text), sentence)
+
+
+class Trial(unittest.TestCase):
+    """What perf would record here, by what it answers."""
+
+    def trial(self, code: int = 0, error: str = "", text: str | Exception = "") -> str:
+        with (mock.patch.object(perf, "run", return_value=(code, "", error)),
+              mock.patch.object(perf, "script", side_effect=[text])):
+            return perf.trial()
+
+    def test_stacks_that_reach_into_the_kernel(self) -> None:
+        self.assertEqual(self.trial(text=script("/usr/bin/dd", 9, kernel="vfs_read")), "")
+
+    def test_user_mode_alone_is_said(self) -> None:
+        self.assertEqual(self.trial(text=script("/usr/bin/dd", 40)), perf.USER_MODE_ONLY)
+
+    def test_nothing_and_refusals(self) -> None:
+        self.assertEqual(self.trial(), "perf recorded no stacks")
+        self.assertIn("is limited", self.trial(255, LIMITED))
+        self.assertEqual(self.trial(255), "perf record failed")
+        self.assertEqual(self.trial(text=Failed("torn")), "torn")
+
+    def test_counts_of_user_mode_are_no_counts(self) -> None:
+        """At paranoid 2 perf counts raw_syscalls:sys_enteru, which is always nothing."""
+        with mock.patch.object(perf, "run", return_value=(0, "", "0,,raw_syscalls:sys_enteru,9,100,,")):
+            self.assertEqual(perf.trial_of_tracepoints(), "perf counted none")
+
+
+class Records(unittest.TestCase):
+    def test_it_leaves_no_copies_in_the_home_folder_and_reads_no_settings(self) -> None:
+        self.assertIn("--no-buildid-cache", perf.record_argv(1))
+        self.assertEqual((perf.PERF_ENV["PERF_CONFIG"], perf.PERF_ENV["DEBUGINFOD_URLS"]),
+                         ("/dev/null", ""))
+
+    def test_the_buffer_of_who_is_not_root_has_a_bound(self) -> None:
+        for known, pages in (("516", 128), ("", 128), ("64", 8), ("0", 1)):
+            with (mock.patch.object(perf, "is_root", return_value=False),
+                  mock.patch.object(perf, "text_of", return_value=known),
+                  mock.patch.object(perf.os, "sysconf", return_value=4096)):
+                self.assertEqual(perf.mmap_pages(), pages)
+
+    def test_root_of_another_user_namespace_is_not_root_to_perf(self) -> None:
+        with (mock.patch.object(perf.os, "geteuid", return_value=0),
+              mock.patch.object(perf, "text_of", return_value="0 100000 65536")):
+            self.assertFalse(perf.is_root())
+
+
+if __name__ == "__main__":
+    unittest.main()
