@@ -1,9 +1,10 @@
+import os
 import unittest
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from harness import environment, perf
+from harness import environment, facts, perf
 from harness.environment import Facts, checks
 from harness.facts import TOOLS
 from harness.process import HostTimes
@@ -77,11 +78,11 @@ class Checks(unittest.TestCase):
               mock.patch.object(HostTimes, "read", return_value=silent),
               mock.patch.object(perf, "trial", return_value=""),
               mock.patch.object(perf, "trial_of_tracepoints", return_value="")):
-            facts = environment.gather(Path("/nowhere"))
-            found = environment.fingerprint(facts, Path("/nowhere/server"))
-        self.assertIsNone(facts.somaxconn)
+            gathered = environment.gather(Path("/nowhere"))
+            found = environment.fingerprint(gathered, Path("/nowhere/server"))
+        self.assertIsNone(gathered.somaxconn)
         self.assertEqual((found["somaxconn"], found["port_range"], found["quota"]), (None,) * 3)
-        lines = "\n".join(check.line() for check in checks(facts, 400))
+        lines = "\n".join(check.line() for check in checks(gathered, 400))
         self.assertNotRegex(lines, r"None|-1\b")
         self.assertIn("port range: this machine does not say", lines)
         self.assertIn("absent: CPU time of other programs, steal, how busy", lines)
@@ -179,6 +180,26 @@ class Permission(unittest.TestCase):
         missing = replace(without("perf"), perf_records="perf is not installed",
                           tracepoints="perf is not installed")
         self.assertEqual(failed(missing), {"perf": True})
+
+
+class Containers(unittest.TestCase):
+    def found(self, marks: set[str], read_only: bool, ids: str = "0 0 4294967295",
+              group: str = "") -> bool:
+        texts = {"/proc/self/uid_map": ids, "/proc/1/cgroup": group}
+        with (mock.patch.object(os.path, "exists", side_effect=marks.__contains__),
+              mock.patch.object(facts, "text_of", side_effect=lambda p: texts.get(p, "")),
+              mock.patch.object(perf, "text_of", side_effect=lambda p: texts.get(p, "")),
+              mock.patch.dict(os.environ, clear=True),
+              mock.patch.object(os, "statvfs", return_value=mock.Mock(
+                  f_flag=os.ST_RDONLY if read_only else 0))):
+            return facts.in_container()
+
+    def test_marks_of_engines_count_where_the_settings_are_out_of_reach(self) -> None:
+        self.assertTrue(self.found({"/.dockerenv"}, True))
+        self.assertTrue(self.found({"/run/.containerenv"}, False, "0 1000 1\n1 100000 65536"))
+        self.assertTrue(self.found(set(), True, group="4:cpu:/lxc/web"))
+        self.assertFalse(self.found({"/.dockerenv"}, False))  # privileged, or a guest of its image
+        self.assertFalse(self.found(set(), True))
 
 
 class Cores(unittest.TestCase):

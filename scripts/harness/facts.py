@@ -86,12 +86,25 @@ def _has_perfmon() -> bool:
 
 
 def in_container() -> bool:
-    """Docker, Podman, LXC, systemd-nspawn and Kubernetes each leave one of these marks."""
+    """Whether a container keeps us from the kernel's settings, so that only its host has them.
+
+    Docker, Podman, LXC, systemd-nspawn and Kubernetes each leave one of these marks.
+    """
     marks = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container", "/dev/.lxc-boot-id")
     first = text_of("/proc/1/environ").split("\0")  # of root only
     groups = re.search(r"/(docker|lxc|libpod|kubepods|machine\.slice)\b", text_of("/proc/1/cgroup"))
-    return (any(map(os.path.exists, marks)) or "container" in os.environ or bool(groups)
-            or any(entry.startswith("container=") for entry in first))
+    marked = (any(map(os.path.exists, marks)) or "container" in os.environ or bool(groups)
+              or any(entry.startswith("container=") for entry in first))
+    return marked and not _has_settings()
+
+
+def _has_settings() -> bool:
+    """Whether root may write to /proc/sys here: so in a privileged container and in a guest."""
+    try:
+        read_only = os.statvfs("/proc/sys").f_flag & os.ST_RDONLY
+    except OSError:
+        return False
+    return not read_only and perf.in_first_user_namespace()
 
 
 def _tracefs() -> str:
