@@ -52,6 +52,14 @@ def of_profile(sample: Sample, stacks: int, frequency: int) -> list[str]:
     return of_any(sample) + [name for name, failed in found.items() if failed]
 
 
+def badness(sample: Sample) -> tuple[bool, int, float]:
+    """Of two attempts at a measurement the one with less counts: see make_sample()."""
+    host = sample.host
+    disturbed = 0.0 if host is None else ((host.steal_pct or 0) / STEAL_LIMIT_PCT +
+                                          (host.foreign_pct or 0) / FOREIGN_LIMIT_PCT)
+    return (not sample.valid, len(sample.flags), disturbed)
+
+
 def counts_agree(sample: Sample) -> bool:
     """wrk's and the server's totals, but for what was under way when wrk stopped."""
     a, b = sample.wrk.requests, sample.totals.responses

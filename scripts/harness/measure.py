@@ -40,15 +40,30 @@ class Bench:
 
 
 def make_sample(bench: Bench, todo: Measurement) -> Sample:
-    """The sample of a measurement. A flagged one is made once more, then kept with its flags."""
-    for attempt in range(1 + bench.settings.retries):
-        newest = _attempt(bench, todo)
-        if attempt == 0 or newest.valid or not kept.valid:
-            kept = newest  # figures with a flag are better than none
-        if kept.valid and not kept.flags:
+    """The sample of a measurement. A flagged one is made once more, and the better one is kept.
+
+    Better is what could be measured; then what has fewer flags; then what was disturbed less.
+    """
+    attempts = []
+    for _ in range(1 + bench.settings.retries):
+        attempts.append(_attempt(bench, todo))
+        if attempts[-1].valid and not attempts[-1].flags:
             break
-    kept.retried = attempt > 0
+    kept = min(attempts, key=gates.badness)  # the first of equals
+    kept.retried = len(attempts) > 1
+    if kept.stacks:
+        _write_stacks(bench.folder, todo, kept)
     return kept
+
+
+def _write_stacks(folder: Path, todo: Measurement, found: Sample) -> None:
+    if todo.kind == "dwarf":
+        found.folded = folded.dwarf_file(todo.cell)
+        folded.write(folder / found.folded, folded.to_text(found.stacks))
+        return
+    found.folded = folded.file_of(todo.cell)
+    found.round_folded = folded.round_file(todo.cell, todo.round)
+    folded.write_round(folder, todo.cell, todo.round, found.stacks)
 
 
 def _attempt(bench: Bench, todo: Measurement) -> Sample:
@@ -148,26 +163,12 @@ def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk,
 
 def _counts(window: Window) -> Window:
     """What is kept of the window of a measurement that is not about time."""
-    return Window(window_s=window.window_s, requests=window.requests, timed_out=window.timed_out)
+    return Window(window_s=window.window_s, requests=window.requests, timed_out=window.timed_out,
+                  connections_open=window.connections_open, host=window.host)
 
 
 def _profile(bench: Bench, todo: Measurement) -> Sample:
-    found, stacks = _stacks(bench, todo, "frame pointers")
-    folded.write_round(bench.folder, todo.cell, todo.round, stacks)
-    found.folded = folded.file_of(todo.cell)
-    found.round_folded = folded.round_file(todo.cell, todo.round)
-    return found
-
-
-def _dwarf(bench: Bench, todo: Measurement) -> Sample:
-    found, stacks = _stacks(bench, todo, "dwarf")
-    found.folded = folded.dwarf_file(todo.cell)
-    folded.write(bench.folder / found.folded, folded.to_text(stacks))
-    return found
-
-
-def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.Stacks]:
-    """The sample of a profile, and its stacks."""
+    walk = "dwarf" if todo.kind == "dwarf" else "frame pointers"
     with _loaded(bench, todo) as (server, target, wrk):
         with perf.Recorder(perf.record_argv(server.pid, walk), {bench.client_cpu}) as recorder:
             window = _recorded(bench, todo, target, wrk, recorder)
@@ -186,7 +187,8 @@ def _stacks(bench: Bench, todo: Measurement, walk: str) -> tuple[Sample, fold.St
         frequency=perf.WALKS[walk][1], us_per_request=cost, shares=shares,
         unresolved=recording.broken / recorded,
         timer_us_per_request={k: v * cost for k, v in shares["timer"].items()},
-        flags=gates.of_profile(counted, recorded, perf.WALKS[walk][1])), recording.stacks
+        flags=gates.of_profile(counted, recorded, perf.WALKS[walk][1]),
+        stacks=recording.stacks)
 
 
-_KINDS = {"load": _load, "syscalls": _syscalls, "profile": _profile, "dwarf": _dwarf}
+_KINDS = {"load": _load, "syscalls": _syscalls, "profile": _profile, "dwarf": _profile}

@@ -1,15 +1,18 @@
+import tempfile
 import unittest
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from unittest import mock
 
-from harness import measure, plan
+from harness import measure, perf, plan
+from harness.fold_test import script
 from harness.gates_test import changed
 from harness.measure import Bench, shape, with_costs
 from harness.perf import parse_stat, syscalls_per
 from results.cell import Cell, Measurement
 from results.errors import Failed
-from results.sample import Sample, Window
+from results.sample import Cpu, Host, Sample, Window
 
 PLANNED = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400))
 
@@ -59,6 +62,78 @@ class Retries(unittest.TestCase):
         self.assertEqual(self.outcome(flagged, made()).flags, [])
         failed = made(valid=False, flags=["failed"])
         self.assertEqual(self.outcome(failed, flagged).flags, ["steal"])
+
+
+    def disturbed(self, steal: float | None, foreign: float | None, *flags: str) -> Sample:
+        host = Host(steal_pct=steal, foreign_pct=foreign, psi_some_pct=0.0)
+        return made(host=host, flags=list(flags))
+
+    def test_the_better_attempt_is_kept_and_not_the_newer(self) -> None:
+        little, much = (self.disturbed(n, 0.0, "steal") for n in (1.5, 40.0))
+        self.assertIs(self.outcome(little, much), little)
+        self.assertIs(self.outcome(much, little), little)
+        self.assertTrue(little.retried)
+
+    def test_fewer_flags_are_better(self) -> None:
+        one = self.disturbed(50.0, 0.0, "steal")
+        two = self.disturbed(1.1, 11.0, "steal", "foreign_load")
+        self.assertIs(self.outcome(one, two), one)
+        self.assertIs(self.outcome(two, one), one)
+
+    def test_what_nobody_counted_decides_nothing(self) -> None:
+        first, second = (self.disturbed(None, None, "wrong_counts") for _ in range(2))
+        self.assertIs(self.outcome(first, second), first)
+        failed = [made(valid=False, flags=["failed"], error=word) for word in ("one", "two")]
+        self.assertEqual(self.outcome(*failed).error, "one")
+
+    def test_the_files_of_a_profile_are_those_of_the_attempt_that_is_kept(self) -> None:
+        for kind, file in (("profile", "profiles/rounds/respond-asio-lazy-400.r01.folded"),
+                           ("dwarf", "profiles/dwarf/respond-asio-lazy-400.folded")):
+            todo = replace(PLANNED, kind=kind)
+            tries = [Sample.of(todo, flags=["steal"] * n, stacks=Counter({("main", name): 7}))
+                     for n, name in ((1, "kept"), (2, "worse"))]
+            with tempfile.TemporaryDirectory() as folder:
+                bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(folder), 0, 1)
+                with mock.patch.object(measure, "_attempt", side_effect=tries):
+                    found = measure.make_sample(bench, todo)
+                self.assertEqual(Path(folder, file).read_text(), "main;kept 7\n")
+                self.assertTrue(Path(folder, found.folded).is_file())
+                self.assertEqual(found.round_folded, file if kind == "profile" else None)
+
+
+class Profiles(unittest.TestCase):
+    """_profile with a server, a load and a perf that only say what they are told."""
+
+    def sample(self, text: str, sys_s: float = 0.6, cpu: float = 0.1) -> Sample:
+        todo = replace(PLANNED, kind="profile")
+        window = replace(Window(**{f.name: getattr(changed(), f.name) for f in fields(Window)}),
+                         cpu=Cpu(user_s=0.4, sys_s=sys_s, utilisation=cpu, outside_s=1.0))
+        bench = Bench(mock.Mock(), replace(plan.PRESETS["quick"], retries=0), Path(), 0, 1)
+        with (mock.patch.object(measure, "_loaded") as loaded,
+              mock.patch.object(measure, "_recorded", return_value=window),
+              mock.patch.object(measure, "_write_stacks"),
+              mock.patch.object(perf, "Recorder"),
+              mock.patch.object(perf, "script", return_value=text)):
+            loaded.return_value.__enter__.return_value = (mock.Mock(pid=1), None, mock.Mock())
+            return measure.make_sample(bench, todo)
+
+    def test_a_whole_profile(self) -> None:
+        found = self.sample(script("/x", 60) + script("/x", 40, kernel="tcp_sendmsg"))
+        self.assertEqual((found.valid, found.flags, found.samples), (True, [], 100))
+
+    def test_one_without_names_has_failed_and_publishes_no_share(self) -> None:
+        found = self.sample(script("/x", 100, "[unknown]", "[unknown]", "tcp_sendmsg"))
+        self.assertEqual((found.valid, found.shares), (False, None))
+        self.assertIn("found no names", found.error)
+
+    def test_one_of_user_mode_alone_has_failed_and_publishes_no_share(self) -> None:
+        found = self.sample(script("/x", 45))
+        self.assertEqual((found.valid, found.shares), (False, None))
+        self.assertIn("user mode only", found.error)
+
+    def test_too_few_stacks_for_the_cpu_time_are_flagged(self) -> None:
+        found = self.sample(script("/x", 100, kernel="tcp_sendmsg"), cpu=1.0)
+        self.assertEqual((found.valid, found.flags), (True, ["few_stacks"]))
 
 
 class Shapes(unittest.TestCase):

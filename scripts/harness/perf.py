@@ -80,8 +80,11 @@ class Recorder:
     def end(self) -> str:
         """Let perf write what it has; its stderr."""
         self.perf.signal(signal.SIGINT)
-        if self.perf.wait(END_LIMIT_S) is None:
+        code = self.perf.wait(END_LIMIT_S)
+        if code is None:
             raise Failed(f"perf did not end within {END_LIMIT_S:.0f} s")
+        if code not in (0, -signal.SIGINT):
+            raise Failed(f"perf ended with {code}: {self.perf.last_words()}")
         return self.perf.errors()
 
     def _tell(self, word: str) -> None:

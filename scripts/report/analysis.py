@@ -14,10 +14,12 @@ from report.profiles import Profile
 from report.run import Run
 from results import stats
 from results.cell import CONTROL, Cell
-from results.sample import SHARES, TIMER_COUNTS, Sample, usable
+from results.sample import SHARES, TIMER_COUNTS, Sample, flags_of, left_out, usable
 from results.schema import value
 from results.stats import Outcome
 
+_OTHER_FLAGS = "gates that the count of system calls or the profile failed"
+_OTHER_FAILURES = "why there is no count of system calls, or no profile"
 # A difference within this is none, unless the A/A series says that even more is noise.
 LEAST_MARGIN = 0.01
 # An exact two-sided Mann-Whitney test of fewer rounds a side cannot reach p < 0.05.
@@ -49,7 +51,7 @@ class Row:
                                                  "connections", "alias"))
     rounds: int = value("rounds", "how often the cell was timed")
     valid_rounds: int = value("rounds", "rounds that could be measured")
-    flags: list[str] = value("", "gates that any round failed")
+    flags: list[str] = value("", "gates that a round failed which counts")
     failures: list[str] = value("", "why rounds could not be measured")
     cpu_us: float | None = value("µs", "CPU time per request: the median of the rounds")
     cpu_us_by_round: dict[int, float] = value("µs", "CPU time per request in each round",
@@ -69,6 +71,14 @@ class Row:
     timer_share: dict[str, float] = value("share", "the timer's shares of the profile", SHARES,
                                           default_factory=dict)
     timer_us: float | None = value("µs", "CPU time per request that the timer owns", default=None)
+    rounds_left_out: int = value(
+        "rounds", "rounds that do not count: they failed a gate, and at least half of the valid "
+        "rounds did not", default=0)
+    flags_left_out: list[str] = value("", "gates that these rounds failed", default_factory=list)
+    syscall_flags: list[str] = value("", _OTHER_FLAGS, default_factory=list)
+    profile_flags: list[str] = value("", _OTHER_FLAGS, default_factory=list)
+    syscall_failures: list[str] = value("", _OTHER_FAILURES, default_factory=list)
+    profile_failures: list[str] = value("", _OTHER_FAILURES, default_factory=list)
     comparison: Comparison | None = None
 
     @property
@@ -105,10 +115,12 @@ def _row(run: Run, cell: Cell, samples: list[Sample], profile: Profile | None) -
     best = usable(samples)
     cpu = {s.round: s.cpu.us_per_request for s in best if s.cpu and _known(s.cpu.us_per_request)}
     calls = usable(run.of_kind("syscalls").get(cell, []))
+    profiled = usable(run.of_kind("profile").get(cell, []))
+    unused = left_out(samples)
     return Row(
         cell=cell, rounds=len(samples), valid_rounds=sum(s.valid for s in samples),
-        flags=sorted({flag for s in samples for flag in s.flags}),
-        failures=sorted({s.error for s in samples if s.error}),
+        flags=flags_of(best),
+        failures=_errors_of(samples),
         cpu_us=_median(list(cpu.values())), cpu_us_by_round=cpu,
         rps=_median([s.rps for s in best]), server_bound=all(s.server_bound for s in best),
         utilisation=_median([s.cpu.utilisation for s in best if s.cpu]),
@@ -120,7 +132,14 @@ def _row(run: Run, cell: Cell, samples: list[Sample], profile: Profile | None) -
         errors=sum(_errors(cell, s.wrk.errors or {}) for s in best if s.wrk),
         syscalls=_medians([s.per_request or {} for s in calls]),
         timer_share=profile.shares.get("timer", {}) if profile else {},
-        timer_us=profile.owner_us("timer") if profile and profile.shares else None)
+        timer_us=profile.owner_us("timer") if profile and profile.shares else None,
+        rounds_left_out=len(unused), flags_left_out=flags_of(unused),
+        syscall_flags=flags_of(calls), profile_flags=flags_of(profiled),
+        syscall_failures=_errors_of(calls), profile_failures=_errors_of(profiled))
+
+
+def _errors_of(samples: list[Sample]) -> list[str]:
+    return sorted({s.error for s in samples if s.error})
 
 
 def _errors(cell: Cell, counts: dict[str, int]) -> int:

@@ -21,9 +21,12 @@ def row(backend: str, rounds: dict[int, float], alias: str | None = None, **more
     return Row(cell=cell, **(known | more))
 
 
-def rows_of(**options) -> list[Row]:
+def rows_of(change=None, **options) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        read = run.read(testing.write(Path(folder) / "run", **options))
+        path = testing.write(Path(folder) / "run", **options)
+        if change:
+            testing.change_samples(path, change)
+        read = run.read(path)
         return analysis.rows(read, profiles.read(read, Tree()))
 
 
@@ -64,6 +67,47 @@ class RowsTest(unittest.TestCase):
         self.assertEqual(analysis._errors(cell, counts), 1)
         self.assertEqual(analysis._errors(dataclasses.replace(cell, scenario="respond"), counts),
                          301)
+
+
+class FlaggedRoundsTest(unittest.TestCase):
+    """One flagged round neither counts nor stars the cell; where most are flagged, both."""
+
+    DEAR = Cell("respond", "default", "ordered-list", "eager", 5000)
+
+    def row(self, flagged: set[int], kind: str = "load") -> Row:
+        def change(sample: dict) -> None:
+            if sample["kind"] == kind and sample["round"] in flagged:
+                sample["flags"] = ["steal"]
+                if kind == "load":
+                    sample["cpu"]["us_per_request"] *= 10
+
+        found = rows_of(change=change, rounds=3)
+        return next(r for r in found if r.cell == self.DEAR)
+
+    def test_it_does_not_count_and_is_said(self) -> None:
+        clean, one = self.row(set()), self.row({2})
+        self.assertEqual(list(one.cpu_us_by_round), [1, 3])
+        self.assertLess(one.cpu_us, 2 * clean.cpu_us)
+        self.assertEqual((one.flags, one.rounds_left_out, one.flags_left_out), ([], 1, ["steal"]))
+        self.assertEqual(one.comparison.n, 2)
+        self.assertNotIn("*", content._overview_cell(one).text)
+        self.assertEqual(content._flags(one).text, "1 of 3 rounds left out (steal)")
+        self.assertIn("1 of 3 rounds left out (steal)", content.flagged([one]).rows[0][2].text)
+
+    def test_most_rounds_flagged_count_with_a_star(self) -> None:
+        most = self.row({1, 2})
+        self.assertEqual(len(most.cpu_us_by_round), 3)
+        self.assertEqual((most.flags, most.rounds_left_out), (["steal"], 0))
+        self.assertIn("*", content._overview_cell(most).text)
+
+    def test_a_flagged_profile_or_count_has_a_star_of_its_own(self) -> None:
+        profiled, counted = self.row({1, 2, 3}, "profile"), self.row({1, 2, 3}, "syscalls")
+        self.assertTrue(content._timer_share(profiled).text.endswith("*"))
+        self.assertTrue(content._timer_us(profiled).text.endswith("*"))
+        self.assertTrue(content._syscalls(counted).text.endswith("*"))
+        self.assertFalse(content._timer_share(counted).text.endswith("*"))
+        self.assertEqual((profiled.flags, counted.flags), ([], []))
+        self.assertFalse(content._timer_share(self.row({1}, "profile")).text.endswith("*"))
 
 
 class BaselineTest(unittest.TestCase):

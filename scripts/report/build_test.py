@@ -172,21 +172,79 @@ class ReportTest(unittest.TestCase):
         self.assertIn("steal 3 %", text)
         self.assertIn("0 of 1", text)
 
-    def test_a_cell_that_could_not_be_measured_says_why(self) -> None:
-        testing.write(self.folder)
-        path = self.folder / "samples.jsonl"
-        kept = ("id", "kind", "round", "scenario", "timeouts", "backend", "rearm", "connections")
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        for line in lines:
-            if line["backend"] == "none" or line["kind"] == "profile" and line["rearm"] == "lazy":
-                for key in set(line) - set(kept):
-                    del line[key]
-                line |= {"valid": False, "flags": ["failed"], "error": "server ended with 1"}
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    def changed(self, change, **options) -> tuple[str, str]:
+        """The page and the summary of a folder whose samples were changed."""
+        testing.write(self.folder, **options)
+        testing.change_samples(self.folder, change)
         text = self.build().read_text()
         self.sound(text)
+        return text, (self.folder / "summary.md").read_text()
+
+    def test_a_cell_that_could_not_be_measured_says_why(self) -> None:
+        def change(line: dict) -> None:
+            if line["backend"] == "none" or line["kind"] == "profile" and line["rearm"] == "lazy":
+                testing.fail(line, "server ended with 1")
+
+        text, _ = self.changed(change)
         self.assertIn(">failed<", text)
         self.assertIn("server ended with 1", text)
+
+    def test_a_perf_that_was_killed_is_said(self) -> None:
+        for kind, words in (("profile", "profile"), ("dwarf", "profile, DWARF"),
+                            ("syscalls", "system calls")):
+            def change(line: dict) -> None:
+                if line["kind"] == kind and line["backend"] == "ordered-list":
+                    testing.fail(line, f"perf ended with -9 ({kind})")
+
+            with self.subTest(kind=kind):
+                text, summary = self.changed(change, dwarf=True, connections=[400])
+                self.assertRegex(text, rf">{words}</th><td>respond · 400 · ordered-list eager</td>"
+                                 rf"<td>0 of 1</td><td[^>]*>perf ended with -9 \({kind}\)<")
+                self.assertIn(f"| {words} | respond · 400 · ordered-list eager | 0 of 1 | perf ended "
+                              f"with -9 ({kind}) |", summary)
+
+    def test_flags_of_profiles_and_counts_are_said_and_starred(self) -> None:
+        def change(line: dict) -> None:
+            if line["kind"] != "load":
+                line["flags"] = ["few_stacks" if line["kind"] == "profile" else "steal"]
+
+        text, summary = self.changed(change, connections=[400], dwarf=True)
+        for said in (text, summary):
+            self.assertIn("few_stacks", said)
+            self.assertRegex(said, r"3\.10 \*")  # system calls
+            self.assertNotIn("passed its gates", said)
+        self.assertRegex(summary, r"\| respond · 400 · ordered-list eager \* \| [\d.]+ \|")
+        for line in re.findall(r"^\| ordered list .*", summary, re.MULTILINE):
+            self.assertIn("*", line)
+
+    def test_one_flagged_round_of_a_profile_is_left_out_and_said(self) -> None:
+        def change(line: dict) -> None:
+            if line["kind"] == "profile" and line["round"] == 2:
+                line["flags"] = ["foreign_load"]
+
+        text, summary = self.changed(change, connections=[400], rounds=3)
+        for said in (text, summary):
+            self.assertIn("1 of 3 rounds left out (foreign_load)", said)
+        data = json.loads(re.search(r'id="flame-data">(.*?)</script>', text, re.S)[1])
+        self.assertEqual({p["rounds"] for p in data["profiles"]}, {2})
+
+    def test_all_profiles_failed_and_nothing_was_timed(self) -> None:
+        text, summary = self.changed(lambda line: testing.fail(line, f"no names: {line['kind']}"),
+                                     syscalls=False, connections=[400])
+        for said in (text, summary):
+            self.assertIn("no names: profile", said)
+            self.assertIn("no names: load", said)
+
+    def test_nothing_failed_is_said_of_all_kinds(self) -> None:
+        self.assertIn("Every timing cell and every profile and count of system calls passed",
+                      self.report())
+        self.assertIn("Every timing cell passed", self.report(profiles=False, syscalls=False))
+
+    def test_counters_that_the_machine_lacks_are_named(self) -> None:
+        text = self.report(env=testing.ENV | {"uncounted": ["steal", "pressure"]})
+        for said in (text, (self.folder / "summary.md").read_text()):
+            self.assertIn("This machine does not count: steal, pressure.", said)
+        self.assertNotIn("does not count", self.report())
 
     def test_an_unfinished_run_says_so(self) -> None:
         testing.write(self.folder)

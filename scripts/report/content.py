@@ -10,7 +10,7 @@ from report import analysis
 from report.analysis import Comparison, Headline, Pair, Row
 from report.profiles import Profile
 from report.run import Run
-from report.tables import NOTHING, Table, Text, micros, number, percent, times
+from report.tables import NOTHING, Table, Text, micros, number, percent, star, times
 from results import stats
 from results.cell import CONTROL
 from results.groups import GROUPS
@@ -25,8 +25,6 @@ SCENARIO_WORDS = {
 SHORT_WORDS = {"respond": "S1", "increasing-timeout": "S2 (per expired request)", "mixed": "mixed"}
 ABOUT_SCENARIOS = ("S1 answers every request at once; in S2 every request times out. The number in "
                    "a heading is that of the connections.")
-# Stands behind a figure that failed a gate.
-FLAGGED = " *"
 # The owner groups, in the order in which the ledger stacks them.
 LEDGER = tuple(GROUPS)
 
@@ -171,7 +169,7 @@ def _overview_cell(row: Row | None) -> Text:
     text = f"{micros(row.cpu_us)} ({times(found.ratio)})" if found else micros(row.cpu_us)
     notes = [f"ratio to {found.baseline}" if found else "", verdict_words(found) if found else "",
              "; ".join(row.flags)]
-    return Text(text + (FLAGGED if row.flags else ""), "; ".join(n for n in notes if n),
+    return Text(text + star(row.flags), "; ".join(n for n in notes if n),
                 "heat" if row.valid else "heat invalid", heat=_heat(found))
 
 
@@ -261,14 +259,14 @@ def _rps(row: Row) -> Text:
 
 def _timer_share(row: Row) -> Text:
     if not row.timer_share:
-        return Text(NOTHING)
+        return _nothing_or_failed(row.profile_failures)
     shares = row.timer_share
-    return Text(percent(shares["owner"]),
+    return Text(percent(shares["owner"]) + star(row.profile_flags),
                 f"self {percent(shares['self'])}, inclusive {percent(shares['inclusive'])}")
 
 
 def _timer_us(row: Row) -> Text:
-    return Text(micros(row.timer_us))
+    return Text(micros(row.timer_us) + (star(row.profile_flags) if row.timer_us else ""))
 
 
 def _operations(which: str):
@@ -285,8 +283,13 @@ def _expired(row: Row) -> Text:
 
 def _syscalls(row: Row) -> Text:
     note = ", ".join(f"{name} {value:.3f}" for name, value in row.syscalls.items())
-    total = row.syscalls.get("total")
-    return Text(NOTHING if total is None else f"{total:.2f}", note)
+    if (total := row.syscalls.get("total")) is None:
+        return _nothing_or_failed(row.syscall_failures)
+    return Text(f"{total:.2f}{star(row.syscall_flags)}", note)
+
+
+def _nothing_or_failed(reasons: list[str]) -> Text:
+    return Text("failed", "; ".join(reasons), "invalid") if reasons else Text(NOTHING)
 
 
 def _p99(row: Row) -> Text:
@@ -307,7 +310,16 @@ def _errors(row: Row) -> Text:
 
 
 def _flags(row: Row) -> Text:
-    return Text("; ".join(row.flags), tone="invalid" if not row.valid else "")
+    return Text("; ".join(row.flags + _unused(row)), tone="invalid" if not row.valid else "")
+
+
+def left_out_words(unused: int, rounds: int, flags: list[str]) -> list[str]:
+    """What is said of rounds that do not count; nothing where all do."""
+    return [f"{unused} of {rounds} rounds left out ({', '.join(flags)})"] if unused else []
+
+
+def _unused(row: Row) -> list[str]:
+    return left_out_words(row.rounds_left_out, row.rounds, row.flags_left_out)
 
 
 def shares(findings: Findings) -> Table:
@@ -319,7 +331,8 @@ def shares(findings: Findings) -> Table:
                    Text("lost"), Text("folded stacks")])
     for p in findings.profiles:
         table.rows.append(
-            [Text(findings.label(p)), Text(micros(p.us_per_request)), Text(number(p.total, 0))] +
+            [Text(findings.label(p) + star(p.flags), "; ".join(p.flags)),
+             Text(micros(p.us_per_request)), Text(number(p.total, 0))] +
             [_share(p, g) for g in groups] +
             [Text(percent(p.unresolved)), Text(number(p.lost, 0)),
              Text("file", href=_href(findings, p)) if p.files else Text(NOTHING)])
@@ -373,19 +386,22 @@ def _sampled(samples: list[Sample]) -> Text:
     return Text(number(sum(s.samples for s in samples), 0))
 
 
-GATES = ("A cell that fails a gate is measured again; if it fails again it is kept, its figures "
-         "count, and it is listed here. steal: the host gave more than 1 % of the time to others; "
-         "foreign_load: other programs used more than a tenth of a core; missing_connections: not "
-         "all were open; socket_errors, wrong_counts, cpu_clocks_differ: wrk, the server and the "
-         "kernel disagree by more than 2 %.")
+GATES = ("A measurement that fails a gate is made again, and the better one is kept. Rounds that "
+         "failed a gate are left out where at least half of the cell's rounds did not; else they "
+         "count, and a star marks the figures. All of them are listed here. steal: the host gave "
+         "more than 1 % of the time to others; foreign_load: other programs used more than a tenth "
+         "of a core; missing_connections: not all were open; socket_errors, wrong_counts, "
+         "cpu_clocks_differ: wrk, the server and the kernel disagree by more than 2 %; few_stacks: "
+         "perf recorded fewer stacks than the CPU time calls for.")
 
 
 def flagged(found: list[Row]) -> Table:
     """Cells that failed a gate after their retry; kept, not deleted."""
-    bad = [row for row in found if row.flags or not row.valid]
+    bad = [row for row in found if row.flags or row.rounds_left_out or not row.valid
+           or row.failures]
     return Table([Text("cell"), Text("valid rounds"), Text("flags")],
                  [[Text(row.cell.label), Text(f"{row.valid_rounds} of {row.rounds}"),
-                   Text("; ".join(row.flags + row.failures) or "invalid",
+                   Text("; ".join(row.flags + _unused(row) + row.failures) or "invalid",
                         tone="" if row.valid else "invalid")] for row in bad])
 
 

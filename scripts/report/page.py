@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from report import charts, content, embed, study_2014
+from report import charts, content, embed, study_2014, validity
 from report.analysis import by_conditions, noise_margin, seed_of
 from report.content import Findings
 from report.profiles import PRUNE_SHARE, Profile, Ticks, Tree, bottom_up
@@ -198,21 +198,25 @@ def validity_section(folders: list[Findings]) -> Section:
 
 def _validity(findings: Findings) -> str:
     manifest, rows = findings.run.manifest, findings.rows
-    passed = ("Every timing cell passed its gates (host steal, wrk's and the server's counts, "
-              "socket errors, open connections, foreign load)." if rows else "No cell was timed.")
     same = content.same_against_same(rows, seed_of(findings.run))
     parts = [f"<h3>{html.escape(findings.title)}</h3>"] if findings.title else []
     if not manifest.get("finished", True):
         parts.append('<p class="warning">This run was not finished; the same command resumes '
                      "it.</p>")
-    parts += [_or_words("Gates", content.flagged(rows), passed),
-              f'<p class="note">{content.GATES}</p>',
+    if absent := validity.uncounted(findings.run):
+        parts.append(f'<p class="warning">{html.escape(absent)}</p>')
+    parts += ["<h3>Gates</h3>", _gates(findings), f'<p class="note">{content.GATES}</p>',
               _or_words("A/A: one variant against itself", same, "No A/A series in this run."),
               f"<p>No difference means within ±{percent(noise_margin(rows))}.</p>",
               _broken_stacks(findings.profiles), _stack_walks(findings.run), "<h3>Environment</h3>",
               content.environment(findings.run).html(), "<h3>Exact commands</h3>",
               _commands(manifest)]
     return "".join(parts)
+
+
+def _gates(findings: Findings) -> str:
+    return ("".join(table.html() for table in validity.gates(findings))
+            or f"<p>{html.escape(validity.passed(findings))}</p>")
 
 
 def _broken_stacks(profiles: list[Profile]) -> str:

@@ -15,7 +15,7 @@ from report.run import Run
 from results import folded
 from results.cell import Cell
 from results.errors import Unreadable
-from results.sample import SHARES, Sample, usable
+from results.sample import SHARES, Sample, flags_of, usable
 
 # A stack that stays below this share in every profile of the page is counted in its caller.
 PRUNE_SHARE = 0.0005
@@ -99,7 +99,7 @@ def _profile(run: Run, tree: Tree, cell: Cell, samples: list[Sample]) -> Profile
     if not merged or not us:
         return None
     return Profile(cell.key, cell, us, requests, sum(s.lost or 0 for s in samples),
-                   sorted({flag for s in samples for flag in s.flags}),
+                   flags_of(samples),
                    _mean_shares(samples), _mean([s.unresolved for s in samples]),
                    _files(samples), merged, rounds if len(rounds) > 1 else [])
 

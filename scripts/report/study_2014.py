@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from report.analysis import Row
 from report.profiles import Profile
-from report.tables import NOTHING, Table, Text, micros, number, percent
+from report.tables import NOTHING, Table, Text, micros, number, percent, star
 
 LEVELS = (400, 5000, 10000)
 
@@ -47,7 +47,7 @@ EXPIRY_2014 = ("4.1 % + 3.1 % of ticks in the expiry pass of the unordered list,
 
 def shares(profiles: list[Profile]) -> Table:
     """Share of ticks in the timer: the study's, the original binaries', ours (eager)."""
-    mine = {(p.cell.backend, p.cell.connections): p.shares["timer"] for p in profiles
+    mine = {(p.cell.backend, p.cell.connections): p for p in profiles
             if p.cell.conditions[:2] == ("respond", "default") and p.cell.rearm == "eager"
             and "timer" in p.shares}
     levels = sorted({level for _, level in mine})
@@ -63,10 +63,12 @@ def shares(profiles: list[Profile]) -> Table:
     return table.without_empty_columns()
 
 
-def _three(found: dict[str, float] | None) -> Text:
-    if not found:
+def _three(profile: Profile | None) -> Text:
+    if not profile:
         return Text(NOTHING)
-    return Text(" / ".join(percent(found[kind]) for kind in ("self", "inclusive", "owner")))
+    found = profile.shares["timer"]
+    three = " / ".join(percent(found[kind]) for kind in ("self", "inclusive", "owner"))
+    return Text(three + star(profile.flags), "; ".join(profile.flags))
 
 
 def cpu(found: list[Row]) -> Table:

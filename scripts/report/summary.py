@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from report import content, study_2014
+from report import content, study_2014, validity
 from report.analysis import Row, by_conditions, seed_of
 from report.content import Findings
 from report.profiles import Profile, Ticks, Tree, bottom_up
@@ -53,10 +53,10 @@ def markdown(findings: Findings) -> str:
 
 
 def _validity(findings: Findings) -> list[str]:
-    bad = content.flagged(findings.rows)
+    bad = [table.markdown() for table in validity.gates(findings)]
     same = content.same_against_same(findings.rows, seed_of(findings.run))
-    passed = "Every timing cell passed its gates." if findings.rows else "No cell was timed."
-    return [bad.markdown() if bad.rows else passed,
+    absent = validity.uncounted(findings.run)
+    return [*([absent] if absent else []), *(bad or [validity.passed(findings)]),
             same.markdown() if same.rows else "No A/A series in this run."]
 
 
@@ -90,6 +90,7 @@ def _profile(tree: Tree, profile: Profile) -> dict:
     return {"key": profile.key, "cell": asdict(profile.cell), "samples": profile.total,
             "rounds": max(1, len(profile.rounds)), "requests": profile.requests,
             "us_per_request": profile.us_per_request, "unresolved": profile.unresolved,
+            "flags": profile.flags,
             "shares": profile.shares, "files": profile.files,
             "ticks": [_ticks(line) for line in bottom_up(tree, profile)[:25]]}
 

@@ -6,6 +6,8 @@ import html
 from dataclasses import dataclass, field
 
 NOTHING = "–"
+# Stands behind a figure that failed a gate.
+FLAGGED = " *"
 # Keeps a number's groups of digits, and its unit, on one line.
 NARROW_SPACE = "\u202f"
 
@@ -96,3 +98,7 @@ def percent(value: float | None) -> str:
 
 def times(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}{NARROW_SPACE}×"
+
+
+def star(flags: list[str]) -> str:
+    return FLAGGED if flags else ""

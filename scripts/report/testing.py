@@ -11,7 +11,7 @@ import json
 import random
 import unittest
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from report import page
@@ -94,6 +94,23 @@ def write(folder: Path, backends=("ordered-list", "hierarchical-wheel", "none"),
     (folder / journal.SAMPLES).write_text("".join(json.dumps(each.to_json()) + "\n"
                                                   for each in made))
     return folder
+
+
+def change_samples(folder: Path, change: Callable[[dict], None]) -> None:
+    """Changes each line of samples.jsonl in place."""
+    path = folder / journal.SAMPLES
+    samples = [json.loads(line) for line in path.read_text().splitlines()]
+    for sample in samples:
+        change(sample)
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+
+
+def fail(sample: dict, error: str) -> None:
+    """Makes it the line of a measurement that could not be made."""
+    kept = ("id", "kind", "round", "scenario", "timeouts", "backend", "rearm", "connections")
+    for key in set(sample) - set(kept):
+        del sample[key]
+    sample |= {"valid": False, "flags": ["failed"], "error": error}
 
 
 def _samples(folder: Path, chance: random.Random, cell: Cell, number: int,

@@ -6,10 +6,12 @@ them from here (python3 -m results.sample prints the table).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 
 from results import schema
 from results.cell import Cell, Measurement
+from results.folded import Stack
 from results.schema import record, value
 
 # Neighbouring fields that share one of these texts share a row of the table.
@@ -167,6 +169,7 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
         "µs", "the timer's share of `us_per_request`", SHARES, default=None)
     folded: str | None = value("", _FILES, default=None)
     round_folded: str | None = value("", _FILES, default=None)
+    stacks: Counter[Stack] | None = field(default=None, compare=False, repr=False)  # of the files
 
     @staticmethod
     def of(measurement: Measurement, window: Window | None = None, **fields: object) -> Sample:
@@ -190,8 +193,24 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
 
 
 def usable(samples: list[Sample]) -> list[Sample]:
-    """The valid samples; all of them when none is, for a flagged figure beats a missing one."""
-    return [s for s in samples if s.valid] or samples
+    """The samples of a cell that count.
+
+    Those with a flag are left out where at least half of the valid ones have none. All count where
+    none is valid, for a flagged figure beats a missing one.
+    """
+    valid = [s for s in samples if s.valid]
+    clean = [s for s in valid if not s.flags]
+    return (clean if 2 * len(clean) >= len(valid) else valid) or samples
+
+
+def left_out(samples: list[Sample]) -> list[Sample]:
+    """The valid samples that do not count, because of their flags."""
+    counted = {id(s) for s in usable(samples)}
+    return [s for s in samples if s.valid and id(s) not in counted]
+
+
+def flags_of(samples: list[Sample]) -> list[str]:
+    return sorted({flag for s in samples for flag in s.flags})
 
 
 if __name__ == "__main__":

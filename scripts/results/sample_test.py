@@ -1,10 +1,11 @@
 import json
 import unittest
+from collections import Counter
 
 from results import schema
 from results.cell import AA, Cell, Measurement
 from results.sample import (SHARES, TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency, Lateness, Sample,
-                            Totals, Window, WrkReport, usable)
+                            Totals, Window, WrkReport, left_out, usable)
 
 CELL = Cell("respond", "default", "ordered-list", "lazy", 400, AA)
 TIMERS = dict.fromkeys(TIMER_COUNTS, 7)
@@ -42,6 +43,11 @@ class Json(unittest.TestCase):
         self.assertEqual(read, whole())
         self.assertEqual(read.cell, CELL)
 
+    def test_stacks_are_not_part_of_the_json(self) -> None:
+        found = whole()
+        found.stacks = Counter({("main",): 3})
+        self.assertEqual(found.to_json(), whole().to_json())
+
     def test_every_field_is_described_and_nothing_else(self) -> None:
         written = paths(whole().to_json())
         written = {path.replace("shares.timer.", "shares.<group>.").replace("recv", "<call>")
@@ -75,6 +81,37 @@ class Usable(unittest.TestCase):
         good, bad = Sample.of(todo), Sample.of(todo, valid=False)
         self.assertEqual(usable([good, bad]), [good])
         self.assertEqual(usable([bad]), [bad])
+
+
+class Usable(unittest.TestCase):
+    """Which rounds of a cell count."""
+
+    def counted(self, *rounds: str) -> list[int]:
+        """Each round is clean (""), has a flag, or has failed; the numbers of those that count."""
+        samples = [Sample.of(Measurement("load", number, CELL), valid=word != "failed",
+                             flags=[word] if word else []) for number, word in enumerate(rounds, 1)]
+        found = usable(samples)
+        self.assertEqual([s for s in samples if s.valid and s not in found], left_out(samples))
+        return [s.round for s in found]
+
+    def test_all_clean_ones(self) -> None:
+        self.assertEqual(self.counted("", "", ""), [1, 2, 3])
+
+    def test_one_flagged_round_does_not_count(self) -> None:
+        self.assertEqual(self.counted("", "steal", ""), [1, 3])
+        self.assertEqual(self.counted("foreign_load", ""), [2])
+
+    def test_half_is_enough_and_less_is_not(self) -> None:
+        self.assertEqual(self.counted("steal", "", "steal", ""), [2, 4])
+        self.assertEqual(self.counted("steal", "steal", "steal", ""), [1, 2, 3, 4])
+
+    def test_a_flagged_figure_beats_a_missing_one(self) -> None:
+        self.assertEqual(self.counted("steal"), [1])
+        self.assertEqual(self.counted("steal", "failed"), [1])
+        self.assertEqual(self.counted("failed", "failed"), [1, 2])
+
+    def test_failed_rounds_are_none_of_those_that_decide(self) -> None:
+        self.assertEqual(self.counted("failed", "failed", "", "steal"), [3])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Dataclasses whose fields carry a unit and a meaning: to JSON, from JSON, and to a table.
 
 A field without a default is always written, null when nothing is known. One whose default is None
-is left out when it is None. Reading is lenient: what is missing in the JSON is None, and what is
+is left out when it is None. One without unit and meaning is not part of the JSON. Reading is lenient: what is missing in the JSON is None, and what is
 unknown is ignored, so that folders of other versions can be read.
 """
 
@@ -26,7 +26,7 @@ def to_json(found: Any) -> dict:
     written = {}
     for each in fields(found):
         content = getattr(found, each.name)
-        if content is None and each.default is None:
+        if not each.metadata or content is None and each.default is None:
             continue
         inner = "record" in each.metadata and content is not None
         written[each.name] = to_json(content) if inner else content
@@ -35,7 +35,7 @@ def to_json(found: Any) -> dict:
 
 def from_json(kind: type, data: dict) -> Any:
     """The dataclass of what the JSON holds."""
-    return kind(**{each.name: _read(each, data) for each in fields(kind)})
+    return kind(**{each.name: _read(each, data) for each in fields(kind) if each.metadata})
 
 
 def _read(each: Any, data: dict) -> Any:
