@@ -119,7 +119,7 @@ def private_copy(original: Path) -> Iterator[Path]:
     perf finds its symbols wherever the original lies, and a build in the meantime changes nothing.
     """
     if not os.access(original, os.R_OK | os.X_OK) or not original.is_file():
-        raise _not_a_server(str(original), "not a program that can be read")
+        raise _not_a_server(str(original), "not a program that can be read and run")
     refused = "no folder for it"
     for parent in scratch.candidates(original.parent):
         try:

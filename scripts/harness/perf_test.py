@@ -1,5 +1,5 @@
+import time
 import unittest
-from pathlib import Path
 from unittest import mock
 
 from harness import perf
@@ -59,6 +59,24 @@ class Trial(unittest.TestCase):
 
 
 class Records(unittest.TestCase):
+    def end(self, script_: str) -> str:
+        """What a perf that does as this shell script leaves, once it is told to end."""
+        with perf.Recorder(["sh", "-c", f"{script_}; while :; do sleep 0.01; done"], set()) as found:
+            limit = time.monotonic() + 10
+            while not found.perf.errors() and time.monotonic() < limit:
+                time.sleep(0.01)
+            return found.end()
+
+    def test_one_that_ends_as_it_was_told(self) -> None:
+        self.assertIn("ready", self.end("echo ready >&2"))
+        self.assertIn("ready", self.end("trap 'exit 0' INT; echo ready >&2"))
+
+    def test_one_that_was_killed_or_failed_at_the_end_is_no_measurement(self) -> None:
+        with self.assertRaisesRegex(Failed, "perf ended with -9: ready"):
+            self.end("trap 'kill -9 $$' INT; echo ready >&2")
+        with self.assertRaisesRegex(Failed, "perf ended with 3: disk full"):
+            self.end("trap 'echo disk full >&2; exit 3' INT; echo ready >&2")
+
     def test_it_leaves_no_copies_in_the_home_folder_and_reads_no_settings(self) -> None:
         self.assertIn("--no-buildid-cache", perf.record_argv(1))
         self.assertEqual((perf.PERF_ENV["PERF_CONFIG"], perf.PERF_ENV["DEBUGINFOD_URLS"]),

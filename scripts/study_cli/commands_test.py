@@ -279,6 +279,28 @@ class Runs(Fakes):
         self.assertEqual({s.kind for s in self.samples()}, {"load"})
 
 
+    def test_who_may_record_but_not_count_gets_profiles(self) -> None:
+        """A user at perf_event_paranoid 1, to whom tracefs is closed."""
+        user = environment.Facts(**vars(GOOD) | {
+            "root": False, "perf_paranoid": 1, "tracefs": "unreadable",
+            "tracepoints": "No permissions to read"})
+        with mock.patch.dict(globals(), GOOD=user):
+            code, _, err = self.run_study(figures)
+        self.assertEqual(code, 0, err)
+        self.assertIn("note: no system calls are counted: No permissions to read", err)
+        self.assertEqual({s.kind for s in self.samples()}, {"load", "profile", "dwarf"})
+
+    def test_user_mode_alone_is_refused_before_anything_is_measured(self) -> None:
+        user = environment.Facts(**vars(GOOD) | {
+            "root": False, "perf_paranoid": 2, "perf_records": "perf records user mode only"})
+        with mock.patch.dict(globals(), GOOD=user):
+            code, _, err = self.run_study(figures)
+            self.assertEqual((code, len(err.splitlines())), (3, 1), err)
+            self.assertIn("sysctl -w kernel.perf_event_paranoid=1 as root, or --no-profile", err)
+            self.assertFalse((self.folder / "out").exists())
+            self.assertEqual(self.run_study(figures, "--no-profile")[0], 0)
+
+
 class TornLine(Fakes):
     def test_report_and_compare_leave_it_out(self) -> None:
         a, b = (testing.write(self.folder / name, profiles=False, seed=seed)
