@@ -57,7 +57,7 @@ def check_ports(facts: Facts, connections: int) -> Check:
     first, last = facts.port_range
     return Check("port range", last - first + 1 >= connections + SPARE_PORTS, True,
                  f"{first}-{last}, {last - first + 1} ports for {connections} connections",
-                 'sysctl -w net.ipv4.ip_local_port_range="1024 65535"')
+                 _net_sysctl(facts, "ipv4.ip_local_port_range", '"1024 65535"'))
 
 
 def check_time_wait(facts: Facts, connections: int) -> Check:
@@ -66,7 +66,7 @@ def check_time_wait(facts: Facts, connections: int) -> Check:
     free = facts.port_range[1] - facts.port_range[0] + 1 - facts.time_wait
     return Check("TIME_WAIT", facts.tw_reuse > 0 or free >= connections, False,
                  f"{facts.time_wait} sockets, tcp_tw_reuse is {facts.tw_reuse}",
-                 "sysctl -w net.ipv4.tcp_tw_reuse=2, or wait a minute")
+                 f"{_net_sysctl(facts, 'ipv4.tcp_tw_reuse', '2')}, or wait a minute")
 
 
 def check_tool(name: str) -> Check:
@@ -111,6 +111,13 @@ def _or_join(fixes: list[str]) -> str:
 def _sysctl(facts: Facts, name: str, value: int) -> str:
     where = " on the container's host" if facts.container else ""
     return f"sysctl -w kernel.{name}={value} as root{where}"
+
+
+def _net_sysctl(facts: Facts, name: str, value: str) -> str:
+    """These belong to the network namespace, which a container has for itself."""
+    if facts.container:
+        return f"start the container with --sysctl net.{name}={value}"
+    return f"sysctl -w net.{name}={value} as root"
 
 
 def _perf_fixes(facts: Facts) -> list[str]:
@@ -189,7 +196,7 @@ def checks(facts: Facts, connections: int, profile: bool = True, report: bool = 
         check_time_wait(facts, connections),
         Check("somaxconn", facts.somaxconn is None or facts.somaxconn >= GOOD_SOMAXCONN, False,
               _shown(facts.somaxconn),
-              f"sysctl -w net.core.somaxconn={GOOD_SOMAXCONN}"),
+              _net_sysctl(facts, "core.somaxconn", str(GOOD_SOMAXCONN))),
         _tool(facts.tools, "wrk", True),
         *_perf_checks(facts, profile),
         *(_tool(facts.tools, name, False) for name in ("cmake", "ninja", "node", "npm")),
@@ -244,7 +251,8 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
         "somaxconn": facts.somaxconn, "port_range": facts.port_range and list(facts.port_range),
         "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},
-        "siblings": facts.siblings, "quota": facts.quota, "uncounted": facts.uncounted,
+        "siblings": facts.siblings, "quota": facts.quota or "none",
+        "uncounted": facts.uncounted,
         "governor": ", ".join(sorted(set(facts.governors.values()))) or None,
         "tools": {"wrk": wrk.partition(" Copyright")[0] if wrk else None,
                   "perf": _first_line(["perf", "--version"]), "compiler": _compiler(binary),

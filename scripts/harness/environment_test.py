@@ -81,7 +81,8 @@ class Checks(unittest.TestCase):
             gathered = environment.gather(Path("/nowhere"))
             found = environment.fingerprint(gathered, Path("/nowhere/server"))
         self.assertIsNone(gathered.somaxconn)
-        self.assertEqual((found["somaxconn"], found["port_range"], found["quota"]), (None,) * 3)
+        self.assertEqual((found["somaxconn"], found["port_range"], found["quota"]),
+                         (None, None, "none"))
         lines = "\n".join(check.line() for check in checks(gathered, 400))
         self.assertNotRegex(lines, r"None|-1\b")
         self.assertIn("port range: this machine does not say", lines)
@@ -166,6 +167,13 @@ class Permission(unittest.TestCase):
         self.assertIn("-v /sys/kernel/tracing:", self.fix(inside, "perf tracepoints"))
         bare = replace(inside, container=False)
         self.assertIn("mount -t tracefs", self.fix(bare, "perf tracepoints"))
+
+    def test_settings_of_the_network_belong_to_the_container(self) -> None:
+        bad = replace(GOOD, somaxconn=128, port_range=(1, 2), tw_reuse=0, time_wait=9)
+        for name in ("somaxconn", "port range", "TIME_WAIT"):
+            self.assertRegex(self.fix(bad, name), r"^sysctl -w net\.[^ ]+=.* as root")
+            self.assertRegex(self.fix(replace(bad, container=True), name),
+                             r"^start the container with --sysctl net\.")
 
     def test_a_sandbox_without_a_container(self) -> None:
         found = self.fix(replace(GOOD, seccomp=True, perfmon=True, perf_records="No"))

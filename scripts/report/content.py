@@ -42,7 +42,8 @@ class Findings:
     title: str = ""
 
     def label(self, profile: Profile) -> str:
-        return f"{self.title}: {profile.cell.label}" if self.title else profile.cell.label
+        label = profile.cell.label + star(profile.flags)
+        return f"{self.title}: {label}" if self.title else label
 
     def key(self, profile: Profile) -> str:
         return f"{self.name}:{profile.key}" if self.name else profile.key
@@ -72,7 +73,9 @@ def opening(found: list[Row]) -> list[str]:
 
 def _dearest(row: Row, base: Row) -> str:
     share = row.timer_share.get("owner")
-    inside = "" if share is None else f"; {percent(share)} of its CPU time is spent in the timer"
+    flagged = " (the profile is flagged)" if row.profile_flags else ""
+    inside = "" if share is None else (f"; {percent(share)} of its CPU time is spent in the timer"
+                                       f"{flagged}")
     return (f"At {number(row.cell.connections, 0)} connections {row.cell.variant} costs "
             f"{row.cpu_us:.1f} µs of CPU per request, {times(row.cpu_us / base.cpu_us)} "
             f"{base.cell.variant} ({base.cpu_us:.1f} µs){inside}.")
@@ -331,7 +334,7 @@ def shares(findings: Findings) -> Table:
                    Text("lost"), Text("folded stacks")])
     for p in findings.profiles:
         table.rows.append(
-            [Text(findings.label(p) + star(p.flags), "; ".join(p.flags)),
+            [Text(findings.label(p), "; ".join(p.flags)),
              Text(micros(p.us_per_request)), Text(number(p.total, 0))] +
             [_share(p, g) for g in groups] +
             [Text(percent(p.unresolved)), Text(number(p.lost, 0)),
@@ -457,6 +460,6 @@ def _flat(prefix: str, facts: dict):
         if isinstance(value, dict):
             yield from _flat(f"{prefix}{key} ", value)
         elif isinstance(value, list):
-            yield prefix + key, " – ".join(map(str, value))
+            yield prefix + key, " – ".join(map(str, value)) or "none"
         else:
             yield prefix + key, "unknown" if value is None else str(value)
