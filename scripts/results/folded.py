@@ -38,7 +38,7 @@ def to_text(stacks: Counter[Stack]) -> str:
 def from_text(text: str) -> Counter[Stack]:
     """ValueError with the number of the first line that is no folded stack."""
     stacks: Counter[Stack] = Counter()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         stack, _, count = line.rpartition(" ")
