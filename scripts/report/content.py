@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -340,6 +341,12 @@ def shares(findings: Findings) -> Table:
             [Text(percent(p.unresolved)), Text(number(p.lost, 0)),
              Text("file", href=_href(findings, p)) if p.files else Text(NOTHING)])
     return table.without_empty_columns()
+
+
+def stars_note(profiles: Iterable[Profile]) -> str:
+    """What a star behind a profile's name means; empty where none has one."""
+    return ("A star: the profile failed a gate, see Validity."
+            if any(p.flags for p in profiles) else "")
 
 
 def _href(findings: Findings, profile: Profile) -> str:

@@ -138,15 +138,10 @@ def flame_section(folders: list[Findings]) -> list[Section]:
         return []
     note = ('<p class="note">Widths are CPU time per request, so a frame that costs the same in A '
             f"and B stays grey whatever the totals did. Stacks below {PRUNE_SHARE:.2%} in every "
-            "profile are counted in their caller; the folded files are complete."
-            f"{_flagged(folders)}</p>")
+            "profile are counted in their caller; the folded files are complete. "
+            f"{content.stars_note(p for folder in folders for p in folder.profiles)}</p>")
     viewer = (HERE / "viewer.html").read_text(encoding="utf-8")
     return [Section("flame", "Flame graphs: any two compared", viewer + note)]
-
-
-def _flagged(folders: list[Findings]) -> str:
-    flagged = any(p.flags for folder in folders for p in folder.profiles)
-    return " A star: the profile failed a gate, see Validity." if flagged else ""
 
 
 def ticks_section(tree: Tree, folders: list[Findings]) -> list[Section]:

@@ -45,6 +45,7 @@ def markdown(findings: Findings) -> str:
                     for alike in by_conditions(findings.rows).values())]
     if findings.profiles:
         parts += ["## Owner shares of the profiles", content.shares(findings).markdown()]
+        parts += [note] if (note := content.stars_note(findings.profiles)) else []
     if any(p.shares for p in findings.profiles):
         parts += ["## Beside the 2014 study", "Share of ticks in the timer; ours as self / "
                   "inclusive / owner.", study_2014.shares(findings.profiles).markdown()]
