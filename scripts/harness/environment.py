@@ -97,20 +97,24 @@ def _perf_checks(facts: Facts, must: bool) -> list[Check]:
               f"{_sysctl(facts, 'kptr_restrict', 0)}, or kernel frames have no names"),
         Check("perf record", not facts.perf_records, must,
               facts.perf_records or f"records {perf.EVENT}",
-              f"{_or_join(_perf_fixes(facts))}, or --no-profile"),
+              f"{_joined(_perf_fixes(facts))}, or --no-profile"),
         Check("perf tracepoints", not facts.tracepoints, False,
               f"system calls are not counted: {facts.tracepoints}" if facts.tracepoints
-              else "counts system calls", _or_join(_tracepoint_fixes(facts))),
+              else "counts system calls", _joined(_tracepoint_fixes(facts))),
     ]
 
 
-def _or_join(fixes: list[str]) -> str:
+def _joined(fixes: list[str]) -> str:
     return " and ".join(fixes) or "nothing that this program knows of"
 
 
+def _as_root(facts: Facts) -> str:
+    """Who may change what all of a kernel's containers share."""
+    return "as root on the container's host" if facts.container else "as root"
+
+
 def _sysctl(facts: Facts, name: str, value: int) -> str:
-    where = " on the container's host" if facts.container else ""
-    return f"sysctl -w kernel.{name}={value} as root{where}"
+    return f"sysctl -w kernel.{name}={value} {_as_root(facts)}"
 
 
 def _net_sysctl(facts: Facts, name: str, value: str) -> str:
@@ -148,10 +152,9 @@ def _tracepoint_fixes(facts: Facts) -> list[str]:
     if facts.perf_records:
         return ["what lets perf record"]
     group = "" if facts.root else "gid=$(id -g),mode=750"
-    where = " on the container's host" if facts.container else ""
     if facts.tracefs == "unreadable":
         options = "remount" + (f",{group}" if group else "")
-        return [f"mount -o {options} {TRACING} as root{where}"]
+        return [f"mount -o {options} {TRACING} {_as_root(facts)}"]
     if facts.tracefs and facts.container:
         return [f"start the container with -v {TRACING}:{TRACING}:ro"]
     if facts.tracefs:
@@ -164,14 +167,13 @@ def _core_checks(facts: Facts) -> list[Check]:
     server, client = cores(facts.cores)
     slow = {cpu: name for cpu, name in facts.governors.items() if name != "performance"}
     named = ", ".join(f"{name} on core {cpu}" for cpu, name in facts.governors.items())
-    where = " on the container's host" if facts.container else ""
     return [
         Check("core siblings", not facts.siblings, False,
               f"cores {server} and {client} are two threads of one core: the load slows the server"
               if facts.siblings else f"server on core {server}, load on core {client}",
               "run on two whole cores (taskset -c, --cpuset-cpus, or turn off SMT)"),
         Check("frequency governor", not slow, False, named or "none is seen",
-              "cpupower frequency-set -g performance as root" + where),
+              f"cpupower frequency-set -g performance {_as_root(facts)}"),
         Check("CPU quota", facts.quota is None or facts.quota >= LEAST_QUOTA, False,
               "none" if facts.quota is None else f"{facts.quota:g} cores' time",
               f"allow {LEAST_QUOTA} cores' time or more (containers: --cpus, systemd: CPUQuota=)"),
