@@ -293,7 +293,7 @@ class Drain(unittest.TestCase):
         with Server("--drain-timeout=1h", "--request-timeout=1h") as server:
             with server.connect() as client:
                 client.sendall(b"\r\n")
-                server.wait_for_stats(lambda s: s["timers"]["live"] == 2)
+                server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
                 server.process.send_signal(signal.SIGTERM)
                 self.assertEqual(read_to_end(client), b"")
             self.assertEqual(server.process.wait(PATIENCE_S), 0)
