@@ -153,7 +153,7 @@ private:
     const Instant now = context_.timers.now(); // the one clock read of this turn
     exchange_->received(size);
     context_.loop_probe.note_activity();
-    if (!exchange_->between_requests()) { // nothing but empty lines would be silence
+    if (!exchange_->silent()) {
       timers_.bound_silence(now);
       if (state_ == State::open) {
         timers_.bound_request(now);
@@ -312,7 +312,7 @@ private:
       }
       if (held()) {
         write_turn();
-        if (exchange_ == nullptr) {
+        if (!in_progress()) {
           return; // it was answered in time
         }
       }

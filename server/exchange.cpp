@@ -99,6 +99,11 @@ bool Exchange::between_requests() const noexcept {
   return !(parser_ && parser_->begun()) && is_blank(input());
 }
 
+bool Exchange::silent() const noexcept {
+  return !(parser_ && parser_->begun()) &&
+         input().find_first_not_of("\r\n") == std::string_view::npos;
+}
+
 bool Exchange::in_progress() const noexcept {
   return !output_.empty() || !between_requests();
 }

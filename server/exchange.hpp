@@ -91,6 +91,9 @@ public:
   // (RFC 9112, 2.2). Responses may still be queued.
   bool between_requests() const noexcept;
 
+  // Whether nothing is here but line ends before a request: the peer counts as silent.
+  bool silent() const noexcept;
+
   // Whether nothing would be lost by giving it back.
   bool empty() const noexcept {
     return input_.size() == 0 && output_.empty() && between_requests();

@@ -81,15 +81,26 @@ TEST(Exchange, TakesEmptyLinesBeforeARequestForSilence) {
   for (const std::string_view lines : {"\r\n", "\r\n\r\n", "\r", "\r\n\r"}) {
     Conversation talk;
     talk.receive(lines);
-    EXPECT_TRUE(talk.exchange.between_requests()) << lines; // the owner arms no timer
+    EXPECT_TRUE(talk.exchange.silent()) << lines; // the owner arms no timer
+    EXPECT_TRUE(talk.exchange.between_requests()) << lines;
     EXPECT_EQ(talk.exchange.answer(false), Outcome::need_more);
     EXPECT_TRUE(talk.exchange.between_requests()) << lines;
     EXPECT_FALSE(talk.exchange.in_progress()) << lines;
     EXPECT_FALSE(talk.exchange.may_refuse()) << lines;
     EXPECT_EQ(talk.exchange.empty(), !lines.ends_with('\r')) << lines;
     talk.receive("\nGET"sv.substr(lines.ends_with('\r') ? 0 : 1));
+    EXPECT_FALSE(talk.exchange.silent()) << lines;
     EXPECT_FALSE(talk.exchange.between_requests()) << lines;
   }
+}
+
+// The owner may have given back the exchange that had the CR.
+TEST(Exchange, TakesTheSecondHalfOfALineEndForSilenceAndRefusesIt) {
+  Conversation talk;
+  talk.receive("\n");
+  EXPECT_TRUE(talk.exchange.silent());
+  EXPECT_EQ(talk.exchange.answer(false), Outcome::last_response);
+  EXPECT_THAT(talk.statuses(), ElementsAre("400"));
 }
 
 TEST(Exchange, TakesEmptyLinesBehindARequestForSilence) {

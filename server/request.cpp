@@ -21,6 +21,12 @@ std::string_view view(boost::beast::string_view text) { return {text.data(), tex
 constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kHttp = "HTTP/";
 
+std::string_view without_blanks(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t";
+  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
+  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
+}
+
 std::size_t chunk_digits(std::string_view line) {
   return static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_hex) -
                                   line.begin());
@@ -58,7 +64,7 @@ std::string copy_for_beast(std::string_view header) {
 RequestParser::RequestParser(const RequestLimits& limits, bool keep_line)
     : limits_(limits), keep_line_(keep_line) {
   Base::header_limit(static_cast<std::uint32_t>(limits.max_header_bytes + 1));
-  Base::body_limit(limits.max_body_bytes);
+  Base::body_limit(boost::none); // set when the header has been judged
 }
 
 RequestParser::State RequestParser::put(std::string_view input, std::size_t& consumed) {
@@ -214,7 +220,7 @@ void RequestParser::on_request_impl(Method method, string_view /*name*/, string_
   request_.method = method;
   request_.http_1_0 = version == 10;
   if (method == Method::connect) {
-    return refuse(Status::not_implemented, error);
+    return; // its target has a form of its own, and no resource
   }
   std::string_view target = view(whole_target);
   const bool asterisk = target == "*";
@@ -241,7 +247,7 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
   } else if (field == http::field::transfer_encoding) {
     check_transfer_encoding(value, error);
   } else if (field == http::field::expect) {
-    check_expect(value, error);
+    note_expect(value);
   } else if (field == http::field::connection) {
     close_asked_ = close_asked_ || http::token_list(text).exists("close");
     keep_asked_ = keep_asked_ || (request_.http_1_0 && http::token_list(text).exists("keep-alive"));
@@ -260,9 +266,7 @@ void RequestParser::check_content_length(std::string_view value, error_code& err
   content_length_seen_ = true;
 }
 
-// Beast takes an unknown coding for "no body", and would parse the body as the next request. What
-// is wrong with the framing matters more than what this server does not know, so an unknown coding
-// is refused when all fields were seen.
+// Beast takes an unknown coding for "no body", and would parse the body as the next request.
 void RequestParser::check_transfer_encoding(std::string_view value, error_code& error) noexcept {
   const Framing framing = framing_of(value);
   if (request_.http_1_0 || content_length_seen_ || transfer_encoding_seen_ ||
@@ -273,11 +277,18 @@ void RequestParser::check_transfer_encoding(std::string_view value, error_code& 
   coding_unknown_ = framing == Framing::unknown;
 }
 
-void RequestParser::check_expect(std::string_view value, error_code& error) noexcept {
-  if (!boost::beast::iequals({value.data(), value.size()}, "100-continue")) {
-    return refuse(Status::expectation_failed, error);
+// RFC 9110, 10.1.1: a list, of which only one element is known.
+void RequestParser::note_expect(std::string_view value) noexcept {
+  while (!value.empty()) {
+    const std::size_t end = std::min(value.find(','), value.size());
+    const std::string_view expectation = without_blanks(value.substr(0, end));
+    value.remove_prefix(std::min(end + 1, value.size()));
+    if (boost::beast::iequals({expectation.data(), expectation.size()}, "100-continue")) {
+      expect_continue_ = !request_.http_1_0;
+    } else if (!expectation.empty()) {
+      expectation_unknown_ = true;
+    }
   }
-  expect_continue_ = !request_.http_1_0;
 }
 
 bool RequestParser::take_expect_continue() noexcept {
@@ -288,13 +299,21 @@ bool RequestParser::take_expect_continue() noexcept {
   return wanted;
 }
 
+// What is no valid request is refused before what this server does not know or allow, in whatever
+// order the fields came.
 void RequestParser::on_header_impl(error_code& error) {
   request_.keep_alive = !close_asked_ && (keep_asked_ || !request_.http_1_0);
   if (!request_.http_1_0 && hosts_ == 0) {
     refuse(Status::bad_request, error);
-  } else if (request_.method == Method::unknown || coding_unknown_) {
+  } else if (request_.method == Method::unknown || request_.method == Method::connect ||
+             coding_unknown_) {
     refuse(Status::not_implemented, error);
+  } else if (expectation_unknown_) {
+    refuse(Status::expectation_failed, error);
+  } else if (content_length().value_or(0) > limits_.max_body_bytes) {
+    refuse(Status::payload_too_large, error);
   }
+  Base::body_limit(limits_.max_body_bytes);
 }
 
 // ---- The body.

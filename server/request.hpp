@@ -108,7 +108,7 @@ private:
   bool check_request_line(std::string_view line) noexcept;
   void check_content_length(std::string_view value, error_code& error) noexcept;
   void check_transfer_encoding(std::string_view value, error_code& error) noexcept;
-  void check_expect(std::string_view value, error_code& error) noexcept;
+  void note_expect(std::string_view value) noexcept;
 
   const RequestLimits limits_;
   const bool keep_line_;
@@ -134,6 +134,7 @@ private:
   bool close_asked_ = false;
   bool keep_asked_ = false; // matters to HTTP/1.0 only
   bool expect_continue_ = false;
+  bool expectation_unknown_ = false;
   Status error_ = Status::ok; // ok: no error yet
   Request request_;
 };

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -193,6 +194,50 @@ TEST(Fields, OfTheFramingAreJudgedInAnyOrder) {
     EXPECT_EQ(whole("POST /echo HTTP/1.0\r\n" + field + "\r\n"), "400!") << coding;
   }
   EXPECT_EQ(whole(start + "Transfer-Encoding: gzip, chunked\r\n\r\n"), "501!");
+}
+
+// What is wrong with the request comes first, then what is not known, then what is too much.
+TEST(Fields, AreJudgedTogetherInAnyOrder) {
+  const std::string coding = "Transfer-Encoding: gzip, chunked\r\n";
+  const std::string expect = "Expect: tea\r\n";
+  const std::string large = "Content-Length: 101\r\n";
+  const std::string host = "Host: h\r\n";
+  const auto in_any_order = [](const std::string& line, std::vector<std::string> fields,
+                               const std::string& expected) {
+    std::sort(fields.begin(), fields.end());
+    do {
+      std::string request = line + "\r\n";
+      for (const std::string& field : fields) {
+        request += field;
+      }
+      EXPECT_EQ(whole(request + "\r\n"), expected) << request;
+    } while (std::next_permutation(fields.begin(), fields.end()));
+  };
+  in_any_order("POST /echo HTTP/1.1", {host, expect, coding, "Content-Length: 0\r\n"}, "400!");
+  in_any_order("POST /echo HTTP/1.1", {host, expect, "Content-Length: x\r\n"}, "400!");
+  in_any_order("POST /echo HTTP/1.1", {host, host, expect, large}, "400!");
+  in_any_order("POST /echo HTTP/1.1", {expect, large}, "400!");
+  in_any_order("BREW /echo HTTP/1.1", {expect, coding}, "400!");
+  in_any_order("CONNECT h:1 HTTP/1.1", {expect}, "400!");
+  in_any_order("CONNECT h:1 HTTP/1.1", {host, "Content-Length: x\r\n"}, "400!");
+  in_any_order("CONNECT h:1 HTTP/1.1", {host, expect, large}, "501!");
+  in_any_order("BREW / HTTP/1.1", {host, expect, large}, "501!");
+  in_any_order("POST /echo HTTP/1.1", {host, expect, coding}, "501!");
+  in_any_order("POST /echo HTTP/1.1", {host, expect, large}, "417!");
+  in_any_order("POST /echo HTTP/1.1", {host, "Expect: 100-continue\r\n", large}, "413!");
+}
+
+TEST(Fields, OfExpectAreAList) {
+  const std::string post = "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n";
+  for (const std::string_view value : {"100-continue", "100-Continue", ",100-continue", "",
+                                       "100-continue ,\t100-continue", ", ,"}) {
+    EXPECT_EQ(whole(post + "Expect: " + std::string(value) + "\r\n\r\n"), whole(post + "\r\n"))
+        << value;
+  }
+  for (const std::string_view value : {"tea", "100-continue, tea", "tea,100-continue", "100-continue x",
+                                       "100-continue;q=1", "100continue"}) {
+    EXPECT_EQ(whole(post + "Expect: " + std::string(value) + "\r\n\r\n"), "417!") << value;
+  }
 }
 
 } // namespace

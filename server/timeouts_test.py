@@ -317,6 +317,35 @@ class BlankLines(unittest.TestCase):
             self.assertEqual(read_to_end(client), b"")
             self.assertLess(time.monotonic() - began, 4)  # when another timeout would have passed
 
+    def test_behind_a_request_that_is_withheld_are_silence(self):
+        """Also where the two bytes of a line end come one after the other."""
+        for lines in (b"\r\n", b"\r\n\r", b"\r"):
+            with self.subTest(lines=lines), \
+                    Server("--scenario=mixed", "--mixed-period=1", "--idle-timeout=1s") as server:
+                # The j-th of these times out after j ms, so that the idle timeout comes first.
+                with contextlib.ExitStack() as stack:
+                    for _ in range(1500):
+                        stack.enter_context(server.connect()).sendall(GET)
+                server.wait_for_stats(lambda s: s["connections"]["open"] == 0)
+                with server.connect() as client:
+                    client.sendall(GET)
+                    server.wait_for_stats(lambda s: s["requests"] == 1501)
+                    for byte in lines * 5:
+                        client.sendall(bytes([byte]))
+                        time.sleep(0.05)
+                    self.assertEqual(read_to_end(client), b"")
+                    server.wait_for_stats(lambda s: s["connections"]["closed"]["idle"] == 1)
+
+    def test_behind_an_answer_that_is_held_do_not_time_out(self):
+        for lines in (b"\r\n", b"\r", b"\r\n\r"):
+            with self.subTest(lines=lines), \
+                    Server("--write-window-time=1h", "--request-timeout=300ms") as server, \
+                    server.connect() as client:
+                client.sendall(GET + lines)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+                client.sendall(b"\n" * lines.endswith(b"\r") + GET)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
+
     def test_hold_no_buffer_and_end_with_the_server(self):
         with Server() as server, server.connect() as client, server.connect() as half:
             client.sendall(GET + b"\r\n")
