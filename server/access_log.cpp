@@ -1,15 +1,10 @@
 #include "server/access_log.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <climits>
-#include <cstring>
-#include <stdexcept>
+#include <utility>
 
 namespace server {
 namespace {
@@ -31,35 +26,32 @@ void append_quoted(std::string& out, std::string_view text) {
   out += '"';
 }
 
-} // namespace
-
-AccessLog::AccessLog(boost::asio::io_context& io, const std::string& path) : timer_(io) {
-  if (path.empty()) {
-    return;
-  }
-  descriptor_ =
-      open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
-  if (descriptor_ < 0) {
-    throw std::runtime_error("cannot open the access log " + path + ": " + std::strerror(errno));
-  }
+// The front of the lines that one write may carry: as many whole lines as a pipe takes whole or not
+// at all, or a part of a longer line.
+std::string_view one_write(std::string_view lines) {
+  const std::string_view most = lines.substr(0, PIPE_BUF);
+  const std::size_t line_end = most.rfind('\n');
+  return line_end == std::string_view::npos ? most : most.substr(0, line_end + 1);
 }
+
+} // namespace
 
 AccessLog::~AccessLog() {
   if (enabled()) {
     flush();
-    close(descriptor_);
   }
 }
 
 void AccessLog::note(std::string_view client, std::string_view request_line, Status status,
                      std::uint64_t content_length) {
-  if (lines_.empty()) {
+  if (!awaits_flush_) {
     timer_.expires_after(kLongest);
     timer_.async_wait([this](boost::system::error_code cancelled) {
       if (!cancelled) {
         flush();
       }
     });
+    awaits_flush_ = true;
   }
   append_time();
   lines_.append(" ").append(client).append(" ");
@@ -84,22 +76,30 @@ void AccessLog::append_time() {
   lines_ += time_;
 }
 
-// Writes at most PIPE_BUF bytes at a time. A pipe takes so many whole or not at all, so no line is
-// cut in two unless it is longer.
 void AccessLog::flush() {
   std::string_view rest = lines_;
+  if (cut_ != 0 && cut_in_ != file_->generation()) { // its beginning is in a file that was left
+    rest.remove_prefix(std::exchange(cut_, 0));
+    ++dropped_;
+  }
   while (!rest.empty()) {
-    const std::size_t line_end = rest.substr(0, PIPE_BUF).rfind('\n');
-    const std::size_t size =
-        line_end == std::string_view::npos ? rest.find('\n') + 1 : line_end + 1;
-    if (write(descriptor_, rest.data(), size) < 0) {
-      dropped_ += static_cast<std::uint64_t>(std::count(rest.begin(), rest.end(), '\n'));
+    const std::size_t taken = file_->append(one_write(rest));
+    if (taken == 0) {
       break;
     }
-    rest.remove_prefix(size);
+    rest.remove_prefix(taken);
+    cut_ = *(rest.data() - 1) == '\n' ? 0 : rest.find('\n') + 1;
+    cut_in_ = file_->generation();
   }
-  lines_.clear();
+  drop(rest.substr(cut_));
+  lines_.erase(0, lines_.size() - rest.size());
+  lines_.resize(cut_);
   timer_.cancel();
+  awaits_flush_ = false;
+}
+
+void AccessLog::drop(std::string_view lines) {
+  dropped_ += static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n'));
 }
 
 } // namespace server

@@ -3,10 +3,11 @@
 //
 //   2026-11-21T10:00:00Z 127.0.0.1:40122 "GET /bytes/7 HTTP/1.1" 200 7
 //
-// The event loop never waits for a reader: lines that a pipe or a terminal does not take at once
-// are dropped and counted. A write to a regular file takes as long as its disk needs.
+// The event loop never waits for a reader: lines that the file does not take at once are dropped
+// and counted (log_file.hpp).
 #pragma once
 
+#include "server/log_file.hpp"
 #include "server/os_timer.hpp"
 #include "server/response.hpp"
 
@@ -20,14 +21,13 @@ namespace server {
 // The log of one worker, used in its thread. All workers append to the same file.
 class AccessLog final : public ResponseLog {
 public:
-  // With an empty path there is no log. Throws std::runtime_error when the file cannot be opened
-  // for appending.
-  AccessLog(boost::asio::io_context& io, const std::string& path);
+  // Without a file there is no log. The file must outlive this object.
+  AccessLog(boost::asio::io_context& io, const LogFile* file) : file_(file), timer_(io) {}
   ~AccessLog();
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
 
-  bool enabled() const noexcept { return descriptor_ >= 0; }
+  bool enabled() const noexcept { return file_ != nullptr; }
 
   // Requires enabled(). The line is written, or dropped, within a second. Throws std::bad_alloc.
   void note(std::string_view client, std::string_view request_line, Status status,
@@ -38,11 +38,15 @@ public:
 
 private:
   void flush();
+  void drop(std::string_view lines);
   void append_time();
 
-  int descriptor_ = -1;
+  const LogFile* file_;
   OsTimer timer_;
+  bool awaits_flush_ = false;
   std::string lines_;
+  std::size_t cut_ = 0; // bytes of lines_ that end a line of which the file has the beginning
+  unsigned cut_in_ = 0; // the generation of that file
   std::uint64_t dropped_ = 0;
   std::time_t formatted_at_ = -1;
   std::string time_;

@@ -1,39 +1,59 @@
+#include "server/log_file.hpp"
 #include "server/options.hpp"
 #include "server/server.hpp"
+#include "server/signals.hpp"
 #include "server/worker.hpp"
 
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/dup_filter_sink.h>
 #include <spdlog/spdlog.h>
 
-#include <poll.h>
+#include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
-#include <climits>
-#include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <stdexcept>
 #include <variant>
 
 namespace {
+
+// The numbers of the standard descriptors must not become those of sockets when the process was
+// started without them. Nobody can write to what takes their place.
+void fill_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) < 0) {
+      open("/dev/null", O_RDONLY); // takes the lowest number that is free
+    }
+  }
+}
 
 // Writes to standard error without ever waiting for its reader: what does not fit now is dropped.
 // spdlog's asynchronous logger would need a thread, and a process of one thread is faster
 // (server.cpp).
 class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
+public:
+  // Without a standard error that can be written to, nothing is logged.
+  StderrSink() {
+    try {
+      stderr_.emplace("/dev/stderr");
+    } catch (const std::runtime_error&) {
+    }
+  }
+
+private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
-    pollfd stderr_now{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    // A pipe that is writable has room for PIPE_BUF bytes.
-    const std::size_t size = std::min<std::size_t>(line.size(), PIPE_BUF);
-    if (poll(&stderr_now, 1, 0) == 1 && (stderr_now.revents & POLLOUT) != 0) {
-      [[maybe_unused]] const auto written = write(STDERR_FILENO, line.data(), size);
+    if (stderr_) {
+      stderr_->append({line.data(), line.size()});
     }
   }
   void flush_() override {}
+
+  std::optional<server::LogFile> stderr_;
 };
 
 // What fails for one connection often fails for the next. A line that repeats is printed at most
@@ -47,6 +67,8 @@ std::shared_ptr<spdlog::logger> make_logger() {
 } // namespace
 
 int main(int argc, char** argv) {
+  server::prepare_signals();
+  fill_standard_descriptors();
   const auto backends = server::backend_names();
   const auto parsed = server::parse_options(argc, argv, backends);
   if (const auto* code = std::get_if<server::ExitCode>(&parsed)) {

@@ -75,7 +75,8 @@ void add_timer_flags(Flags& flags, Options& options, std::span<const BackendName
                  "how long a peer that was sent the last response may be silent before it closes; "
                  "0: not at all");
   flags.duration("--drain-timeout", options.drain_timeout,
-                 "after SIGTERM, how long requests that were received may take");
+                 "after SIGTERM and the like (see below), how long requests that were received may "
+                 "take");
 }
 
 void add_behaviour_flags(Flags& flags, Options& options) {
@@ -114,8 +115,10 @@ void add_admin_flags(Flags& flags, Options& options) {
              "the least level that is logged, on stderr: trace, debug, info, warning, error, "
              "critical or off",
              check_log_level);
-  flags.add("--access-log", "append a line for each response to this file; off: none", "FILE",
-            "off", [&options](const std::string& file) {
+  flags.add("--access-log",
+            "append a line for each response to this file; -: to standard output; off: none; "
+            "SIGHUP and SIGUSR1 reopen it",
+            "FILE", "off", [&options](const std::string& file) {
               options.access_log = file == "off" ? "" : file;
               return std::string();
             });
@@ -163,6 +166,10 @@ public:
   explicit CommandLine(std::span<const BackendName> backends) : backends_(backends) {
     options_.timer_backend = default_backend(backends);
     app_.name("idlewheel-server");
+    app_.footer(
+        "Signals: SIGTERM, SIGINT, SIGQUIT, SIGPWR and SIGXCPU drain the server and end it; "
+        "a second one ends it at once. SIGHUP and SIGUSR1 reopen the access log. Others "
+        "that ask for something are ignored.");
     app_.set_version_flag("--version", "idlewheel-server " IDLEWHEEL_VERSION);
     app_.add_flag("--list-timer-backends", list_,
                   "name, scheme and description of each, then exit");

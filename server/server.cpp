@@ -1,6 +1,8 @@
 #include "server/server.hpp"
 
 #include "server/admin.hpp"
+#include "server/log_file.hpp"
+#include "server/signals.hpp"
 #include "server/worker.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -11,12 +13,14 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstddef>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -51,6 +55,14 @@ void require_free_port(const tcp::endpoint& endpoint) {
   tcp::acceptor(io, endpoint);
 }
 
+std::optional<LogFile> open_access_log(const std::string& file) {
+  try {
+    return file.empty() ? std::nullopt : std::optional<LogFile>(std::in_place, file);
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(std::string("access log: ") + error.what());
+  }
+}
+
 // A thread's event loop. Other threads may only post to it and stop it.
 std::unique_ptr<asio::io_context> make_io() {
   return std::make_unique<asio::io_context>(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
@@ -61,7 +73,13 @@ std::unique_ptr<asio::io_context> make_io() {
 // no locks, and perf can follow the stacks of its cancellable system calls.
 class Process {
 public:
-  explicit Process(const Options& options) : options_(options), main_(make_io()) {
+  explicit Process(const Options& options) : options_(options) {
+    for (const int signal : kDrainSignals) {
+      signals_.add(signal);
+    }
+    for (const int signal : kReopenSignals) {
+      signals_.add(signal);
+    }
     listening_on({asio::ip::make_address(options.address), options.port},
                  [this](const tcp::endpoint& endpoint) { make_workers(endpoint); });
     if (options.admin_port) {
@@ -72,6 +90,7 @@ public:
 
   void run() {
     await_signal();
+    let_signals_through();
     const Threads threads(others_, workers_);
     announce();
     run_until_finished(*main_, [this] {
@@ -149,6 +168,7 @@ private:
     }
     WorkerConfig config{.io = *main_,
                         .options = options_,
+                        .access_log = access_log_ ? &*access_log_ : nullptr,
                         .port = options_.port,
                         .share_port = share,
                         .on_finished = [this] { on_worker_finished(); }};
@@ -157,6 +177,7 @@ private:
       others_.push_back(make_io());
       WorkerConfig other{.io = *others_.back(),
                          .options = options_,
+                         .access_log = config.access_log,
                          .port = workers_.front()->endpoint().port(),
                          .share_port = share,
                          .on_finished = config.on_finished};
@@ -173,15 +194,6 @@ private:
       std::cout << " admin=" << url(admin_->endpoint());
     }
     std::cout << std::endl;
-  }
-
-  // A signal that comes while the process is torn down must not end it by the default action.
-  static void hold_signals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   }
 
   // Runs until stopped, because a worker that has finished can still be asked for its counters.
@@ -229,10 +241,26 @@ private:
   }
 
   void on_signal(int signal) {
+    if (std::ranges::find(kReopenSignals, signal) != kReopenSignals.end()) {
+      return reopen_access_log(signal);
+    }
     const bool again = std::exchange(draining_, true);
+    if (again && signal == SIGXCPU) { // the kernel sends it every second
+      return;
+    }
     spdlog::info("signal {}: {}", signal, again ? "closing all connections" : "draining");
     for (const auto& worker : workers_) {
       again ? worker->cut() : worker->drain();
+    }
+  }
+
+  void reopen_access_log(int signal) {
+    const auto problem = access_log_ ? access_log_->reopen() : std::nullopt;
+    if (problem) {
+      spdlog::error("signal {}: access log: {}; the file that is open stays in use", signal,
+                    *problem);
+    } else {
+      spdlog::info("signal {}: the access log is {}", signal, access_log_ ? "reopened" : "off");
     }
   }
 
@@ -251,11 +279,13 @@ private:
   }
 
   const Options& options_;
-  std::unique_ptr<asio::io_context> main_;
+  // Opened before any other descriptor, so that a name like /dev/fd/5 is none of the server's own.
+  std::optional<LogFile> access_log_ = open_access_log(options_.access_log);
+  std::unique_ptr<asio::io_context> main_ = make_io();
   Loops others_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
-  asio::signal_set signals_{*main_, SIGTERM, SIGINT};
+  asio::signal_set signals_{*main_};
   std::size_t running_ = 0;
   bool draining_ = false;
   bool awaits_signal_ = false;
@@ -265,9 +295,6 @@ private:
 
 ExitCode serve(const Options& options) {
   raise_descriptor_limit();
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGHUP, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN); // a log that may not grow further makes its write fail instead
   if (options.timer_backend == "none") {
     spdlog::warn("--timer-backend none: THERE ARE NO TIMEOUTS; slow and dead clients are kept for "
                  "ever. For measuring only.");

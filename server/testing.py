@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+import typing
 import unittest
 
 # Hundreds of clients live in this process, and each needs a descriptor.
@@ -45,17 +46,20 @@ class Server:
     """A server process on free ports, as a context manager that leaves nothing running."""
 
     def __init__(self, *flags: str, exit_code: int = 0, environment: dict[str, str] | None = None,
-                 under: tuple[str, ...] = ()):
-        """`under` is a command that runs the server: a tool of valgrind, for example."""
+                 under: tuple[str, ...] = (), stdout: int = subprocess.PIPE,
+                 ready_line_from: typing.TextIO | None = None, **popen):
+        """`under` is a command that runs the server: a tool of valgrind, for example. Whoever gives
+        the server another standard output than a pipe says where the line on it can be read."""
         self.exit_code = exit_code
         self.process = subprocess.Popen(
             [*under, BINARY, "--port", "0", "--admin-port", "0", *flags],
             env={**os.environ, **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=popen.pop("stderr", subprocess.PIPE),
             text=True,
+            **popen,
         )
-        line = self.process.stdout.readline().rstrip("\n")
+        line = (ready_line_from or self.process.stdout).readline().rstrip("\n")
         self.ready = READY.match(line)
         if not self.ready:
             self.process.kill()
@@ -70,8 +74,9 @@ class Server:
         try:
             code = self.stop()
         finally:
-            self.process.stdout.close()
-            self.process.stderr.close()
+            for pipe in (self.process.stdout, self.process.stderr):
+                if pipe is not None:
+                    pipe.close()
         if failed is None and code != self.exit_code:
             raise AssertionError(f"exit code {code}: {self.errors}")
 

@@ -47,7 +47,7 @@ template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
 public:
   explicit WorkerOf(WorkerConfig config)
       : io_(config.io), options_(config.options), on_finished_(std::move(config.on_finished)),
-        timers_(make_timers()), access_log_(io_, options_.access_log), context_(make_context()),
+        timers_(make_timers()), access_log_(io_, config.access_log), context_(make_context()),
         listener_(io_,
                   {.endpoint = {boost::asio::ip::make_address(options_.address), config.port},
                    .share_port = config.share_port,

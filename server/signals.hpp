@@ -1,0 +1,30 @@
+// What the process does when it gets a signal. README.md has the table for users.
+//
+// Supervisors, log rotators and terminals send more signals than SIGTERM, and the default action of
+// most of them ends a process. Here only those that report a bug do that.
+#pragma once
+
+#include <array>
+#include <csignal>
+
+namespace server {
+
+// Each of these asks the server to drain and end.
+inline constexpr std::array kDrainSignals{SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGXCPU};
+
+// Each of these asks it to reopen its log.
+inline constexpr std::array kReopenSignals{SIGHUP, SIGUSR1};
+
+// To be called first. Ignores the signals that mean nothing to the server, unless a library that
+// was loaded before main() handles them, as profilers do. Holds back those above until they are
+// handled. What the process inherits, signals that are ignored or blocked, changes nothing.
+void prepare_signals();
+
+// To be called once the signals above are handled: lets through what was held back.
+void let_signals_through();
+
+// Holds back the signals above again, because nobody will handle them any more, and their default
+// action must not end a process that is being torn down.
+void hold_signals();
+
+} // namespace server
