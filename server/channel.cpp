@@ -3,6 +3,9 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <sstream>
 #include <utility>
 
@@ -84,6 +87,15 @@ Transfer Channel::discard(int reads) {
 std::size_t Channel::unread_input() {
   Error error;
   return socket_.available(error);
+}
+
+// Before its first byte, a peer counts as silent since the connection was made.
+bool Channel::silent_for(std::chrono::milliseconds time) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return time.count() == 0 ||
+         getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+         std::chrono::milliseconds(info.tcpi_last_data_recv) >= time;
 }
 
 bool Channel::shut_down_send() {

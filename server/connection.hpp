@@ -17,6 +17,7 @@
 #include <boost/intrusive/list.hpp>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -60,12 +61,13 @@ public:
     });
   }
 
-  // Ends it now if it is between requests. Otherwise the response to what was received is its last.
-  void drain() {
+  // Ends it now if it is between requests, and the client has been silent for so long. Otherwise
+  // the response to what was received, or to its next request, is its last.
+  void drain(std::chrono::milliseconds silence) {
     if (held()) {
       return on_window_closed();
     }
-    if (state_ == State::open && !in_progress() && unread_input() == 0) {
+    if (state_ == State::open && !in_progress() && unread_input() == 0 && silent_for(silence)) {
       turn([this] { end(CloseReason::drain, context_.timers.now()); });
     }
   }
@@ -231,7 +233,7 @@ private:
     }
     if (state_ == State::withheld) {
       timers_.bound_withheld(context_.timers.timeout(exchange_->withheld_timeout()), now);
-    } else if (context_.draining && !in_progress() && unread_input() == 0) {
+    } else if (context_.ends_idle && !in_progress() && unread_input() == 0) {
       return end(CloseReason::drain, now);
     } else if (exchange_->between_requests()) {
       timers_.release_request();

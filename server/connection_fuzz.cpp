@@ -223,9 +223,9 @@ private:
     }
     case 1:
       disturbed_ = true;
-      context_.draining = true;
+      context_.draining = context_.ends_idle = true;
       if (alive()) {
-        connection_->drain();
+        connection_->drain({});
       }
       return poll();
     case 2:

@@ -3,10 +3,15 @@
 #include <boost/asio/error.hpp>
 #include <spdlog/spdlog.h>
 
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cerrno>
 #include <cstddef>
+#include <cstring>
+#include <fstream>
 #include <new>
 #include <utility>
 
@@ -45,6 +50,25 @@ constexpr auto kPause = std::chrono::milliseconds(100);
 // A burst of clients must not overflow the backlog while busy connections have their turns. A SYN
 // that is dropped comes again only after a second, then three, then seven.
 constexpr int kAcceptsPerTurn = 1024;
+
+// Whether the kernel moves the connections that wait in a listening socket to another one of the
+// same port when the first is closed.
+bool kernel_migrates_connections() {
+  std::ifstream setting("/proc/sys/net/ipv4/tcp_migrate_req");
+  int value = 0;
+  return setting >> value && value != 0;
+}
+
+// A filter of a TCP socket that drops the first packets of handshakes: SYN without ACK. The byte of
+// the TCP header that holds these flags is number 13.
+std::array<sock_filter, 5> without_new_handshakes() {
+  constexpr std::uint32_t kSyn = 0x02;
+  constexpr std::uint32_t kAck = 0x10;
+  constexpr std::uint32_t kWholePacket = 0xffffffff;
+  return {{BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSyn | kAck),
+           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
+           BPF_STMT(BPF_RET | BPF_K, kWholePacket)}};
+}
 
 } // namespace
 
@@ -132,6 +156,18 @@ void Listener::pause(Error error) {
 void Listener::resume() {
   if (!waiting_ && acceptor_.is_open()) {
     wait();
+  }
+}
+
+void Listener::leave() {
+  if (stopped() || kernel_migrates_connections()) {
+    return;
+  }
+  auto instructions = without_new_handshakes();
+  const sock_fprog filter{.len = instructions.size(), .filter = instructions.data()};
+  if (setsockopt(acceptor_.native_handle(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) !=
+      0) {
+    spdlog::warn("connections may be reset when the listener is closed: {}", std::strerror(errno));
   }
 }
 

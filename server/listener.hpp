@@ -31,6 +31,13 @@ public:
 
   boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
 
+  // Takes no part in new handshakes, while those that have begun end here, and their connections
+  // are accepted. To be called some time before stop() when other sockets listen on the same port
+  // (SO_REUSEPORT): closing a socket resets what waits in it. A client whose handshake is left out
+  // tries again after a second, and then comes to another socket. Where the kernel is set to move
+  // what waits to another socket (net.ipv4.tcp_migrate_req), this does nothing.
+  void leave();
+
   // Accepts the connections that wait, at most as many as the backlog, and then stops listening.
   // When one of them cannot be accepted, the rest are reset, which counts as one error. on_accept
   // is not called afterwards. A second call does nothing.
@@ -39,6 +46,8 @@ public:
   // To be called after a handler of the io_context has thrown for lack of memory. Accepts again if
   // that handler was the listener's. Throws std::bad_alloc.
   void resume();
+
+  bool stopped() const { return !acceptor_.is_open(); }
 
   // How often accepting has failed.
   std::uint64_t errors() const noexcept { return errors_; }

@@ -42,6 +42,11 @@ std::size_t limit_of(std::size_t number) {
   return number == 0 ? std::numeric_limits<std::size_t>::max() : number;
 }
 
+// How long handing over the port waits for the end of handshakes, and then for first requests. It
+// covers round trips that are not much longer. Meanwhile clients that connect may be put off for a
+// second, so it is short.
+constexpr auto kHandOverStep = std::chrono::milliseconds(200);
+
 // A Worker with one kind of timers.
 template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
 public:
@@ -54,7 +59,7 @@ public:
                    .backlog = options_.backlog,
                    .user_timeout = user_timeout()},
                   [this](Socket socket) { admit(std::move(socket)); }),
-        drain_limit_(io_) {}
+        hand_over_step_(io_), drain_limit_(io_) {}
 
   boost::asio::ip::tcp::endpoint endpoint() const override { return listener_.endpoint(); }
 
@@ -71,8 +76,8 @@ public:
     context_.held_writes.wait();
     if (context_.draining && !drain_begun_) {
       start_draining();
-    } else if (drain_begun_ && counters_.open == 0) {
-      finish();
+    } else if (drain_begun_) {
+      end_idle(); // a step of handing over may be lost
     }
   }
 
@@ -132,7 +137,7 @@ private:
                          .discard = timers_.timeout(discard_timeout())},
             .held_writes = {io_, options_.write_window_time},
             .loop_probe = {io_, options_.admin_port.has_value()},
-            .on_last_connection = [this] { finish(); }};
+            .on_last_connection = [this] { finish_if_idle(); }};
   }
 
   ExchangeContext exchange_context() {
@@ -164,25 +169,60 @@ private:
       return;
     }
     context_.draining = true;
-    listener_.stop();
-    for_each_connection([](Connection<Timers>& connection) { connection.drain(); });
     drain_limit_.expires_after(options_.drain_timeout);
     drain_limit_.async_wait([this](Error cancelled) {
       if (!cancelled) {
         end_all();
       }
     });
+    options_.reuse_port ? hand_over() : end_idle();
     drain_begun_ = true;
-    if (counters_.open == 0) {
-      finish();
-    }
+  }
+
+  // Another process is about to serve the port alone, and no request is to be lost on the way.
+  // Handshakes that have begun end here, and whoever has just connected or got an answer may be
+  // sending a request.
+  void hand_over() {
+    listener_.leave();
+    drain_silent();
+    hand_over_step([this] {
+      listener_.stop();
+      drain_silent();
+      hand_over_step([this] { end_idle(); });
+      finish_if_idle();
+    });
+  }
+
+  void drain_silent() {
+    for_each_connection([](auto& connection) { connection.drain(kHandOverStep); });
+  }
+
+  template <class Step> void hand_over_step(Step step) {
+    hand_over_step_.expires_after(kHandOverStep);
+    hand_over_step_.async_wait([step](Error cancelled) {
+      if (!cancelled) {
+        step();
+      }
+    });
+  }
+
+  void end_idle() {
+    context_.ends_idle = true;
+    listener_.stop();
+    for_each_connection([](auto& connection) { connection.drain({}); });
+    finish_if_idle();
   }
 
   void end_all() {
     context_.draining = true;
+    context_.ends_idle = true;
     listener_.stop();
-    for_each_connection([](Connection<Timers>& connection) { connection.cut(); });
-    if (counters_.open == 0) {
+    for_each_connection([](auto& connection) { connection.cut(); });
+    finish_if_idle();
+  }
+
+  void finish_if_idle() {
+    if (counters_.open == 0 && listener_.stopped()) {
       finish();
     }
   }
@@ -194,6 +234,7 @@ private:
       return;
     }
     try {
+      hand_over_step_.cancel();
       drain_limit_.cancel();
       timers_.stop();
       on_finished_();
@@ -218,6 +259,7 @@ private:
   AccessLog access_log_;
   ConnectionContext<Timers> context_;
   Listener listener_;
+  OsTimer hand_over_step_;
   OsTimer drain_limit_;
   Connections connections_;
   bool drain_begun_ = false;
