@@ -229,11 +229,11 @@ void RequestParser::on_request_impl(Method method, string_view /*name*/, string_
   }
   // RFC 9112, 3.2.4: an absolute target without a path means the whole server, too.
   if (method == Method::options && (asterisk || target.empty())) {
-    request_.resource.kind = Resource::Kind::asterisk;
+    request_.resource = whole_server(limits_.site);
   } else if (asterisk) {
     refuse(Status::bad_request, error);
   } else {
-    request_.resource = find_resource(target);
+    request_.resource = limits_.site == Site::main ? find_resource(target) : find_document(target);
   }
 }
 

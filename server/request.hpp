@@ -22,6 +22,7 @@ struct RequestLimits {
   std::size_t max_header_bytes; // request line, fields and the empty line together
   std::size_t max_headers;
   std::uint64_t max_body_bytes;
+  Site site = Site::main; // whose resources may be asked for
 };
 
 struct Request {

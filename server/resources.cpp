@@ -3,7 +3,10 @@
 #include "server/grammar.hpp"
 #include "server/quantity.hpp"
 
+#include <algorithm>
+#include <array>
 #include <limits>
+#include <utility>
 
 namespace server {
 namespace {
@@ -12,15 +15,23 @@ using Kind = Resource::Kind;
 
 constexpr std::string_view kReadOnly = "GET, HEAD, OPTIONS";
 
-bool is_read(Method method) noexcept { return method == Method::get || method == Method::head; }
-
 // The answer to a method that the resource does not answer in a way of its own.
 Answer other_method(Method method, std::string_view allow) noexcept {
   return {.status = method == Method::options ? Status::ok : Status::method_not_allowed,
           .allow = allow};
 }
 
-Resource find_decoded(std::string_view path) noexcept {
+Resource find_on_admin(std::string_view path) noexcept {
+  constexpr std::array<std::pair<std::string_view, Kind>, 4> kPaths{{{"/healthz", Kind::health},
+                                                                     {"/readyz", Kind::readiness},
+                                                                     {"/stats", Kind::stats},
+                                                                     {"/metrics", Kind::metrics}}};
+  const auto* const found =
+      std::ranges::find(kPaths, path, &std::pair<std::string_view, Kind>::first);
+  return {found == kPaths.end() ? Kind::unknown : found->second};
+}
+
+Resource find_on_main(std::string_view path) noexcept {
   constexpr std::string_view kBytes = "/bytes/";
   if (path.empty() || path == "/") {
     return {Kind::root};
@@ -37,12 +48,19 @@ Resource find_decoded(std::string_view path) noexcept {
   return {Kind::unknown};
 }
 
+template <Resource (*find)(std::string_view)> Resource find_by_path(std::string_view path) {
+  path = path.substr(0, path.find('?'));
+  return path.find('%') == std::string_view::npos ? find(path) : find(decode_unreserved(path));
+}
+
 } // namespace
 
-Resource find_resource(std::string_view path) {
-  path = path.substr(0, path.find('?'));
-  return path.find('%') == std::string_view::npos ? find_decoded(path)
-                                                  : find_decoded(decode_unreserved(path));
+Resource find_resource(std::string_view path) { return find_by_path<find_on_main>(path); }
+
+Resource find_document(std::string_view path) { return find_by_path<find_on_admin>(path); }
+
+Resource whole_server(Site site) noexcept {
+  return {site == Site::main ? Kind::asterisk : Kind::admin_asterisk};
 }
 
 bool keeps_body(const Resource& resource, Method method) noexcept {
@@ -62,6 +80,12 @@ Answer answer_to(const Resource& resource, Method method, std::string_view body)
                                   : other_method(method, "POST, OPTIONS");
   case Kind::asterisk:
     return other_method(method, "GET, HEAD, POST, OPTIONS");
+  case Kind::admin_asterisk:
+  case Kind::health:
+  case Kind::readiness:
+  case Kind::stats:
+  case Kind::metrics:
+    return other_method(method, kReadOnly);
   case Kind::unknown:
     break;
   }

@@ -6,6 +6,11 @@
 //   /echo      POST        200, the body of the request
 //   *                      the server as a whole
 //
+// The admin listener has others:
+//
+//   /healthz, /readyz, /stats, /metrics   GET, HEAD   a document (documents.hpp)
+//   *                                                 the listener as a whole
+//
 // OPTIONS of any of these is answered 200 with the methods in Allow.
 #pragma once
 
@@ -22,9 +27,23 @@ namespace server {
 using Status = boost::beast::http::status;
 using Method = boost::beast::http::verb;
 
+// Which resources a listener offers.
+enum class Site : std::uint8_t { main, admin };
+
 // What a target names.
 struct Resource {
-  enum class Kind : std::uint8_t { root, bytes, echo, asterisk, unknown };
+  enum class Kind : std::uint8_t {
+    root,
+    bytes,
+    echo,
+    asterisk,
+    unknown,
+    admin_asterisk,
+    health, // the first of the documents
+    readiness,
+    stats,
+    metrics
+  };
 
   Kind kind = Kind::unknown;
   std::uint64_t size = 0; // N of /bytes/N
@@ -33,9 +52,23 @@ struct Resource {
 };
 
 // The resource of a path with or without a query; an empty path is "/", and "/%65cho" is "/echo".
-// Kind::asterisk is never returned, because the target "*" is no path. Allocates only for a path
-// with a percent sign. Throws std::bad_alloc.
+// The target "*" is no path, so its resource is never returned. Allocates only for a path with a
+// percent sign. Throws std::bad_alloc.
 Resource find_resource(std::string_view path);
+
+// As find_resource(), among the resources of the admin listener.
+Resource find_document(std::string_view path);
+
+// The resource of the target "*".
+Resource whole_server(Site site) noexcept;
+
+// Whether a document is the answer to GET.
+constexpr bool is_document(Resource::Kind kind) noexcept { return kind >= Resource::Kind::health; }
+
+// Whether such a method asks for what the resource holds.
+constexpr bool is_read(Method method) noexcept {
+  return method == Method::get || method == Method::head;
+}
 
 // Whether the body of such a request is needed for its answer.
 bool keeps_body(const Resource& resource, Method method) noexcept;
@@ -44,7 +77,7 @@ bool keeps_body(const Resource& resource, Method method) noexcept;
 // bytes.
 struct Answer {
   Status status = Status::ok;
-  std::string_view body{}; // refers to the body of the request
+  std::string_view body{}; // refers to the body of the request or to a document
   std::uint64_t filler_bytes = 0;
   std::uint64_t content_length = 0; // differs from the body's size for HEAD
   std::string_view allow{};         // the Allow field; empty: no such field
@@ -53,7 +86,7 @@ struct Answer {
 };
 
 // The answer to a request. `body` is the request's body if keeps_body() is true, and must live as
-// long as the answer.
+// long as the answer. The resource is no document, or the method is none that reads.
 Answer answer_to(const Resource& resource, Method method, std::string_view body) noexcept;
 
 } // namespace server

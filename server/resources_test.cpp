@@ -77,6 +77,29 @@ TEST(Resources, NameTheirMethodsToOptions) {
   EXPECT_EQ(answer_to({Kind::unknown}, Method::options, "").status, Status::not_found);
 }
 
+TEST(Resources, OfTheAdminListenerAreItsOwn) {
+  EXPECT_EQ(find_document("/healthz").kind, Kind::health);
+  EXPECT_EQ(find_document("/readyz?x").kind, Kind::readiness);
+  EXPECT_EQ(find_document("/%73tats").kind, Kind::stats);
+  EXPECT_EQ(find_document("/metrics").kind, Kind::metrics);
+  for (const char* path : {"", "/", "/echo", "/bytes/7", "/healthz/", "/Healthz", "*"}) {
+    EXPECT_EQ(find_document(path), Resource{}) << path;
+  }
+  for (const char* path : {"/healthz", "/readyz", "/stats", "/metrics"}) {
+    EXPECT_EQ(find_resource(path), Resource{}) << path;
+    EXPECT_TRUE(is_document(find_document(path).kind));
+  }
+  EXPECT_EQ(whole_server(Site::main).kind, Kind::asterisk);
+  EXPECT_EQ(whole_server(Site::admin).kind, Kind::admin_asterisk);
+  for (const Kind kind : {Kind::admin_asterisk, Kind::health, Kind::metrics}) {
+    EXPECT_EQ(answer_to({kind}, Method::options, "").allow, "GET, HEAD, OPTIONS");
+    EXPECT_EQ(answer_to({kind}, Method::post, "").status, Status::method_not_allowed);
+  }
+  for (const Kind kind : {Kind::root, Kind::bytes, Kind::echo, Kind::asterisk, Kind::unknown}) {
+    EXPECT_FALSE(is_document(kind));
+  }
+}
+
 TEST(Resources, NameTheirMethodsWhereTheyRefuseOne) {
   for (const Kind kind : {Kind::root, Kind::bytes}) {
     for (const Method method : {Method::post, Method::put, Method::delete_}) {
