@@ -1,22 +1,36 @@
 #include "server/admin.hpp"
 
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
-#include <boost/beast/http/write.hpp>
+#include "server/connection.hpp"
+#include "server/os_timer.hpp"
+#include "timers/asio/baseline.hpp"
+
+#include <boost/asio/basic_socket_acceptor.hpp>
 #include <spdlog/spdlog.h>
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <utility>
 
 namespace server {
+namespace {
+
+using boost::asio::ip::tcp;
+using Timers = timers::AsioBaseline;
+using Session = Connection<Timers>;
+
+constexpr std::size_t kMostSessions = 32;
+constexpr auto kTimeout = std::chrono::seconds(30); // of idle sessions and of requests
+constexpr auto kLinger = std::chrono::seconds(2);
+constexpr auto kPause = std::chrono::seconds(1);      // after a failure to accept
+constexpr auto kTick = std::chrono::milliseconds(10); // of the kernel's clock of silence, at most
+
+// No resource of the admin listener takes a body, so a request with one is refused.
+constexpr RequestLimits kLimits{
+    .max_header_bytes = 8192, .max_headers = 100, .max_body_bytes = 0, .site = Site::admin};
 
 // A descriptor in reserve. It is given up when the process has no other left for a session.
 class SpareDescriptor {
@@ -41,177 +55,205 @@ private:
   int descriptor_ = -1;
 };
 
-struct AdminShared {
-  explicit AdminShared(AdminSource from) : source(std::move(from)) {}
-
-  AdminSource source;
-  std::size_t sessions = 0;
-  SpareDescriptor spare;
-};
-
-namespace {
-
-constexpr std::size_t kMostSessions = 32;
-
-namespace beast = boost::beast;
-namespace http = boost::beast::http;
-using boost::asio::ip::tcp;
-
-// One admin client. A session lives as long as it waits for a read, a write or a snapshot.
-class Session : public std::enable_shared_from_this<Session> {
+// What the admin listener answers with. Each request for figures collects them anew.
+class AdminDocuments final : public Documents {
 public:
-  Session(tcp::socket socket, std::shared_ptr<AdminShared> shared)
-      : stream_(std::move(socket)), shared_(std::move(shared)) {
-    ++shared_->sessions;
+  // `on_collected` is called when a document that was awaited may be there.
+  AdminDocuments(AdminSource source, std::function<void()> on_collected)
+      : source_(std::move(source)), on_collected_(std::move(on_collected)) {}
+
+  std::uint64_t request(Resource::Kind kind) override {
+    if (kind == Resource::Kind::health || kind == Resource::Kind::readiness) {
+      return 0;
+    }
+    const std::uint64_t number = ++requested_;
+    source_.snapshot([this, number](const Snapshot& snapshot) {
+      snapshot_ = snapshot;
+      collected_ = number;
+      on_collected_();
+    });
+    return number;
   }
 
-  ~Session() {
-    --shared_->sessions;
-    stream_.close();
-    shared_->spare.take();
-  }
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-
-  void read() {
-    parser_.emplace();
-    stream_.expires_after(kTimeout);
-    http::async_read_header(stream_, buffer_, *parser_,
-                            [self = shared_from_this()](beast::error_code error, std::size_t) {
-                              self->on_header(error);
-                            });
+  std::optional<Document> take(Resource::Kind kind, std::uint64_t number) override {
+    if (number > collected_) {
+      return std::nullopt;
+    }
+    switch (kind) {
+    case Resource::Kind::stats:
+      return Document{.content_type = "application/json",
+                      .body = stats_json(source_.backend, source_.rearm, snapshot_)};
+    case Resource::Kind::metrics:
+      return Document{.content_type = "text/plain; version=0.0.4",
+                      .body = metrics_text(source_.backend, source_.rearm, snapshot_)};
+    case Resource::Kind::readiness:
+      if (!source_.ready()) {
+        return Document{.status = Status::service_unavailable, .body = "draining\n"};
+      }
+      return Document{.body = "ready\n"};
+    default:
+      return Document{.body = "ok\n"};
+    }
   }
 
 private:
-  static constexpr auto kTimeout = std::chrono::seconds(30);
+  const AdminSource source_;
+  const std::function<void()> on_collected_;
+  std::uint64_t requested_ = 0;
+  std::uint64_t collected_ = 0; // the number of the latest request whose figures are here
+  Snapshot snapshot_;
+};
 
-  // No resource of the admin listener takes a body, so a request with one is refused.
-  void on_header(beast::error_code error) {
-    if (error == http::error::header_limit) {
-      refuse(http::status::request_header_fields_too_large);
-    } else if (error.category() == http::make_error_code(http::error::end_of_stream).category() &&
-               error != http::error::end_of_stream && error != http::error::partial_message) {
-      refuse(http::status::bad_request);
-    } else if (!error) {
-      const bool body = parser_->chunked() || parser_->content_length().value_or(0) != 0;
-      body ? refuse(http::status::payload_too_large) : answer();
+class AdminListener final : public Admin {
+public:
+  AdminListener(boost::asio::io_context& io, const tcp::endpoint& endpoint, AdminSource source)
+      : io_(io), acceptor_(io, endpoint), pause_(io), timers_(io.get_executor()),
+        documents_(std::move(source), [this] { resume_sessions(); }), context_(make_context()) {
+    acceptor_.set_option(tcp::no_delay(true));
+    acceptor_.non_blocking(true);
+    accept();
+  }
+
+  tcp::endpoint endpoint() const override { return acceptor_.local_endpoint(); }
+
+  void resume() override {
+    if (!waiting_ && acceptor_.is_open()) {
+      accept();
     }
   }
 
-  void refuse(http::status status) {
-    parser_.emplace(); // a request that could not be read has no fields to rely on
-    parser_->get().version(11);
-    parser_->get().keep_alive(false);
-    write(status, "text/plain", std::string(http::obsolete_reason(status)) + "\n");
-  }
-
-  void answer() {
-    const auto& request = parser_->get();
-    const auto target = request.target().substr(0, request.target().find('?'));
-    const bool read = request.method() == http::verb::get || request.method() == http::verb::head;
-    if (!read) {
-      write(http::status::method_not_allowed, "text/plain", "GET or HEAD\n");
-    } else if (target == "/healthz") {
-      write(http::status::ok, "text/plain", "ok\n");
-    } else if (target == "/readyz") {
-      const bool ready = shared_->source.ready();
-      write(ready ? http::status::ok : http::status::service_unavailable, "text/plain",
-            ready ? "ready\n" : "draining\n");
-    } else if (target == "/stats") {
-      write_snapshot("application/json", stats_json);
-    } else if (target == "/metrics") {
-      write_snapshot("text/plain; version=0.0.4", metrics_text);
-    } else {
-      write(http::status::not_found, "text/plain", "/healthz /readyz /stats /metrics\n");
+  void end(std::function<void()> done) override {
+    done_ = std::move(done);
+    Error error;
+    acceptor_.close(error);
+    pause_.cancel();
+    for (auto at = sessions_.begin(); at != sessions_.end();) {
+      (at++)->cut();
     }
+    finish_if_idle();
   }
 
-  template <class Format> void write_snapshot(beast::string_view type, Format format) {
-    shared_->source.snapshot([self = shared_from_this(), type, format](const Snapshot& snapshot) {
-      self->write(http::status::ok, type,
-                  format(self->shared_->source.backend, self->shared_->source.rearm, snapshot));
+private:
+  using Acceptor = boost::asio::basic_socket_acceptor<tcp, boost::asio::io_context::executor_type>;
+
+  ConnectionContext<Timers> make_context() {
+    return {.counters = counters_,
+            .exchanges = ExchangePool({.limits = kLimits,
+                                       .window = {},
+                                       .scenario = {Scenario::respond, 1},
+                                       .counters = counters_,
+                                       .documents = &documents_}),
+            .timers = timers_,
+            .timeouts = {.idle = timers_.timeout(kTimeout),
+                         .request = timers_.timeout(kTimeout),
+                         .linger = timers_.timeout(kLinger),
+                         .discard = timers_.timeout(kTimeout)},
+            .held_writes = {io_, std::chrono::nanoseconds(0)},
+            .loop_probe = {io_, false},
+            .on_gone = [this] { on_gone(); }};
+  }
+
+  void accept() {
+    acceptor_.async_wait(Acceptor::wait_read, [this](Error error) {
+      waiting_ = false;
+      if (!error && acceptor_.is_open()) {
+        accept_one();
+      }
     });
+    waiting_ = true;
   }
 
-  void write(http::status status, beast::string_view type, std::string body) {
-    const auto& request = parser_->get();
-    response_ = http::response<http::string_body>(status, request.version());
-    response_.set(http::field::content_type, type);
-    response_.keep_alive(request.keep_alive());
-    if (status == http::status::method_not_allowed) {
-      response_.set(http::field::allow, "GET, HEAD");
+  void accept_one() {
+    Socket socket(io_);
+    Error error;
+    acceptor_.accept(socket, error);
+    if (error == boost::asio::error::no_descriptors) {
+      spare_.give_up();
+      acceptor_.accept(socket, error);
     }
-    const std::size_t size = body.size();
-    response_.body() = request.method() == http::verb::head ? std::string() : std::move(body);
-    response_.content_length(size);
-    stream_.expires_after(kTimeout);
-    http::async_write(stream_, response_,
-                      [self = shared_from_this()](beast::error_code error, std::size_t) {
-                        if (!error && self->response_.keep_alive()) {
-                          self->read();
-                        }
-                      });
+    if (!error) {
+      begin(std::move(socket));
+    } else if (error != boost::asio::error::would_block) {
+      spdlog::warn("the admin listener cannot accept: {}", error.message());
+      return wait_and_accept();
+    }
+    accept();
   }
 
-  beast::tcp_stream stream_;
-  beast::flat_buffer buffer_{16 * 1024};
-  std::optional<http::request_parser<http::empty_body>> parser_;
-  http::response<http::string_body> response_;
-  std::shared_ptr<AdminShared> shared_;
+  // The process is most likely out of descriptors, and its sessions have the spare one.
+  void wait_and_accept() {
+    make_room();
+    pause_.expires_after(kPause);
+    pause_.async_wait([this](Error cancelled) {
+      waiting_ = false;
+      if (!cancelled) {
+        accept();
+      }
+    });
+    waiting_ = true;
+  }
+
+  void begin(Socket socket) {
+    if (sessions_.size() >= kMostSessions) {
+      make_room();
+    }
+    sessions_.push_back(Session::start(context_, std::move(socket)));
+  }
+
+  // Ends the session that is idle for longest, or the oldest if none is idle. Sessions are in the
+  // order in which they were accepted.
+  void make_room() {
+    Session* least = sessions_.empty() ? nullptr : &sessions_.front();
+    auto least_heard = Timers::Instant::max();
+    for (Session& session : sessions_) {
+      const auto heard = timers_.now() - session.silence(); // the loop may be interrupted for long
+      if (!session.busy() && heard + kTick < least_heard) {
+        least = &session;
+        least_heard = heard;
+      }
+    }
+    if (least != nullptr) {
+      sessions_.erase(sessions_.iterator_to(*least));
+      least->cut();
+    }
+  }
+
+  void resume_sessions() {
+    for (auto at = sessions_.begin(); at != sessions_.end();) {
+      (at++)->resume();
+    }
+  }
+
+  void on_gone() {
+    spare_.take();
+    finish_if_idle();
+  }
+
+  void finish_if_idle() {
+    if (done_ && counters_.open == 0) {
+      timers_.stop();
+      std::exchange(done_, nullptr)();
+    }
+  }
+
+  boost::asio::io_context& io_;
+  Acceptor acceptor_;
+  OsTimer pause_; // until accepting is tried again
+  Timers timers_;
+  Counters counters_;
+  AdminDocuments documents_;
+  ConnectionContext<Timers> context_;
+  SpareDescriptor spare_;
+  boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>> sessions_;
+  std::function<void()> done_;
+  bool waiting_ = false; // for a client, or for the end of a pause
 };
 
 } // namespace
 
-Admin::Admin(boost::asio::io_context& io, const tcp::endpoint& endpoint, AdminSource source)
-    : acceptor_(io, endpoint), pause_(io),
-      shared_(std::make_shared<AdminShared>(std::move(source))) {
-  acceptor_.non_blocking(true);
-  accept();
-}
-
-void Admin::accept() {
-  acceptor_.async_wait(tcp::acceptor::wait_read, [this](beast::error_code error) {
-    waiting_ = false;
-    if (!error) {
-      accept_one();
-    }
-  });
-  waiting_ = true;
-}
-
-void Admin::resume() {
-  if (!waiting_) {
-    accept();
-  }
-}
-
-void Admin::accept_one() {
-  tcp::socket socket(acceptor_.get_executor());
-  beast::error_code error;
-  acceptor_.accept(socket, error);
-  if (error == boost::asio::error::no_descriptors) {
-    shared_->spare.give_up();
-    acceptor_.accept(socket, error);
-  }
-  if (!error && shared_->sessions < kMostSessions) {
-    std::make_shared<Session>(std::move(socket), shared_)->read();
-  } else if (error && error != boost::asio::error::would_block) {
-    spdlog::warn("the admin listener cannot accept: {}", error.message());
-    return wait_and_accept();
-  }
-  accept();
-}
-
-// The process is most likely out of descriptors, so the next attempt is a second later.
-void Admin::wait_and_accept() {
-  pause_.expires_after(std::chrono::seconds(1));
-  pause_.async_wait([this](beast::error_code cancelled) {
-    waiting_ = false;
-    if (!cancelled) {
-      accept();
-    }
-  });
-  waiting_ = true;
+std::unique_ptr<Admin> make_admin(boost::asio::io_context& io, const tcp::endpoint& endpoint,
+                                  AdminSource source) {
+  return std::make_unique<AdminListener>(io, endpoint, std::move(source));
 }
 
 } // namespace server

@@ -1,12 +1,12 @@
-// The admin listener answers /healthz, /readyz, /stats and /metrics on a port of its own. It uses
-// plain Beast, and costs the request path nothing until someone asks.
+// The admin listener answers /healthz, /readyz, /stats and /metrics on a port of its own. Its
+// connections are those of the main port, so it is as strict about requests. It costs the request
+// path nothing until someone asks.
 #pragma once
 
 #include "server/stats.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include <functional>
 #include <memory>
@@ -23,31 +23,29 @@ struct AdminSource {
   std::function<void(std::function<void(Snapshot)>)> snapshot;
 };
 
-struct AdminShared; // what the listener and its sessions share
-
-// Serves at most 32 sessions at a time, and closes the connections of further clients. One session
-// is possible even when other clients have taken every descriptor.
+// Serves at most 32 connections at a time. A further one takes the place of the one that is idle
+// for longest, or of the oldest if none is idle, so nobody can shut out a health check. One
+// connection is possible even when other clients have taken every descriptor.
+//
+// Lives in the thread of its io_context.
 class Admin {
 public:
-  // Binds and listens; throws boost::system::system_error when that fails.
-  Admin(boost::asio::io_context& io, const boost::asio::ip::tcp::endpoint& endpoint,
-        AdminSource source);
+  virtual ~Admin() = default;
 
-  boost::asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+  virtual boost::asio::ip::tcp::endpoint endpoint() const = 0;
 
   // To be called after a handler of the io_context has thrown for lack of memory. Waits for clients
   // again if that handler was the listener's. Throws std::bad_alloc.
-  void resume();
+  virtual void resume() = 0;
 
-private:
-  void accept();
-  void accept_one();
-  void wait_and_accept();
-
-  boost::asio::ip::tcp::acceptor acceptor_;
-  boost::asio::steady_timer pause_; // until accepting is tried again
-  std::shared_ptr<AdminShared> shared_;
-  bool waiting_ = false; // for a client, or for the end of a pause
+  // Accepts no more, ends every connection, and calls `done` once none is left. To be called before
+  // it is destroyed if the io_context has run.
+  virtual void end(std::function<void()> done) = 0;
 };
+
+// Binds and listens; throws boost::system::system_error when that fails.
+std::unique_ptr<Admin> make_admin(boost::asio::io_context& io,
+                                  const boost::asio::ip::tcp::endpoint& endpoint,
+                                  AdminSource source);
 
 } // namespace server

@@ -89,13 +89,11 @@ std::size_t Channel::unread_input() {
   return socket_.available(error);
 }
 
-// Before its first byte, a peer counts as silent since the connection was made.
-bool Channel::silent_for(std::chrono::milliseconds time) {
+std::chrono::milliseconds Channel::silence() {
   tcp_info info{};
   socklen_t size = sizeof info;
-  return time.count() == 0 ||
-         getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
-         std::chrono::milliseconds(info.tcpi_last_data_recv) >= time;
+  const bool known = getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+  return known ? std::chrono::milliseconds(info.tcpi_last_data_recv) : std::chrono::hours(24);
 }
 
 bool Channel::shut_down_send() {

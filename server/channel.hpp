@@ -60,9 +60,9 @@ protected:
   // None of these waits. Each makes one system call; closing makes a few.
   Transfer read(std::span<char> room, std::size_t& size);
   Transfer write(const std::array<std::string_view, 2>& pieces, std::size_t& size);
-  std::size_t unread_input();                      // bytes that have arrived and were not read
-  bool silent_for(std::chrono::milliseconds time); // whether the peer sent nothing so long
-  bool shut_down_send();                           // false when the peer is gone already
+  std::size_t unread_input();          // bytes that have arrived and were not read
+  bool shut_down_send();               // false when the peer is gone already
+  std::chrono::milliseconds silence(); // how long ago the peer sent a byte, or has connected
   void close_socket();
   void reset_socket(); // sends RST; what was not delivered is dropped
 

@@ -5,9 +5,6 @@
 //      idle.rearm   request.arm                request.disarm, idle.rearm
 //
 // When one of its two timers expires (connection_timers.hpp), the connection ends.
-//
-// A connection that waits for its next request holds no buffers: it borrows an Exchange from the
-// worker when there is something to read, and has no read pending while it waits.
 #pragma once
 
 #include "server/channel.hpp"
@@ -34,6 +31,7 @@ class Connection final : public Channel,
 public:
   using Context = ConnectionContext<Timers>;
   using Instant = typename Timers::Instant;
+  using Channel::silence;
 
   // Takes over an accepted socket. The connection deletes itself when it has ended and none of its
   // waits is pending. Throws std::bad_alloc.
@@ -45,14 +43,20 @@ public:
     return *connection.release();
   }
 
-  ~Connection() override {
-    if (--context_.counters.open == 0 && context_.draining) {
-      context_.on_last_connection();
+  ~Connection() override { context_.count_gone(); }
+
+  // Whether a request is on its way in, or its answer on its way out.
+  bool busy() { return exchange_.in_progress() || (state_ == State::open && unread_input() != 0); }
+
+  // Goes on with a request whose answer was awaited. As the next three, it may delete the
+  // connection.
+  void resume() {
+    if (exchange_.awaits()) {
+      turn([this] { work(context_.timers.now()); });
     }
   }
 
-  // Answers 503 without waiting for a request, and ends. As the next two, it may delete the
-  // connection.
+  // Answers 503 without waiting for a request, and ends.
   void turn_away() {
     turn([this] {
       borrow_exchange();
@@ -67,7 +71,7 @@ public:
     if (held()) {
       return on_window_closed();
     }
-    if (state_ == State::open && !in_progress() && unread_input() == 0 && silent_for(silence)) {
+    if (state_ == State::open && !busy() && (silence.count() == 0 || this->silence() >= silence)) {
       turn([this] { end(CloseReason::drain, context_.timers.now()); });
     }
   }
@@ -76,7 +80,7 @@ public:
   void cut() {
     turn([this] {
       count_end(CloseReason::drain);
-      response_is_cut_ = owes();
+      response_is_cut_ = exchange_.owes();
       close();
     });
   }
@@ -96,7 +100,8 @@ private:
       : Channel(std::move(socket)), context_(context),
         timers_(
             context.timers, context.timeouts, [this] { on_idle(); },
-            [this] { on_request_timeout(); }) {
+            [this] { on_request_timeout(); }),
+        exchange_(context.exchanges) {
     ++context_.counters.open;
   }
 
@@ -166,7 +171,7 @@ private:
 
   // Every complete request was answered before. The answers were written unless they are held back.
   void on_end_of_input() {
-    if (state_ == State::open && owes()) {
+    if (state_ == State::open && exchange_.owes()) {
       return finish(CloseReason::client, context_.timers.now());
     }
     count_end(CloseReason::client);
@@ -233,7 +238,7 @@ private:
     }
     if (state_ == State::withheld) {
       timers_.bound_withheld(context_.timers.timeout(exchange_->withheld_timeout()), now);
-    } else if (context_.ends_idle && !in_progress() && unread_input() == 0) {
+    } else if (context_.ends_idle && !busy()) {
       return end(CloseReason::drain, now);
     } else if (exchange_->between_requests()) {
       timers_.release_request();
@@ -242,9 +247,6 @@ private:
     }
     rest();
   }
-
-  // Whether a request has begun to arrive, or a response is not written yet.
-  bool in_progress() const noexcept { return exchange_ != nullptr && exchange_->in_progress(); }
 
   // ---- Writing.
 
@@ -314,7 +316,7 @@ private:
       }
       if (held()) {
         write_turn();
-        if (!in_progress()) {
+        if (!exchange_.in_progress()) {
           return; // it was answered in time
         }
       }
@@ -343,7 +345,7 @@ private:
 
   void time_out(Instant now) {
     timers_.release_request(); // the last look may have armed it
-    if (state_ == State::open && exchange_ != nullptr && exchange_->may_refuse()) {
+    if (state_ == State::open && exchange_.may_refuse()) {
       exchange_->refuse(Status::request_timeout);
       finish(CloseReason::request, now);
     } else {
@@ -352,8 +354,6 @@ private:
   }
 
   // ---- Ending.
-
-  bool owes() const noexcept { return exchange_ != nullptr && !exchange_->output().empty(); }
 
   void begin_finishing(CloseReason reason) noexcept {
     state_ = State::finishing;
@@ -374,7 +374,7 @@ private:
   // Ends without sending what may still be owed.
   void end(CloseReason reason, Instant now) {
     end_reason_ = reason;
-    response_is_cut_ = owes();
+    response_is_cut_ = exchange_.owes();
     linger(now);
   }
 
@@ -416,23 +416,19 @@ private:
   // ---- The exchange.
 
   void borrow_exchange() {
-    if (exchange_ == nullptr) {
-      exchange_ = context_.exchanges.borrow();
-      if (context_.exchanges.logs()) {
-        exchange_->set_client(peer());
-      }
-    }
+    exchange_.borrow([this] { return peer(); });
   }
 
   void release_exchange() noexcept {
-    if (exchange_ != nullptr) {
-      context_.held_writes.forget(*this);
-      context_.exchanges.give_back(std::move(exchange_));
-    }
+    context_.held_writes.forget(*this);
+    exchange_.give_back();
   }
 
   // Waits for more input. Keeps memory only for a request or a response that is not finished.
   void rest() {
+    if (exchange_.awaits()) {
+      return; // nothing more is read before it is answered
+    }
     if (state_ == State::withheld || exchange_->empty()) {
       release_exchange();
     } else {
@@ -443,7 +439,7 @@ private:
 
   Context& context_;
   ConnectionTimers<Timers> timers_;
-  std::unique_ptr<Exchange> exchange_;
+  BorrowedExchange exchange_;
   State state_ = State::open;
   CloseReason end_reason_ = CloseReason::client;
   bool response_is_cut_ = false; // true once a response was cut short

@@ -17,6 +17,12 @@ std::string_view Exchange::input() const noexcept {
 }
 
 Outcome Exchange::answer(bool draining) {
+  if (awaits()) {
+    if (const auto outcome = on_document(parser_->request(), draining);
+        outcome != Outcome::need_more) {
+      return outcome;
+    }
+  }
   while (output_.has_room(context_.window)) {
     if (!parser_) {
       if (input_.size() == 0) {
@@ -51,6 +57,23 @@ void Exchange::continue_if_expected() {
   }
 }
 
+// Queues the answer. Returns Outcome::need_more when the next request may follow. Inlined, because
+// the request path shall not pay for the second caller.
+[[gnu::always_inline]] inline Outcome Exchange::conclude(const Request& request,
+                                                         const Answer& answer, bool draining) {
+  const bool drained = draining && is_blank(input());
+  const bool last = !request.keep_alive || drained;
+  respond(answer, last               ? Persistence::close
+                  : request.http_1_0 ? Persistence::keep_1_0
+                                     : Persistence::keep);
+  answered_ = true;
+  if (last) {
+    close_reason_ = request.keep_alive ? CloseReason::drain : CloseReason::client;
+  }
+  parser_.reset();
+  return last ? Outcome::last_response : Outcome::need_more;
+}
+
 // Returns Outcome::need_more when the next request may follow.
 Outcome Exchange::on_request(const Request& request, bool draining) {
   ++context_.counters.requests;
@@ -58,18 +81,26 @@ Outcome Exchange::on_request(const Request& request, bool draining) {
     withheld_timeout_ = *timeout;
     return Outcome::withheld;
   }
-  const bool drained = draining && is_blank(input());
-  const bool last = !request.keep_alive || drained;
-  respond(answer_to(request.resource, request.method, request.body), last ? Persistence::close
-                                                                     : request.http_1_0
-                                                                         ? Persistence::keep_1_0
-                                                                         : Persistence::keep);
-  answered_ = true;
-  if (last) {
-    close_reason_ = request.keep_alive ? CloseReason::drain : CloseReason::client;
+  if (is_document(request.resource.kind) && is_read(request.method)) {
+    document_ = context_.documents->request(request.resource.kind);
+    return on_document(request, draining);
   }
-  parser_.reset();
-  return last ? Outcome::last_response : Outcome::need_more;
+  return conclude(request, answer_to(request.resource, request.method, request.body), draining);
+}
+
+Outcome Exchange::on_document(const Request& request, bool draining) {
+  const auto document = context_.documents->take(request.resource.kind, *document_);
+  if (!document) {
+    return Outcome::awaiting;
+  }
+  document_.reset();
+  Answer answer{.status = document->status,
+                .content_length = document->body.size(),
+                .content_type = document->content_type};
+  if (request.method == Method::get) {
+    answer.body = document->body;
+  }
+  return conclude(request, answer, draining);
 }
 
 void Exchange::respond(const Answer& answer, Persistence persistence) {
@@ -89,6 +120,7 @@ void Exchange::respond(const Answer& answer, Persistence persistence) {
 // After a malformed request it is unknown where the next one begins, so the error is the last
 // response.
 void Exchange::refuse(Status status) {
+  document_.reset();
   respond({.status = status}, Persistence::close);
   close_reason_ = CloseReason::error;
 }
@@ -118,6 +150,7 @@ void Exchange::reset(std::size_t keep) noexcept {
     input_.shrink_to_fit();
   }
   parser_.reset();
+  document_.reset();
   output_.clear();
   output_.shrink(keep);
   answered_ = false;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "server/counters.hpp"
+#include "server/documents.hpp"
 #include "server/request.hpp"
 #include "server/resources.hpp"
 #include "server/response.hpp"
@@ -35,8 +36,9 @@ struct ExchangeContext {
   RequestLimits limits;
   WriteWindow window;
   ScenarioState scenario;
-  Counters& counters;         // requests and responses are counted here
-  ResponseLog* log = nullptr; // null: no response is logged
+  Counters& counters;             // requests and responses are counted here
+  ResponseLog* log = nullptr;     // null: no response is logged
+  Documents* documents = nullptr; // of Site::admin
   ResponseFormatter formatter{};
 };
 
@@ -45,6 +47,7 @@ enum class Outcome {
   need_more,    // Every complete request is answered: write what is queued, and read on.
   window_full,  // Write what is queued, then call answer() again: input may be left.
   withheld,     // The latest request is not to be answered: withheld_timeout().
+  awaiting,     // Write what is queued, then call answer() once the latest document may be there.
   last_response // Nothing may follow what is queued: close_reason() says why.
 };
 
@@ -83,6 +86,9 @@ public:
   // After Outcome::last_response: `client` when the client asked for the close, `drain` when the
   // server is ending, `error` when a request was refused.
   CloseReason close_reason() const noexcept { return close_reason_; }
+
+  // Whether the answer of the latest request has to be waited for. No later one is looked at.
+  bool awaits() const noexcept { return document_.has_value(); }
 
   // Whether a request was answered since the last call.
   bool take_answered() noexcept;
@@ -124,6 +130,8 @@ public:
 
 private:
   Outcome on_request(const Request& request, bool draining);
+  Outcome on_document(const Request& request, bool draining);
+  Outcome conclude(const Request& request, const Answer& answer, bool draining);
   void respond(const Answer& answer, Persistence persistence);
   void continue_if_expected();
   std::string_view input() const noexcept;
@@ -133,6 +141,7 @@ private:
   std::optional<RequestParser> parser_; // of the request that is arriving
   WriteQueue output_;
   std::chrono::milliseconds withheld_timeout_{};
+  std::optional<std::uint64_t> document_; // the number of the one that is awaited
   CloseReason close_reason_ = CloseReason::client;
   bool answered_ = false;
   std::string client_;
@@ -151,10 +160,16 @@ public:
   // Returns an empty exchange. Throws std::bad_alloc.
   std::unique_ptr<Exchange> borrow();
 
-  void give_back(std::unique_ptr<Exchange> exchange) noexcept;
+  // As borrow(). If responses are logged, `client` says who the client is.
+  template <class Client> std::unique_ptr<Exchange> borrow_for(Client client) {
+    auto exchange = borrow();
+    if (context_.log != nullptr) {
+      exchange->set_client(client());
+    }
+    return exchange;
+  }
 
-  // Whether responses are logged, so that an exchange needs to know its client.
-  bool logs() const noexcept { return context_.log != nullptr; }
+  void give_back(std::unique_ptr<Exchange> exchange) noexcept;
 
 private:
   static constexpr std::size_t kMost = 1024;
@@ -162,6 +177,41 @@ private:
 
   ExchangeContext context_;
   std::vector<std::unique_ptr<Exchange>> free_;
+};
+
+// The exchange of a connection. A connection that waits for its next request has none, so it holds
+// no buffers.
+class BorrowedExchange {
+public:
+  explicit BorrowedExchange(ExchangePool& pool) noexcept : pool_(pool) {}
+
+  // Does nothing when there is one already. Throws std::bad_alloc.
+  template <class Client> void borrow(Client client) {
+    if (exchange_ == nullptr) {
+      exchange_ = pool_.borrow_for(client);
+    }
+  }
+
+  void give_back() noexcept {
+    if (exchange_ != nullptr) {
+      pool_.give_back(std::move(exchange_));
+    }
+  }
+
+  explicit operator bool() const noexcept { return exchange_ != nullptr; }
+  Exchange* operator->() const noexcept { return exchange_.get(); }
+
+  // As those of Exchange; false without one.
+  bool in_progress() const noexcept { return exchange_ != nullptr && exchange_->in_progress(); }
+  bool awaits() const noexcept { return exchange_ != nullptr && exchange_->awaits(); }
+  bool may_refuse() const noexcept { return exchange_ != nullptr && exchange_->may_refuse(); }
+
+  // Whether something is queued.
+  bool owes() const noexcept { return exchange_ != nullptr && !exchange_->output().empty(); }
+
+private:
+  ExchangePool& pool_;
+  std::unique_ptr<Exchange> exchange_;
 };
 
 } // namespace server

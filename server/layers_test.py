@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # So there is no circle, and a reader of this order knows every file that the next one includes.
 SERVER = """
     grammar quantity flags config_file log_file signals
-    resources scenario counters write_queue response request exchange
+    resources documents scenario counters write_queue response request exchange
     os_timer channel held_writes loop_probe access_log
     connection_timers connection_context connection
     listener traced_timers options stats worker admin server main

@@ -84,7 +84,7 @@ public:
                  [this](const tcp::endpoint& endpoint) { make_workers(endpoint); });
     if (options.admin_port) {
       listening_on({asio::ip::make_address(options.admin_address), *options.admin_port},
-                   [this](const tcp::endpoint& endpoint) { make_admin(endpoint); });
+                   [this](const tcp::endpoint& endpoint) { listen_for_admins(endpoint); });
     }
   }
 
@@ -152,13 +152,12 @@ private:
     }
   }
 
-  void make_admin(const tcp::endpoint& endpoint) {
-    admin_ = std::make_unique<Admin>(
-        *main_, endpoint,
-        AdminSource{.backend = options_.timer_backend,
-                    .rearm = std::string(to_string(options_.rearm)),
-                    .ready = [this] { return !draining_; },
-                    .snapshot = [this](auto done) { collect(std::move(done)); }});
+  void listen_for_admins(const tcp::endpoint& endpoint) {
+    admin_ = make_admin(*main_, endpoint,
+                        AdminSource{.backend = options_.timer_backend,
+                                    .rearm = std::string(to_string(options_.rearm)),
+                                    .ready = [this] { return !draining_; },
+                                    .snapshot = [this](auto done) { collect(std::move(done)); }});
   }
 
   void make_workers(const tcp::endpoint& endpoint) {
@@ -220,9 +219,16 @@ private:
   void on_worker_finished() {
     asio::post(*main_, [this] {
       if (--running_ == 0) {
-        main_->stop();
+        end();
       }
     });
+  }
+
+  void end() {
+    if (admin_ == nullptr) {
+      return main_->stop();
+    }
+    admin_->end([this] { main_->stop(); });
   }
 
   // Waits for the next signal, unless it waits already.

@@ -136,8 +136,7 @@ private:
                          .linger = timeout(options_.linger_timeout),
                          .discard = timers_.timeout(discard_timeout())},
             .held_writes = {io_, options_.write_window_time},
-            .loop_probe = {io_, options_.admin_port.has_value()},
-            .on_last_connection = [this] { finish_if_idle(); }};
+            .loop_probe = {io_, options_.admin_port.has_value()}};
   }
 
   ExchangeContext exchange_context() {
@@ -168,7 +167,7 @@ private:
     if (drain_begun_) {
       return;
     }
-    context_.draining = true;
+    begin_to_end();
     drain_limit_.expires_after(options_.drain_timeout);
     drain_limit_.async_wait([this](Error cancelled) {
       if (!cancelled) {
@@ -177,6 +176,11 @@ private:
     });
     options_.reuse_port ? hand_over() : end_idle();
     drain_begun_ = true;
+  }
+
+  void begin_to_end() {
+    context_.draining = true;
+    context_.on_gone = [this] { finish_if_idle(); };
   }
 
   // Another process is about to serve the port alone, and no request is to be lost on the way.
@@ -214,7 +218,7 @@ private:
   }
 
   void end_all() {
-    context_.draining = true;
+    begin_to_end();
     context_.ends_idle = true;
     listener_.stop();
     for_each_connection([](auto& connection) { connection.cut(); });
