@@ -266,6 +266,34 @@ class Descriptors(unittest.TestCase):
             process.terminate()
             self.assertEqual(process.wait(PATIENCE_S), 0)
 
+    def test_a_full_standard_output_holds_up_nothing(self):
+        """Not even the line that says where the server listens."""
+        for make in (os.pipe, lambda: [each.detach() for each in socket.socketpair()]):
+            ours, theirs = make()
+            with open(ours), open(theirs, "wb", 0):
+                self.fill(theirs)
+                self.assert_serves(stdout=theirs)
+
+    def fill(self, descriptor: int):
+        os.set_blocking(descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(descriptor, b"." * 4096):
+                pass
+        os.set_blocking(descriptor, True)
+
+    def assert_serves(self, stdout: int):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = subprocess.Popen([testing.BINARY, f"--port={port}", "--access-log=-",
+                                   "--log-level=off"], stdout=stdout)
+        try:
+            answer = wait_for(lambda: self.answer(port))
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer)
+        finally:
+            server.terminate()
+            self.assertEqual(server.wait(PATIENCE_S), 0)
+
     def answer(self, port: int) -> bytes:
         with contextlib.suppress(ConnectionRefusedError), \
                 socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:

@@ -185,14 +185,21 @@ private:
     running_ = workers_.size();
   }
 
+  // Nobody has to read this: a standard output that is closed or full does not keep the server from
+  // serving.
   void announce() const {
-    std::cout << "listening on " << url(workers_.front()->endpoint())
-              << " backend=" << options_.timer_backend << " rearm=" << to_string(options_.rearm)
-              << " threads=" << options_.threads;
+    std::ostringstream line;
+    line << "listening on " << url(workers_.front()->endpoint())
+         << " backend=" << options_.timer_backend << " rearm=" << to_string(options_.rearm)
+         << " threads=" << options_.threads;
     if (admin_ != nullptr) {
-      std::cout << " admin=" << url(admin_->endpoint());
+      line << " admin=" << url(admin_->endpoint());
     }
-    std::cout << std::endl;
+    line << '\n';
+    try {
+      LogFile("-").append(line.str());
+    } catch (const std::runtime_error&) {
+    }
   }
 
   // Runs until stopped, because a worker that has finished can still be asked for its counters.
