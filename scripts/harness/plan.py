@@ -131,12 +131,8 @@ def _with_duration(plan: Settings, seconds: float | None) -> Settings:
 
 
 def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int]]:
-    """Levels of each workload: those of the preset that the user kept, else the user's highest."""
-    if not connections:
-        return base.levels
-    kept = {workload: [n for n in levels if n in connections] or [max(connections)]
-            for workload, levels in base.levels.items()}
-    return kept | {"respond": connections}
+    """Levels of each workload: those that the user named, else those of the preset."""
+    return dict.fromkeys(base.levels, connections) if connections else base.levels
 
 
 def _fit_rounds(plan: Settings, any_window: bool) -> Settings:
