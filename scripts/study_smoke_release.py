@@ -135,8 +135,8 @@ class Usage(unittest.TestCase):
 
     def test_too_few_descriptors_are_refused_with_the_fix(self):
         ended = subprocess.run(
-            ["sh", "-c", f"ulimit -n 200; exec {STUDY} run --preset smoke --no-build"
-             " --connections 400"], capture_output=True, text=True, timeout=LIMIT_S)
+            ["sh", "-c", 'ulimit -n 200; exec "$0" run --preset smoke --no-build --connections 400',
+             STUDY], capture_output=True, text=True, timeout=LIMIT_S)
         self.assertEqual(ended.returncode, 3, ended.stderr)
         self.assertIn("ulimit -Hn 500", ended.stderr)
 

@@ -116,18 +116,28 @@ COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "
             "doctor": _doctor, "report": _report, "compare": _compare}
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def _interrupt(number: int, _frame: object) -> None:
     """One signal ends the study; those that follow must not disturb the cleaning up."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in SIGNALS:
         signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
 
 
+def _answer_signals() -> None:
+    """All but those that are ignored, as nohup has SIGHUP ignored; scripts/study held them back."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
+        _answer_signals()
         args = parser().parse_args(argv)
         if args.command in ("run", "profile"):
             _measuring(args, argv)
@@ -140,9 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("study: interrupted; the same command starts again", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left
-        sys.stderr.close()
-        return DONE
     except OSError as error:
-        print(f"study: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        print(f"study: {error.filename or 'the system'}: {error.strerror or error}",
+              file=sys.stderr)
         return CANNOT
