@@ -29,6 +29,10 @@ def setUpModule():
         raise unittest.SkipTest(f"needs {', '.join(missing)} (scripts/setup installs them)")
 
 
+# Another study on this machine does not keep this one from running: its figures mean nothing.
+os.environ["IDLEWHEEL_STUDY_LOCK"] = f"idlewheel-study-test-{os.getpid()}"
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([STUDY, *arguments], capture_output=True, text=True, timeout=LIMIT_S)
 

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import measured_server, process, scratch
+from harness import lock, measured_server, process, scratch
 from harness.measured_server import MeasuredServer
 from harness.process import Child
 from results.cell import Cell
@@ -66,9 +66,11 @@ class Fakes(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.folder = Path(scratch.name)
-        # The lock of the one study on a machine is a temporary file, too: not the real one here.
+        # Not the real lock of the machine, so that no study keeps the tests from running.
+        name = f"idlewheel-study-test-{os.getpid()}"
         for patch in (mock.patch.object(tempfile, "tempdir", scratch.name),
-                      mock.patch.dict(os.environ, TMPDIR=scratch.name)):
+                      mock.patch.object(lock, "NAME", name),
+                      mock.patch.dict(os.environ, TMPDIR=scratch.name, IDLEWHEEL_STUDY_LOCK=name)):
             patch.start()
             self.addCleanup(patch.stop)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -57,34 +55,6 @@ def say(line: str) -> None:
 
 def execute(options: Options) -> None:
     """Prepare, check, measure, report; prints the path of what it made."""
-    with _alone():
-        _execute(options)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two studies at once would measure each other, or mix their samples in one folder."""
-    path = Path(tempfile.gettempdir()) / "idlewheel-study.lock"
-    try:
-        lock = path.open("a+")
-    except PermissionError:  # another user's; nothing is known of it
-        yield
-        return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-            raise cannot(f"another study is running on this machine (process {pid}): wait "
-                         "for it, or end it") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _execute(options: Options) -> None:
     manifest = resume.read_manifest(options.folder) if options.folder else None
     if options.build:
         _set_up()

@@ -6,9 +6,10 @@ import argparse
 import json
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-from harness import environment, running_server, side_by_side, study, traces
+from harness import environment, lock, running_server, side_by_side, study, traces
 from harness.window import Target
 from report import build, compare
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
@@ -114,6 +115,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces,
             "doctor": _doctor, "report": _report, "compare": _compare}
+MEASURING = {"run", "profile", "load", "servers", "windows", "traces"}
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -139,10 +141,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _answer_signals()
         args = parser().parse_args(argv)
-        if args.command in ("run", "profile"):
-            _measuring(args, argv)
-        else:
-            COMMANDS[args.command](args)
+        with lock.alone() if args.command in MEASURING else nullcontext():
+            if args.command in ("run", "profile"):
+                _measuring(args, argv)
+            else:
+                COMMANDS[args.command](args)
         return DONE
     except Stop as stop:
         print(f"study: {stop}", file=sys.stderr)

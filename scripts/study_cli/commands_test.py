@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import environment, measure, study
+from harness import environment, lock, measure, study
 from harness.environment_test import GOOD
 from harness.measured_server_test import Fakes, gone
 from report import testing
@@ -217,11 +217,15 @@ class Runs(Fakes):
         path = folder / journal.SAMPLES
         path.write_bytes(path.read_bytes()[:-20])
 
-    def test_two_at_once_are_refused(self) -> None:
-        with study._alone():
-            code, _, err = self.run_study(figures)
-        self.assertEqual(code, 3)
-        self.assertIn(f"process {os.getpid()}", err)
+    def test_whatever_measures_is_refused_beside_another(self) -> None:
+        url = "http://127.0.0.1:1"
+        with lock.alone():
+            for argv in (["run"], ["profile"], ["load", url, "--connections", "1"], ["servers"],
+                         ["windows"], ["traces"]):
+                code, _, err = call(*argv)
+                self.assertEqual((code, len(err.splitlines())), (3, 1), err)
+                self.assertIn(f"process {os.getpid()}", err)
+            self.assertEqual(call("report", "/nothing")[0], 2)
 
     def test_a_folder_of_other_things_is_refused(self) -> None:
         (self.folder / "out").mkdir()

@@ -93,7 +93,8 @@ class Working(Scratch):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
             path.chmod(0o755)
-        patch = mock.patch.dict(os.environ, PATH=f"{path.parent}:{os.environ['PATH']}")
+        patch = mock.patch.dict(os.environ, PATH=f"{path.parent}:{os.environ['PATH']}",
+                                IDLEWHEEL_STUDY_LOCK=f"idlewheel-study-test-{os.getpid()}")
         patch.start()
         self.addCleanup(patch.stop)
         self.out = self.folder / "out"
