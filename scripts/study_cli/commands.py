@@ -55,14 +55,25 @@ def _require_load(connections: int) -> None:
             raise cannot(check.line())
 
 
+def _two_cores() -> list[int]:
+    """The server's core and the load's."""
+    usable = environment.usable_cores()
+    if len(usable) < 2:
+        raise cannot(f"a server and its load need a core each, and only core {usable[0]} may be used "
+                     "here (taskset, a cpuset or the size of the machine allows no other)")
+    return list(environment.cores(usable))
+
+
 def _traces(args: argparse.Namespace) -> None:
     _require_load(args.connections)
-    if not args.no_build:
+    if args.no_build:
+        side_by_side.require_built()
+    else:
         study.make_ready(["idlewheel-server", "timer-bench"])
     cpus = list(environment.cores(environment.usable_cores()))
     try:
         made = traces.record(args.output, args.connections, args.duration, cpus)
-    except (Failed, OSError) as error:
+    except Failed as error:
         raise invalid(str(error)) from None
     for path in made:
         print(path)
@@ -73,16 +84,25 @@ def _side_by_side(args: argparse.Namespace) -> None:
     _require_load(max(idle, *args.connections))
     entries = (side_by_side.with_windows(args.windows) if args.command == "windows"
                else side_by_side.contenders(args.pipeline))
-    if not args.no_build:
+    if args.no_build:
+        side_by_side.require_built()
+    else:
         study.make_ready(sorted({target for entry in entries for target in entry.targets}))
-    cpus = list(environment.cores(environment.usable_cores()))
+    cpus = _two_cores()
     loads = [side_by_side.Load(level, args.pipeline, args.duration) for level in args.connections]
+    names = [entry.name for entry in entries]
+    found = side_by_side.Results()
     try:
-        samples = side_by_side.run(entries, loads, args.rounds, args.seed, cpus)
-        memory = [side_by_side.idle_bytes(entry, idle, cpus) for entry in entries] if idle else []
-    except (Failed, OSError) as error:
-        raise invalid(str(error)) from None
-    print(side_by_side.table([entry.name for entry in entries], samples, memory))
+        side_by_side.run(found, entries, loads, args.rounds, args.seed, cpus)
+        if idle:
+            side_by_side.weigh(found, entries, idle, cpus)
+    finally:  # also after an interrupt: what was measured is not lost
+        if found.samples or found.failures:
+            print(side_by_side.table(names, args.connections, found, bool(idle)))
+    if found.failures:
+        name, reason = next(iter(found.failures.items()))
+        raise invalid(f"{len(found.failures)} of {len(names)} servers failed, the first: {name}: "
+                      f"{reason}")
 
 
 def _doctor(args: argparse.Namespace) -> None:
