@@ -6,10 +6,12 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
+from harness import plan
 from harness.plan import Settings
 from results import manifest as manifests
 from results.cell import Measurement
-from results.errors import Unreadable, bad_usage
+from results.errors import Stop, Unreadable, bad_usage
+from results.schema import fits, hints, shown
 
 
 def new_id(preset: str) -> str:
@@ -19,9 +21,13 @@ def new_id(preset: str) -> str:
 def read_manifest(folder: Path) -> dict | None:
     """For a folder that is to be written to."""
     try:
-        return manifests.read(folder)
+        found = manifests.read(folder)
     except Unreadable as error:
         raise bad_usage(f"{error}; choose another folder with -o") from None
+    if found and (lacking := manifests.lacking(found)):
+        raise bad_usage(f"{folder / manifests.MANIFEST} is damaged: it has no {lacking[0]}; choose "
+                        "another folder with -o")
+    return found
 
 
 def plan_entry(settings: Settings, todo: list[Measurement]) -> dict:
@@ -30,11 +36,19 @@ def plan_entry(settings: Settings, todo: list[Measurement]) -> dict:
 
 
 def settings_of(manifest: dict) -> Settings:
-    try:
-        return Settings(**_identity(manifest["plan"]))
-    except TypeError:
+    found, types = _identity(manifest["plan"]), hints(Settings)
+    if found.keys() != types.keys():
         raise bad_usage("this folder was made by another version of scripts/study; choose "
-                        "another with -o") from None
+                        "another with -o")
+    for name, value in found.items():
+        if not fits(value, types[name]):
+            raise bad_usage(f"{manifests.MANIFEST} of this folder is damaged: plan.{name} is "
+                            f"{shown(value)}; choose another folder with -o")
+    settings = Settings(**found)
+    if name := plan.implausible(settings):
+        raise bad_usage(f"{manifests.MANIFEST} of this folder is damaged: nobody can have asked for "
+                        f"such {name}; choose another folder with -o")
+    return settings
 
 
 def _identity(plan: dict) -> dict:
@@ -62,8 +76,8 @@ def unfinished(results: Path, plan: dict, sha256: str) -> Path | None:
         return None
     newest = max(folders, key=lambda f: f.joinpath(manifests.MANIFEST).stat().st_mtime)
     try:
-        manifest = manifests.read(newest)
-    except Unreadable:
-        return None  # of another version of this program
+        manifest = read_manifest(newest)
+    except Stop:
+        return None  # damaged, or of another version of this program
     same = manifest and not manifest.get("finished") and not differences(manifest, plan, sha256)
     return newest if same else None

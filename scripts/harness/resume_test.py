@@ -13,7 +13,7 @@ ENTRY = resume.plan_entry(SETTINGS, plan.measurements(SETTINGS))
 
 def manifest(sha256: str = "aa", finished: bool = False, entry: dict = ENTRY) -> dict:
     return {"schema": manifests.SCHEMA, "plan": entry, "binary": {"sha256": sha256},
-            "command": "scripts/study run --preset smoke", "finished": finished}
+            "argv": ["run", "--preset", "smoke"], "env": {}, "command": "scripts/study run --preset smoke", "finished": finished}
 
 
 class Scratch(unittest.TestCase):

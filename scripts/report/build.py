@@ -46,7 +46,8 @@ def pruned(tree: Tree, folders: list[Findings]) -> Tree:
 def write(path: Path, text: str) -> Path:
     """Whole or not at all: a reader never sees half a page."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    # Names of files may hold bytes that are no text.
+    part.write_text(text, encoding="utf-8", errors="replace")
     os.replace(part, path)
     return path
 

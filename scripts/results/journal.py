@@ -14,6 +14,7 @@ from pathlib import Path
 
 from results.errors import Unreadable
 from results.sample import Sample
+from results.schema import parse
 
 SAMPLES = "samples.jsonl"
 
@@ -56,9 +57,11 @@ def _entries(folder: Path) -> list[tuple[Sample, bytes]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                sample = Sample.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise Unreadable(f"{path}:{number}: not a sample: {error!r}") from None
+                sample = Sample.from_json(parse(line))
+            except KeyError as error:
+                raise Unreadable(f"{path}:{number}: not a sample: no {error.args[0]}") from None
+            except (ValueError, TypeError, RecursionError, OverflowError) as error:
+                raise Unreadable(f"{path}:{number}: not a sample: {error}") from None
             found[sample.id] = (sample, line)
     return list(found.values())
 

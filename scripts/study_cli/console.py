@@ -22,7 +22,7 @@ class Stream:
         self.failure: str | None = None
 
     def write(self, text: str) -> int:
-        self._guarded(lambda: self._stream.write(text))
+        self._guarded(lambda: self._stream.write(_encodable(text)))
         return len(text)
 
     def flush(self) -> None:
@@ -40,6 +40,15 @@ class Stream:
             os.close(nowhere)
             if error.errno not in GONE:
                 self.failure = error.strerror
+
+
+def _encodable(text: str) -> str:
+    """The text without what UTF-8 cannot say; bytes in the names of files stay as they are."""
+    try:
+        text.encode(errors="surrogateescape")
+        return text
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
 
 
 def open_streams() -> tuple[Stream, Stream]:
