@@ -1,5 +1,6 @@
 """How scripts/study starts and ends: links, folders, paths, signals, streams, locales."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,8 +9,11 @@ import subprocess
 import tempfile
 import time
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
+
+from report import testing
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 STUDY = SCRIPTS / "study"
@@ -260,16 +264,39 @@ class Signals(Working):
 class Locales(Scratch):
     NAMES = ("C", "POSIX", "C.UTF-8", "de_DE.ISO-8859-1", "nonsense")
 
-    def test_texts_and_names_in_any_locale(self) -> None:
-        folder = os.fsencode(self.folder) + b"/caf\xe9 \xc3\xa4"
-        os.mkdir(folder)
+    def setUp(self) -> None:
+        super().setUp()
+        # Few machines have it; where it cannot be made, its name stands for C.
+        locale = self.folder / self.NAMES[3]
+        with contextlib.suppress(OSError):
+            ended("localedef", "-i", "de_DE", "-f", "ISO-8859-1", locale)
+        self.odd = Path(os.fsdecode(os.fsencode(self.folder) + b"/caf\xe9 \xc3\xa4"))
+        self.odd.mkdir()
+
+    def in_each(self, *argv: object) -> Iterator[subprocess.CompletedProcess]:
         for name in self.NAMES:
-            environment = {**os.environ, "LC_ALL": name}
+            environment = {**os.environ, "LC_ALL": name, "LOCPATH": str(self.folder)}
             environment.pop("PYTHONUTF8", None)
-            found = subprocess.run([STUDY, "report", folder], capture_output=True,
-                                   env=environment, timeout=LIMIT_S)
+            with self.subTest(locale=name):
+                yield subprocess.run(list(map(os.fsencode, map(str, argv))), capture_output=True,
+                                     env=environment, timeout=LIMIT_S)
+
+    def test_a_line_about_a_folder_whose_name_is_no_text(self) -> None:
+        for found in self.in_each(STUDY, "report", self.odd):
             self.assertEqual(found.returncode, 2, found.stderr)
             self.assertRegex(found.stderr, rb"^study: .* is not a result folder[^\n]*\n$")
+
+    def test_a_report_in_such_a_folder_has_its_path_printed_byte_by_byte(self) -> None:
+        testing.write(self.odd / "run", profiles=False)
+        for found in self.in_each(STUDY, "report", self.odd / "run"):
+            self.assertEqual((found.returncode, found.stderr), (0, b""))
+            self.assertEqual(found.stdout, os.fsencode(self.odd) + b"/run/report.html\n")
+
+    def test_a_table_with_more_than_latin_letters(self) -> None:
+        testing.write(self.odd / "run", profiles=False)
+        for found in self.in_each(STUDY, "compare", self.odd / "run", self.odd / "run"):
+            self.assertEqual((found.returncode, found.stderr), (0, b""))
+            self.assertIn("1.00\u202f×".encode(), found.stdout)
 
 
 if __name__ == "__main__":
