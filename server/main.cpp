@@ -1,5 +1,6 @@
 #include "server/options.hpp"
 #include "server/server.hpp"
+#include "server/version.hpp"
 #include "server/worker.hpp"
 
 #include <spdlog/sinks/base_sink.h>
@@ -48,7 +49,7 @@ std::shared_ptr<spdlog::logger> make_logger() {
 
 int main(int argc, char** argv) {
   const auto backends = server::backend_names();
-  const auto parsed = server::parse_options(argc, argv, backends);
+  const auto parsed = server::parse_options(argc, argv, backends, server::version());
   if (const auto* code = std::get_if<server::ExitCode>(&parsed)) {
     return *code;
   }

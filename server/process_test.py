@@ -66,7 +66,8 @@ class Flags(unittest.TestCase):
 
     def test_help_and_version(self):
         self.assertIn("--idle-timeout", run("--help").stdout)
-        self.assertRegex(run("--version").stdout, r"^idlewheel-server \d+\.\d+\.\d+\n$")
+        self.assertRegex(run("--version").stdout, r"^idlewheel-server \d+\.\d+\.\d+ "
+                         r"\(commit ([0-9a-f]{40}(-dirty)?|unknown)\)\n$")
 
 
 class Config(unittest.TestCase):

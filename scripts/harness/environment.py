@@ -250,6 +250,7 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
     return {
         "cpu": _cpu_model(), "cores": len(facts.cores), "memory_gib": round(memory, 1),
         "virt": _virtualisation(), "kernel": platform.release(), "os": _os_name(),
+        "mitigations": cpus.mitigations(),
         "somaxconn": facts.somaxconn, "port_range": facts.port_range and list(facts.port_range),
         "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},

@@ -152,6 +152,12 @@ class Binary:
     version: str
     backends: list[str]
 
+    @property
+    def commit(self) -> str | None:
+        """The commit that it was built from, with -dirty behind it if files were changed."""
+        found = re.search(r"\(commit ([0-9a-f]+(?:-dirty)?)\)", self.version)
+        return found[1] if found else None
+
 
 def inspect(path: str, original: str | None = None) -> Binary:
     """What the binary says about itself; ends the program when it is not our server.

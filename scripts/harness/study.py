@@ -191,12 +191,12 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
                  facts: environment.Facts) -> tuple[Path, dict]:
     """The folder to write to and its manifest: continued when it is this run, else a new one."""
     entry = resume.plan_entry(planned.settings, planned.measurements)
-    sha256 = _sha256(Path(binary.path))
+    asked = resume.Study(entry, _sha256(Path(binary.path)), environment.fingerprint(facts, path))
     results = ROOT / "results"
-    folder = options.folder or resume.unfinished(results, entry, sha256)
+    folder = options.folder or resume.unfinished(results, asked)
     manifest = resume.read_manifest(folder) if folder else None
     if manifest:
-        resume.refuse_to_mix(folder, manifest, entry, sha256)
+        resume.refuse_to_mix(folder, manifest, asked)
         say(f"continuing in {folder}")
         added = [i for i in entry["cells"] if i not in set(manifest["plan"]["cells"])]
         manifest["plan"]["cells"] += added
@@ -204,18 +204,21 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
         folder = folder or results / resume.new_id(options.preset)
         if folder.is_dir() and any(folder.iterdir()):
             raise bad_usage(f"{folder} is not empty and holds no study; choose another with -o")
-        manifest = _manifest(options, planned, folder, path, binary, facts)
+        manifest = _manifest(options, planned, folder, path, binary, asked)
     manifest["finished"] = False
     manifests.write(folder, manifest)
     return folder, manifest
 
 
 def _git() -> dict:
-    sha_code, sha, _ = run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], 10)
-    code, changes, _ = run(["git", "-C", str(ROOT), "status", "--porcelain"], 10)
-    known = sha_code == 0 and code == 0
-    return {"sha": sha.strip(), "dirty": bool(changes.strip())} if known else {
-        "sha": None, "dirty": None}
+    """The commit of these scripts; unknown where they are no repository of their own."""
+    def ask(*words: str) -> str | None:
+        code, said, _ = run(["git", "-C", str(ROOT), *words], 10)
+        return None if code else said.strip()
+
+    sha, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain")
+    known = ask("rev-parse", "--show-prefix") == "" and None not in (sha, changes)
+    return {"sha": sha, "dirty": bool(changes)} if known else {"sha": None, "dirty": None}
 
 
 def _commands(settings: Settings) -> dict:
@@ -229,7 +232,7 @@ def _commands(settings: Settings) -> dict:
 
 
 def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: Binary,
-              facts: environment.Facts) -> dict:
+              asked: resume.Study) -> dict:
     settings = planned.settings
     return {
         "schema": manifests.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
@@ -238,9 +241,8 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "rounds": settings.rounds, "label": plan.label(settings), "git": _git(),
         "binary": {"path": os.fsencode(path).decode(errors="replace"),
-                   "sha256": _sha256(Path(binary.path)), "version": binary.version},
-        "env": environment.fingerprint(facts, path),
-        "plan": resume.plan_entry(settings, planned.measurements),
+                   "sha256": asked.sha256, "version": binary.version, "commit": binary.commit},
+        "env": asked.env, "plan": asked.plan,
         "commands": _commands(settings), "finished": False,
     }
 

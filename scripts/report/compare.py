@@ -11,12 +11,8 @@ from report.embed import flame_data
 from report.page import Section
 from report.profiles import Tree
 from report.tables import Table
+from results import machine
 from results.errors import BAD_USAGE, Stop
-
-# What changes the figures themselves. Limits and permissions decide whether a run is possible, not
-# what it costs, and may differ from shell to shell.
-SAME = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "somaxconn", "aslr", "tools")
-
 
 class Refused(Stop):
     """The two folders must not be compared; the message says what differs."""
@@ -33,7 +29,8 @@ def compare(a: Path, b: Path, out: Path | None = None, force: bool = False) -> P
     tree = Tree()
     folders = [build.analyse(name, Path(folder), tree) for name, folder in (("A", a), ("B", b))]
     _give_titles(*folders)
-    differing = differences(*(f.run.manifest.get("env") or {} for f in folders))
+    differing = machine.differences(*(f.run.manifest.get("env") or {} for f in folders),
+                                    machine.COMPARED)
     if differing and not force:
         raise Refused(f"the environments differ: {'; '.join(differing)}")
     tree = build.pruned(tree, folders)
@@ -46,18 +43,6 @@ def _give_titles(a: Findings, b: Findings) -> None:
     """The folders' own names say more than A and B, unless they are the same."""
     names = [folder.run.folder.resolve().name for folder in (a, b)]
     a.title, b.title = names if names[0] != names[1] else ("A", "B")
-
-
-def differences(a: dict, b: dict) -> list[str]:
-    """What of the environment differs, in words; empty when the two may be compared."""
-    return [f"{key} ({_word(a.get(key))} / {_word(b.get(key))})" for key in SAME
-            if a.get(key) != b.get(key)]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
-    return "unknown" if value is None else str(value)
 
 
 def _place(a: Path, b: Path, out: Path | None) -> Path:

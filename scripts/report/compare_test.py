@@ -9,6 +9,7 @@ import unittest
 from pathlib import Path
 
 from report import compare, testing
+from results import machine
 
 
 class CompareTest(unittest.TestCase):
@@ -65,6 +66,14 @@ class CompareTest(unittest.TestCase):
         self.assertNotIn("nofile", str(caught.exception))
         path, _ = self.compare(a, b, force=True)
         self.assertIn("although the environments differ", path.read_text())
+
+    def test_of_long_values_the_part_that_differs_is_said(self) -> None:
+        there = "meltdown: PTI; spectre_v1: barriers; spectre_v2: Retpolines"
+        for other, said in ((there.replace("PTI", "off"), "meltdown: PTI / meltdown: off"),
+                            (there.replace("meltdown: PTI; ", ""), "meltdown: PTI / without it")):
+            found = machine.differences({"mitigations": there}, {"mitigations": other},
+                                        ("mitigations",))
+            self.assertEqual(found, [f"mitigations ({said})"])
 
     def test_out_names_a_page_or_a_folder(self) -> None:
         a, b = self.pair(profiles=False)

@@ -453,7 +453,7 @@ def _change(pair: Pair) -> str:
 def environment(run: Run) -> Table:
     """The machine and the build, as the manifest has them."""
     facts = dict(_flat("", run.manifest.get("env") or {}))
-    facts |= dict(_flat("git ", run.manifest.get("git") or {}))
+    facts |= dict(_flat("scripts ", run.manifest.get("git") or {}))
     facts |= dict(_flat("binary ", run.manifest.get("binary") or {}))
     plan = run.manifest.get("plan") or {}
     facts |= {key: str(plan[key]) for key in ("window_s", "settle_s") if key in plan}

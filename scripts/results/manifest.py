@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 # What readers rely on, where it is there. Folders of other versions may lack it, or hold null.
 TYPES = {"id": str, "preset": str, "argv": list[str], "command": str, "seed": int, "created": str,
          "rounds": int, "label": str, "git": dict[str, Any], "git.sha": str, "git.dirty": bool,
-         "binary": dict[str, Any], "binary.sha256": str, "binary.version": str,
+         "binary": dict[str, Any], "binary.sha256": str, "binary.version": str, "binary.commit": str,
          "env": dict[str, Any], "plan": dict[str, Any], "plan.cells": list[str],
          "commands": dict[str, str], "finished": bool}
 # What continuing a folder needs.

@@ -241,6 +241,30 @@ class Runs(Fakes):
         self.assertEqual(code, 2)
         self.assertIn("server binary", err)
 
+    def test_a_folder_of_another_machine_is_not_continued(self) -> None:
+        self.run_study(figures, "--no-profile")
+        there = self.manifest()
+        there["env"]["kernel"] += ".other"
+        (self.folder / "out/manifest.json").write_text(json.dumps(there))
+        before = self.samples()
+        code, _, err = self.run_study(figures)
+        self.assertEqual((code, len(err.splitlines())), (2, 1), err)
+        self.assertIn("another machine: kernel (", err)
+        with mock.patch.object(environment, "gather", return_value=GOOD):
+            code, _, err = call("profile", "--server", self.server, "-o", str(self.folder / "out"))
+        self.assertEqual((code, len(err.splitlines())), (2, 1), err)
+        self.assertEqual(self.samples(), before)
+
+    def test_the_commit_is_the_one_that_the_binary_names(self) -> None:
+        for said, commit in (("", None), (" (commit unknown)", None),
+                             (" (commit 0123abc-dirty)", "0123abc-dirty")):
+            shutil.rmtree(self.folder / "out", ignore_errors=True)
+            path = Path(self.fake())
+            path.write_text(path.read_text().replace("idlewheel-server 9.9",
+                                                     "idlewheel-server 9.9" + said))
+            self.assertEqual(self.run_study(figures)[0], 0)
+            self.assertEqual(self.manifest()["binary"]["commit"], commit)
+
     def test_without_profiles_and_then_with(self) -> None:
         self.run_study(figures, "--no-profile")
         self.assertNotIn("profile", {s.kind for s in self.samples()})

@@ -5,6 +5,7 @@ import json
 import shutil
 import unittest
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -74,6 +75,8 @@ class Damaged(Fakes):
         known = Binary(self.server, "idlewheel-server 9.9", ["ordered-list", "none"])
         with (mock.patch.object(environment, "gather", return_value=GOOD),
               mock.patch.object(measured_server, "inspect", return_value=known),
+              mock.patch.object(measured_server, "private_copy", new=nullcontext),
+              mock.patch.object(environment, "fingerprint", return_value=testing.ENV),
               mock.patch.object(measure, "make_sample", side_effect=figures)):
             argv = self.argv.get(command, [command])
             more = [str(self.whole)] if command == "compare" else []
