@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -151,10 +151,11 @@ def rss_kib(pid: int) -> int:
 
 @dataclass(frozen=True)
 class HostTimes:
-    """Counters of the whole machine, in seconds since boot. None: this machine does not count it.
+    """Counters of the machine and of its cores, in seconds since boot. None: it does not count that.
 
-    A container may see too few cores, or cores that are numbered anew. Those of core_busy_s are the
-    kernel's own: it is empty where the cores that this process may use are not among them.
+    A container may see too few cores, or cores that are numbered anew. Those of core_busy_s and
+    core_steal_s are the kernel's own: both are empty where the cores that this process may use are
+    not among them.
     """
 
     at_s: float
@@ -163,16 +164,19 @@ class HostTimes:
     core_busy_s: dict[int, float]
     psi_some_s: float | None
     cores: int = 0  # that busy_s and steal_s are the sum of
+    core_steal_s: dict[int, float] = field(default_factory=dict)
 
     @staticmethod
     def read(proc: Path = Path("/proc")) -> HostTimes:
         lines = _cpu_lines(proc)
         total = lines.pop("cpu", [])
-        cores = {int(name[3:]): busy for name, t in lines.items()
-                 if (busy := _busy_s(t)) is not None}
+        cores = {int(name[3:]): ticks for name, ticks in lines.items() if _busy_s(ticks) is not None}
         own = cores if os.sched_getaffinity(0) <= cores.keys() else {}
-        return HostTimes(time.monotonic(), _busy_s(total), total[7] if len(total) > 7 else None,
-                         own, _psi_some_s(proc), len(lines))
+        return HostTimes(
+            time.monotonic(), _busy_s(total), _steal_s(total),
+            {number: _busy_s(ticks) for number, ticks in own.items()}, _psi_some_s(proc), len(lines),
+            {number: steal for number, ticks in own.items()
+             if (steal := _steal_s(ticks)) is not None})
 
 
 def _cpu_lines(proc: Path) -> dict[str, list[float]]:
@@ -185,6 +189,10 @@ def _cpu_lines(proc: Path) -> dict[str, list[float]]:
 def _busy_s(ticks: list[float]) -> float | None:
     """User, nice and system time, and that of interrupts; neither idle time nor steal."""
     return sum(ticks[:3] + ticks[5:7]) if len(ticks) > 3 else None
+
+
+def _steal_s(ticks: list[float]) -> float | None:
+    return ticks[7] if len(ticks) > 7 else None
 
 
 def _psi_some_s(proc: Path) -> float | None:

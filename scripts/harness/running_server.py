@@ -86,6 +86,7 @@ def figures(url: str, connections: int, window: Window, report: WrkReport) -> di
         "bytes_out": window.bytes_out, "writes": window.writes,
         "connections_open": window.connections_open, "per": cost.per,
         "rps": window.requests / window.window_s,
+        "server_bound": window.cpu.saturated if window.cpu else None,
         "cpu": {"us_per_request": cost.us, "user_us_per_request": cost.user_us,
                 "utilisation": window.cpu.utilisation if window.cpu else None},
         "timers_per_request": cost.timers,
@@ -112,7 +113,7 @@ def table(found: dict) -> str:
         ("connections", found["connections"], ""),
         ("window" if found["timers"] else "window, connecting included", found["window_s"], "s"),
         ("requests", found["requests"], ""),
-        ("requests per second", found["rps"], ""),
+        ("requests per second", found["rps"], _client_bound(found)),
         ("timed-out requests", found["timed_out"], ""),
         (f"CPU per {event}", cpu["us_per_request"], "us"),
         ("of it in user mode", cpu["user_us_per_request"], "us"),
@@ -125,6 +126,13 @@ def table(found: dict) -> str:
     ]
     return "\n".join(f"{name:34} {_plain(value):>14} {unit}".rstrip()
                      for name, value, unit in rows if value is not None)
+
+
+def _client_bound(found: dict) -> str:
+    """Words behind requests per second, where they are not what the server is able to do."""
+    if found["server_bound"] is not False:
+        return ""
+    return f"(client-bound: the server used {found['cpu']['utilisation']:.0%} of a core)"
 
 
 def _plain(value: float | int) -> str:

@@ -132,7 +132,7 @@ def rps_note(row: Row) -> str:
         return ""
     if row.utilisation is None:
         return "the server was not the bottleneck"
-    return f"the server was not the bottleneck (its core was {percent(row.utilisation)} busy)"
+    return f"the server was not the bottleneck (it used {percent(row.utilisation)} of its core)"
 
 
 def overview(found: list[Row]) -> Table:
