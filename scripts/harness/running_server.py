@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import asdict, replace
 from urllib.parse import urlsplit
@@ -18,7 +19,9 @@ SETTLE_S = 1.0  # of steady load before the window; the study takes this from it
 
 
 def check_url(url: str, option: str) -> str:
-    """The address without its trailing slash; ends the program when it is not one of ours."""
+    """The address as it is; ends the program when no server can be asked for it."""
+    if not re.fullmatch(r"[!-~]+", url):
+        raise bad_usage(f"{option} {url!r} has a character that no address has; write it as %XX")
     try:
         parts = urlsplit(url)
         port = parts.port or 80
@@ -30,11 +33,11 @@ def check_url(url: str, option: str) -> str:
         socket.create_connection((parts.hostname, port), timeout=5).close()
     except OSError as error:
         raise cannot(f"nothing accepts connections at {url}: {error.strerror or error}") from None
-    return url.rstrip("/")
+    return url
 
 
 def check_admin(url: str) -> str:
-    found = check_url(url, "--admin")
+    found = check_url(url, "--admin").rstrip("/")
     try:
         read_stats(found)
     except (Failed, OSError) as error:

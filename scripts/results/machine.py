@@ -6,6 +6,8 @@ shell to shell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # For two folders that are compared, and for one that is continued.
 COMPARED = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "mitigations", "somaxconn", "aslr",
             "tools")
@@ -14,7 +16,7 @@ CONTINUED = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "mitigations"
 LATER = ("mitigations", "siblings", "governor", "quota")  # folders of earlier versions lack these
 
 
-def differences(a: dict, b: dict, names: tuple[str, ...]) -> list[str]:
+def differences(a: dict, b: dict, names: Sequence[str]) -> list[str]:
     """What differs, in words; empty where the two are alike."""
     known = [name for name in names if name not in LATER or (name in a and name in b)]
     return [f"{name} ({' / '.join(_words(a.get(name), b.get(name)))})" for name in known

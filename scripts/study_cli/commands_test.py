@@ -59,6 +59,9 @@ class Usage(Fakes):
             ["run", "--frobnicate"], ["run", "--backends", "a,,b"], ["load"],
             ["load", "http://127.0.0.1:1"], ["load", "ftp://x", "--connections", "1"],
             ["load", "http://127.0.0.1:99999", "--connections", "1"],
+            ["load", "http://127.0.0.1:1/a b", "--connections", "1"],
+            ["load", "http://127.0.0.1:1/\n", "--connections", "1"],
+            ["load", "http://127.0.0.1:1/\udce9", "--connections", "1"],
             ["doctor", "--connections", "many"], ["compare", "x"],
             ["report", str(self.folder)], ["compare", str(self.folder), str(self.folder)],
         ]
