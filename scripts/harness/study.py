@@ -110,7 +110,7 @@ def _set_up() -> None:
 
 
 def _build(targets: list[str]) -> None:
-    _prepare("configuring", ["cmake", "--preset", "release"])
+    _prepare("configuring", [str(ROOT / "scripts/configure"), "release"])
     _prepare("building", ["cmake", "--build", "--preset", "release", "--target", *targets])
 
 
