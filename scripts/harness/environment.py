@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -126,6 +127,8 @@ def _net_sysctl(facts: Facts, name: str, value: str) -> str:
 
 def _perf_fixes(facts: Facts) -> list[str]:
     """What lets perf record here, all of it together, without what is so already."""
+    if os.strerror(errno.ENOSPC) in facts.perf_records:
+        return ["set TMPDIR to a folder with room"]
     if "not found for kernel" in facts.perf_records:  # what Ubuntu's /usr/bin/perf says
         return ["apt-get install linux-tools-$(uname -r)"]
     closed = (facts.perf_paranoid or 0) > PARANOID_FOR_USERS and not facts.perfmon

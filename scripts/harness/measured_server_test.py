@@ -221,6 +221,19 @@ class Children(unittest.TestCase):
                 time.sleep(0.01)
         self.assertEqual(child.popen.returncode, -signal.SIGKILL)
 
+    def test_what_a_child_says_needs_no_folder_for_temporary_files(self) -> None:
+        """It may be full: a report that is cut says nothing of that."""
+        with mock.patch.object(tempfile, "tempdir", "/nonexistent"):
+            self.assertEqual(process.run(["sh", "-c", "echo out; echo err >&2"], 5),
+                             (0, "out\n", "err\n"))
+
+    def test_how_a_child_ended(self) -> None:
+        for script, said in (("echo last; exit 3", "sh ended with 3: last"),
+                             ("kill -9 $$", "sh was killed by SIGKILL: it said nothing")):
+            with Child(["sh", "-c", script]) as child:
+                child.wait(5)
+                self.assertEqual(child.ending(), said)
+
     def test_run_has_a_limit_and_knows_what_is_missing(self) -> None:
         self.assertEqual(process.run(["sleep", "60"], 0.1)[0], 124)
         self.assertEqual(process.run(["/no/such/program"], 1)[0], 127)

@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 STOP_LIMIT_S = 3.0
 NOT_STARTED = 127  # run()'s exit code of a program that is not there or may not run
@@ -22,8 +22,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A child in its own process group, pinned to cpus, that dies with this process.
 
-    Its output goes to unnamed files, so that it never blocks on a pipe nobody reads; output()
-    and errors() give what it has written. Leaving the with-block ends the whole group.
+    Its output goes to files in memory, so that it never blocks on a pipe nobody reads, nor fails on
+    a full disk; output() and errors() give what it has written. Leaving the with-block ends the whole group.
     visible: its output goes to our stderr instead. asks: it may need the terminal (a password),
     so it stays in our group.
     """
@@ -32,7 +32,7 @@ class Child:
                  cwd: Path | None = None, visible: bool = False, asks: bool = False) -> None:
         self.name = Path(argv[0]).name
         self._own_group = not asks
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._out, self._err = (os.fdopen(os.memfd_create(name), "w+b") for name in ("out", "err"))
         parent = os.getpid()
 
         def prepare() -> None:
@@ -91,6 +91,12 @@ class Child:
     def errors(self) -> str:
         return self._text(self._err)
 
+    def ending(self) -> str:
+        """How it ended, and what it said last."""
+        code = self.popen.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return f"{self.name} {how}: {self.last_words()}"
+
     def last_words(self) -> str:
         lines = [line for line in (self.output() + self.errors()).splitlines() if line.strip()]
         return lines[-1].strip() if lines else "it said nothing"
@@ -106,7 +112,7 @@ class Child:
             pass
 
     @staticmethod
-    def _text(stream: tempfile._TemporaryFileWrapper) -> str:
+    def _text(stream: BinaryIO) -> str:
         size = os.fstat(stream.fileno()).st_size
         return os.pread(stream.fileno(), size, 0).decode(errors="replace")
 

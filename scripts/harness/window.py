@@ -147,8 +147,7 @@ def hold(seconds: float, *children: Child | None) -> None:
     while True:
         for child in filter(None, children):
             if not child.running:
-                raise Failed(f"{child.name} ended with {child.popen.returncode} in the middle: "
-                             f"{child.last_words()}")
+                raise Failed(f"in the middle of a measurement {child.ending()}")
         left = end - time.monotonic()
         if left <= 0:
             return

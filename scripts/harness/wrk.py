@@ -93,5 +93,6 @@ class Wrk(Child):
             self.signal(signal.SIGINT)
         code = self.wait(STOP_LIMIT_S)
         if code != 0:
-            raise Failed(f"wrk ended with {code}: {self.last_words()}")
+            raise Failed(self.ending() if code is not None else
+                         f"wrk did not end within {STOP_LIMIT_S:.0f} s")
         return parse(self.output())

@@ -12,7 +12,7 @@ import json
 import os
 from pathlib import Path
 
-from results.errors import Unreadable
+from results.errors import Unreadable, cannot
 from results.sample import Sample
 from results.schema import parse
 
@@ -37,13 +37,17 @@ def drop_failed(folder: Path) -> list[Sample]:
 
 def append(folder: Path, sample: Sample) -> None:
     text = json.dumps(sample.to_json(), separators=(",", ":"), allow_nan=False)
-    with open(folder / SAMPLES, "a+b") as out:
-        out.seek(0)
-        data = out.read()
-        out.truncate(len(_whole(data)))
-        out.write(text.encode() + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with open(folder / SAMPLES, "a+b") as out:
+            out.seek(0)
+            data = out.read()
+            out.truncate(len(_whole(data)))
+            out.write(text.encode() + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise cannot(f"cannot write {folder / SAMPLES}: {error.strerror}; the same command continues "
+                     "once that is possible") from None
 
 
 def _entries(folder: Path) -> list[tuple[Sample, bytes]]:

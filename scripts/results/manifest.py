@@ -58,14 +58,17 @@ def _value(found: object, name: str) -> object:
 
 def write(folder: Path, manifest: dict) -> None:
     """Whole or not at all: a reader never meets half a manifest."""
+    name = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".manifest-")
+        with os.fdopen(handle, "w") as out:
+            json.dump(manifest, out, indent=1)
+            out.write("\n")
+            os.fchmod(out.fileno(), 0o644)
+        os.replace(name, folder / MANIFEST)
     except OSError as error:
+        if name:
+            os.unlink(name)
         raise cannot(f"cannot write to {folder}: {error.strerror}; choose another folder with -o"
                      ) from None
-    with os.fdopen(handle, "w") as out:
-        json.dump(manifest, out, indent=1)
-        out.write("\n")
-        os.fchmod(out.fileno(), 0o644)
-    os.replace(name, folder / MANIFEST)

@@ -37,7 +37,9 @@ def _load(args: argparse.Namespace) -> None:
         running_server.check_admin(args.admin) if args.admin else None,
         running_server.check_pid(args.pid) if args.pid else None)
     _require_load(args.connections)
-    _, client = environment.cores(environment.usable_cores())
+    server, client = environment.cores(environment.usable_cores())
+    if server == client:
+        study.say(f"note: only core {client} may be used here, so that wrk takes time from the server")
     try:
         figures = running_server.drive(target, args.connections, args.duration, {client},
                                        args.pipeline)

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import environment, lock, measure, study
+from harness import environment, lock, measure, side_by_side, study
 from harness.environment_test import GOOD
 from harness.measured_server_test import Fakes, gone
 from report import testing
@@ -114,6 +114,19 @@ class Environment(Fakes):
     def test_no_binary(self) -> None:
         missing = str(self.folder / "missing")
         self.assertIn("build it", self.ends_with_three(GOOD, "run", "--server", missing))
+
+    def test_one_core_is_too_few_for_what_starts_a_server_and_its_load(self) -> None:
+        with mock.patch.object(environment, "usable_cores", return_value=[3]):
+            with mock.patch.object(side_by_side, "require_built"):
+                for command in ("servers", "windows"):
+                    err = self.ends_with_three(GOOD, command, "--no-build", "--connections", "10",
+                                               *self.few(command))
+                    self.assertIn("only core 3 may be used", err)
+        alone = environment.Facts(**vars(GOOD) | {"cores": [3]})
+        self.assertIn("1 usable", self.ends_with_three(alone, "run", "--server", self.fake()))
+
+    def few(self, command: str) -> list[str]:
+        return ["--idle-connections", "10"] if command == "servers" else []
 
     def test_nobody_listens(self) -> None:
         code, _, err = call("load", "http://127.0.0.1:1", "--connections", "1")
