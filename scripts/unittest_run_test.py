@@ -116,16 +116,16 @@ class UnderCTest(unittest.TestCase):
         for name, tests in {"passing": PASSES, "skipping": PASSES + SKIPS,
                             "failing": SKIPS + FAILS}.items():
             (cls.folder / f"{name}_test.py").write_text(file_of(tests))
-        (cls.folder / "CMakeLists.txt").write_text(textwrap.dedent(f"""\
+        (cls.folder / "CMakeLists.txt").write_text(textwrap.dedent("""\
             cmake_minimum_required(VERSION 3.22)
             project(some LANGUAGES NONE)
             enable_testing()
-            include({SCRIPTS}/python_tests.cmake)
+            include("${SCRIPTS}/python_tests.cmake")
             foreach(name passing skipping failing)
-              add_python_test(${{name}} ${{name}}_test)
+              add_python_test(${name} ${name}_test)
             endforeach()
             """))
-        run(cls.folder, "cmake", "-S", ".", "-B", "build").check_returncode()
+        run(cls.folder, "cmake", f"-DSCRIPTS={SCRIPTS}", "-S", ".", "-B", "build").check_returncode()
 
     def ctest(self, tests: str, **environment: str) -> subprocess.CompletedProcess:
         return run(self.folder, "ctest", "--test-dir", "build", "-R", tests, **environment)

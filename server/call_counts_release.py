@@ -51,7 +51,10 @@ class CountedServer(Server):
 
     def __init__(self, *flags: str):
         self.table = tempfile.NamedTemporaryFile()
-        super().__init__(*flags, environment={"LD_PRELOAD": LIBRARY,
+        # The variable is a list that spaces and colons divide, so that no name of the path to the
+        # build may stand in it.
+        library = os.path.relpath(LIBRARY, pathlib.Path(BINARY).parent)
+        super().__init__(*flags, environment={"LD_PRELOAD": f"$ORIGIN/{library}",
                                               "CALL_COUNTS": self.table.name})
 
     def __enter__(self):

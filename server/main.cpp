@@ -2,6 +2,7 @@
 #include "server/options.hpp"
 #include "server/server.hpp"
 #include "server/signals.hpp"
+#include "server/version.hpp"
 #include "server/worker.hpp"
 
 #include <spdlog/sinks/base_sink.h>
@@ -70,7 +71,7 @@ int main(int argc, char** argv) {
   server::prepare_signals();
   fill_standard_descriptors();
   const auto backends = server::backend_names();
-  const auto parsed = server::parse_options(argc, argv, backends);
+  const auto parsed = server::parse_options(argc, argv, backends, server::version());
   if (const auto* code = std::get_if<server::ExitCode>(&parsed)) {
     return *code;
   }

@@ -163,14 +163,15 @@ std::optional<std::string> contradiction(const Options& options,
 // it.
 class CommandLine {
 public:
-  explicit CommandLine(std::span<const BackendName> backends) : backends_(backends) {
+  explicit CommandLine(std::span<const BackendName> backends, const std::string& version = "")
+      : backends_(backends) {
     options_.timer_backend = default_backend(backends);
     app_.name("idlewheel-server");
     app_.footer(
         "Signals: SIGTERM, SIGINT, SIGQUIT, SIGPWR and SIGXCPU drain the server and end it; "
         "a second one ends it at once. SIGHUP and SIGUSR1 reopen the access log. Others "
         "that ask for something are ignored.");
-    app_.set_version_flag("--version", "idlewheel-server " IDLEWHEEL_VERSION);
+    app_.set_version_flag("--version", version);
     app_.add_flag("--list-timer-backends", list_,
                   "name, scheme and description of each, then exit");
     app_.add_option(
@@ -257,9 +258,10 @@ ExitCode complain(const std::string& problem) {
 } // namespace
 
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
-                                              std::span<const BackendName> backends) {
+                                              std::span<const BackendName> backends,
+                                              const std::string& version) {
   std::vector<std::string> typed(argv + 1, argv + argc);
-  CommandLine first(backends);
+  CommandLine first(backends, version);
   try {
     if (const auto problem = first.parse(typed)) {
       return complain(*problem);

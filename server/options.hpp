@@ -60,8 +60,9 @@ enum ExitCode : int { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
 
 // Returns the options, or the exit code with which the process must end at once. After --help and
 // the like that is kExitDone, and the answer is on stdout. After a bad value it is kExitUsage, and
-// one line on stderr names the value.
+// one line on stderr names the value. `version` is the answer to --version.
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
-                                              std::span<const BackendName> backends);
+                                              std::span<const BackendName> backends,
+                                              const std::string& version);
 
 } // namespace server

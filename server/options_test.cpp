@@ -53,7 +53,8 @@ Parsed parse(const std::vector<std::string>& arguments) {
   }
   const Captured out(std::cout);
   const Captured err(std::cerr);
-  auto result = parse_options(static_cast<int>(argv.size()), argv.data(), kBackends);
+  auto result = parse_options(static_cast<int>(argv.size()), argv.data(), kBackends,
+                              "idlewheel-server 1.2.3");
   return {std::move(result), out.text(), err.text()};
 }
 

@@ -42,6 +42,14 @@ def governors(wanted: tuple[int, ...], root: Path = ROOT) -> dict[int, str]:
     return {cpu: name for cpu, name in found.items() if name}
 
 
+def mitigations(root: Path = ROOT) -> str | None:
+    """What the kernel does about faults of the processor, which system calls pay for."""
+    files = sorted((root / f"{_CPU}/vulnerabilities").glob("*"))
+    found = {file.name: text_of(file).strip() for file in files}
+    return "; ".join(f"{name}: {text}" for name, text in found.items()
+                     if text and text != "Not affected") or None
+
+
 def quota(root: Path = ROOT) -> float | None:
     """How many cores' time the control groups of this process allow it; None without a limit.
 

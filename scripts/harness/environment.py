@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -126,6 +127,8 @@ def _net_sysctl(facts: Facts, name: str, value: str) -> str:
 
 def _perf_fixes(facts: Facts) -> list[str]:
     """What lets perf record here, all of it together, without what is so already."""
+    if os.strerror(errno.ENOSPC) in facts.perf_records:
+        return ["set TMPDIR to a folder with room"]
     if "not found for kernel" in facts.perf_records:  # what Ubuntu's /usr/bin/perf says
         return ["apt-get install linux-tools-$(uname -r)"]
     closed = (facts.perf_paranoid or 0) > PARANOID_FOR_USERS and not facts.perfmon
@@ -250,6 +253,7 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
     return {
         "cpu": _cpu_model(), "cores": len(facts.cores), "memory_gib": round(memory, 1),
         "virt": _virtualisation(), "kernel": platform.release(), "os": _os_name(),
+        "mitigations": cpus.mitigations(),
         "somaxconn": facts.somaxconn, "port_range": facts.port_range and list(facts.port_range),
         "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},

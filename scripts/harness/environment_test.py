@@ -97,6 +97,11 @@ class Checks(unittest.TestCase):
         self.assertEqual(failed(without("perf"), profile=False), {"perf": False})
         self.assertEqual(failed(replace(GOOD, d3=False), report=False), {"report's charts": False})
 
+    def test_a_full_disk_is_what_keeps_perf_from_recording(self) -> None:
+        full = replace(GOOD, perf_records="failed to write perf data, error: No space left on device")
+        line = next(c.line() for c in checks(full, 400) if c.name == "perf record")
+        self.assertIn("fix: set TMPDIR to a folder with room, or --no-profile", line)
+
     def test_every_failure_is_one_line_that_says_the_fix(self) -> None:
         bad = replace(GOOD, python=(3, 9), cores=[0], nofile=64, somaxconn=1, port_range=(1, 2),
                       tools=dict.fromkeys(TOOLS), perf_records="no", tracepoints="no",

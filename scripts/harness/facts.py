@@ -118,7 +118,8 @@ def _uncounted(usable: list[int]) -> list[str]:
     """What HostTimes cannot read here, in words."""
     host = HostTimes.read()
     return [words for words, known in (
-        ("CPU time of other programs", host.busy_s is not None),
+        ("CPU time of other programs",
+         bool(host.core_busy_s) or host.busy_s is not None and host.cores <= 2),
         ("steal", host.steal_s is not None),
         ("how busy the server's core is", set(usable) <= host.core_busy_s.keys()),
         ("pressure", host.psi_some_s is not None)) if not known]

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import fold, gates, perf, plan
+from harness import cpus, fold, gates, perf, plan
 from harness.measured_server import Binary, MeasuredServer
 from harness.plan import Settings
 from harness.process import tcp_in_use
@@ -24,7 +24,6 @@ from results.sample import Sample, Totals, Window
 
 DRAIN_LIMIT_S = 5.0
 MARGIN_S = 1.0  # of the paper preset: the window ends this long before wrk does
-BOUND = 0.95  # a core this busy is the bottleneck
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,10 @@ class Bench:
     server_cpu: int
     client_cpu: int
     groups: Groups = field(default_factory=Groups)
+
+    @property
+    def watched(self) -> frozenset[int]:
+        return frozenset(cpus.siblings(self.server_cpu) | cpus.siblings(self.client_cpu))
 
 
 def make_sample(bench: Bench, todo: Measurement) -> Sample:
@@ -94,7 +97,8 @@ def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[MeasuredServer, T
     sockets = tcp_in_use()
     asked = shape(bench.settings, todo)
     with MeasuredServer(bench.binary.path, todo.cell, {bench.server_cpu}) as server:
-        target = Target(server.url, server.admin_url, server.pid, bench.server_cpu, server)
+        target = Target(server.url, server.admin_url, server.pid, bench.server_cpu, server,
+                        bench.watched)
         with Wrk(asked, server.url, {bench.client_cpu}) as wrk:
             # A gate judges the connections that are missing.
             steady(target, wrk, asked.opened, bench.settings.settle_s)
@@ -120,7 +124,7 @@ def with_costs(settings: Settings, todo: Measurement, window: Window) -> Sample:
     """A sample of the window, with what each request cost."""
     cost = _costs(window, todo)
     found = Sample.of(todo, window, connections_asked=shape(settings, todo).opened)
-    found.server_bound = (found.host.server_core_busy or 0) >= BOUND
+    found.server_bound = found.cpu.saturated
     found.cpu.us_per_request = cost.us
     found.timers_per_request = cost.timers
     return found

@@ -35,6 +35,14 @@ class WithCosts(unittest.TestCase):
         self.assertAlmostEqual(found.timers_per_request["rearmed"], 2.0)
         self.assertTrue(found.server_bound)
 
+    def test_the_bottleneck_is_judged_by_the_servers_own_time_not_by_its_cores(self) -> None:
+        busy = Host(steal_pct=0.0, foreign_pct=0.0, psi_some_pct=0.0, server_core_busy=0.99)
+        idle = replace(busy, server_core_busy=0.2)
+        for utilisation, bound in ((0.41, False), (0.83, False), (0.949, False), (0.95, True)):
+            for host in (busy, idle):
+                cpu = Cpu(user_s=1.0, sys_s=1.0, utilisation=utilisation, outside_s=2.0)
+                self.assertIs(self.costs(host=host, cpu=cpu).server_bound, bound, utilisation)
+
     def test_cost_of_an_expired_request_in_s2(self) -> None:
         found = self.costs("increasing-timeout", timed_out=1000)
         self.assertAlmostEqual(found.cpu.us_per_request, 1000.0)

@@ -90,7 +90,7 @@ class MeasuredServer(Child):
             if match := READY_LINE.search(self.output()):
                 return match[1], match[2]
             if not self.running:
-                raise Failed(f"server ended with {self.popen.returncode}: {self.last_words()}")
+                raise Failed(self.ending())
             time.sleep(0.01)
         raise Failed(f"server was not ready within {READY_LIMIT_S:.0f} s: {self.last_words()}")
 
@@ -151,6 +151,12 @@ class Binary:
     path: str
     version: str
     backends: list[str]
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that it was built from, with -dirty behind it if files were changed."""
+        found = re.search(r"\(commit ([0-9a-f]+(?:-dirty)?)\)", self.version)
+        return found[1] if found else None
 
 
 def inspect(path: str, original: str | None = None) -> Binary:

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import measured_server, process, scratch
+from harness import lock, measured_server, process, scratch
 from harness.measured_server import MeasuredServer
 from harness.process import Child
 from results.cell import Cell
@@ -66,9 +66,11 @@ class Fakes(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.folder = Path(scratch.name)
-        # The lock of the one study on a machine is a temporary file, too: not the real one here.
+        # Not the real lock of the machine, so that no study keeps the tests from running.
+        name = f"idlewheel-study-test-{os.getpid()}"
         for patch in (mock.patch.object(tempfile, "tempdir", scratch.name),
-                      mock.patch.dict(os.environ, TMPDIR=scratch.name)):
+                      mock.patch.object(lock, "NAME", name),
+                      mock.patch.dict(os.environ, TMPDIR=scratch.name, IDLEWHEEL_STUDY_LOCK=name)):
             patch.start()
             self.addCleanup(patch.stop)
 
@@ -218,6 +220,19 @@ class Children(unittest.TestCase):
             while not child.output():
                 time.sleep(0.01)
         self.assertEqual(child.popen.returncode, -signal.SIGKILL)
+
+    def test_what_a_child_says_needs_no_folder_for_temporary_files(self) -> None:
+        """It may be full: a report that is cut says nothing of that."""
+        with mock.patch.object(tempfile, "tempdir", "/nonexistent"):
+            self.assertEqual(process.run(["sh", "-c", "echo out; echo err >&2"], 5),
+                             (0, "out\n", "err\n"))
+
+    def test_how_a_child_ended(self) -> None:
+        for script, said in (("echo last; exit 3", "sh ended with 3: last"),
+                             ("kill -9 $$", "sh was killed by SIGKILL: it said nothing")):
+            with Child(["sh", "-c", script]) as child:
+                child.wait(5)
+                self.assertEqual(child.ending(), said)
 
     def test_run_has_a_limit_and_knows_what_is_missing(self) -> None:
         self.assertEqual(process.run(["sleep", "60"], 0.1)[0], 124)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ SYSCALLS = {  # what we report -> the tracepoints that are summed for it
     "close": ["close"],
     "futex": ["futex"],
 }
-TRIAL = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=200000"]  # some 0.2 s
+TRIAL = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=200000", "status=none"]  # some 0.2 s
 TRIAL_LIMIT_S = 20.0
 USER_MODE_ONLY = "perf records user mode only"
 TOTAL = "raw_syscalls:sys_enter"
@@ -84,14 +85,17 @@ class Recorder:
         if code is None:
             raise Failed(f"perf did not end within {END_LIMIT_S:.0f} s")
         if code not in (0, -signal.SIGINT):
-            raise Failed(f"perf ended with {code}: {self.perf.last_words()}")
+            raise Failed(self.perf.ending())
         return self.perf.errors()
 
     def _tell(self, word: str) -> None:
         os.write(self._control, f"{word}\n".encode())
-        ready, _, _ = select.select([self._answer], [], [], ACK_LIMIT_S)
-        if not ready:
-            raise Failed(f"perf did not {word}: {self.perf.last_words()}")
+        limit = time.monotonic() + ACK_LIMIT_S
+        while not select.select([self._answer], [], [], 0.1)[0]:
+            if not self.perf.running:
+                raise Failed(f"before it could {word} its events, {self.perf.ending()}")
+            if time.monotonic() > limit:
+                raise Failed(f"perf did not {word} its events: {self.perf.last_words()}")
         os.read(self._answer, 64)
 
 

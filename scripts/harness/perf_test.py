@@ -71,10 +71,20 @@ class Records(unittest.TestCase):
         self.assertIn("ready", self.end("echo ready >&2"))
         self.assertIn("ready", self.end("trap 'exit 0' INT; echo ready >&2"))
 
+    def test_one_that_dies_before_it_answers_is_not_waited_for(self) -> None:
+        for script_, said in (("kill -9 $$", "sh was killed by SIGKILL: it said nothing"),
+                              ("echo no room >&2; exit 2", "sh ended with 2: no room")):
+            started = time.monotonic()
+            with perf.Recorder(["sh", "-c", script_], set()) as found:
+                with self.assertRaisesRegex(Failed, f"before it could enable its events, {said}"):
+                    with found.switched_on():
+                        pass
+            self.assertLess(time.monotonic() - started, perf.ACK_LIMIT_S)
+
     def test_one_that_was_killed_or_failed_at_the_end_is_no_measurement(self) -> None:
-        with self.assertRaisesRegex(Failed, "perf ended with -9: ready"):
+        with self.assertRaisesRegex(Failed, "sh was killed by SIGKILL: ready"):
             self.end("trap 'kill -9 $$' INT; echo ready >&2")
-        with self.assertRaisesRegex(Failed, "perf ended with 3: disk full"):
+        with self.assertRaisesRegex(Failed, "sh ended with 3: disk full"):
             self.end("trap 'echo disk full >&2; exit 3' INT; echo ready >&2")
 
     def test_it_leaves_no_copies_in_the_home_folder_and_reads_no_settings(self) -> None:

@@ -27,6 +27,11 @@ SYSCALL_WINDOW_S = 0.6  # tens of thousands of requests: counts need no more
 DWARF_WINDOWS = 2  # windows of a profile: it records a fifth as many stacks per second
 TIMEOUT_WINDOW_S = 3.0  # about one timer expires per millisecond: a shorter window has too few
 
+# What a command line may ask for.
+MAX_CONNECTIONS = 1_000_000
+ROUNDS_LIMIT = 1000
+WINDOW_LIMIT_S = 3600
+
 FULL_BUDGET_S = 80 * 60
 MAX_ROUNDS = 11  # enough for verdicts among all fourteen backends, both ways
 OVERHEAD_S = 0.5  # of a measurement: start, checked GET, stop, drain
@@ -120,6 +125,24 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
     return made if made.rounds else _fit_rounds(made, any_window=chosen.get("duration") is None)
 
 
+def implausible(plan: Settings) -> str | None:
+    """What of a plan that was read from a file no command line can have asked for."""
+    levels = [plan.connections, *plan.levels.values()]
+    rounds = [plan.rounds, plan.slow_rounds, plan.profile_rounds, plan.retries]
+    windows = [plan.window_s, plan.profile_window_s, plan.settle_s, plan.wrk_duration_s or 1]
+    possible = {
+        "preset": plan.preset in PRESETS,
+        "scenarios": set(plan.scenarios) <= set(WORKLOADS),
+        "rearm": set(plan.rearm + plan.profile_rearm) <= set(REARMS),
+        "connections": plan.levels.keys() == set(WORKLOADS) and all(
+            some and all(0 < n <= MAX_CONNECTIONS for n in some) for some in levels),
+        "rounds": all(0 <= n <= ROUNDS_LIMIT for n in rounds),
+        "duration": all(0 < seconds <= WINDOW_LIMIT_S for seconds in windows),
+        "threads": plan.wrk_threads > 0,
+    }
+    return next((name for name, true in possible.items() if not true), None)
+
+
 def _with_duration(plan: Settings, seconds: float | None) -> Settings:
     if seconds is None:
         return plan
@@ -131,12 +154,8 @@ def _with_duration(plan: Settings, seconds: float | None) -> Settings:
 
 
 def _levels(base: Settings, connections: list[int] | None) -> dict[str, list[int]]:
-    """Levels of each workload: those of the preset that the user kept, else the user's highest."""
-    if not connections:
-        return base.levels
-    kept = {workload: [n for n in levels if n in connections] or [max(connections)]
-            for workload, levels in base.levels.items()}
-    return kept | {"respond": connections}
+    """Levels of each workload: those that the user named, else those of the preset."""
+    return dict.fromkeys(base.levels, connections) if connections else base.levels
 
 
 def _fit_rounds(plan: Settings, any_window: bool) -> Settings:

@@ -136,22 +136,21 @@ class Choices(unittest.TestCase):
         self.assertEqual(caught.exception.code, 2)
         self.assertIn("hierarchical-wheel", str(caught.exception))
 
-    def test_connections_move_every_workload(self) -> None:
-        made = plan.settings("quick", KNOWN, {"connections": [64, 128]})
-        levels = {m.cell.workload: set() for m in plan.measurements(made)}
-        for m in plan.measurements(made):
-            levels[m.cell.workload].add(m.cell.connections)
-        self.assertEqual(levels, {"respond": {64, 128}, "increasing-timeout": {128},
-                                  "respond+short": {128}})
+    def test_every_level_that_was_asked_for_is_timed_and_profiled_in_every_workload(self) -> None:
+        for preset in plan.PRESETS:
+            for asked in ([20, 40, 60], [5000, 10_000], [100]):
+                chosen = {"connections": asked, "scenarios": plan.WORKLOADS, "rounds": 1}
+                made = plan.measurements(plan.settings(preset, KNOWN, chosen))
+                for kind in ("load", "profile"):
+                    found = {(m.cell.workload, m.cell.connections) for m in made if m.kind == kind}
+                    wanted = {(workload, n) for workload in plan.WORKLOADS for n in asked}
+                    self.assertEqual(found, wanted, (preset, kind))
 
-    def test_levels_that_equal_the_presets_are_all_kept(self) -> None:
-        made = plan.settings("paper", KNOWN, {"connections": [400, 5000, 10_000]})
-        self.assertEqual({m.cell.connections for m in timed(made) if m.cell.workload == "respond"},
-                         {400, 5000, 10_000})
-
-    def test_kept_levels_are_kept(self) -> None:
-        made = plan.settings("quick", KNOWN, {"connections": [5000, 10_000]})
-        self.assertEqual(made.levels["increasing-timeout"], [5000])
+    def test_a_workload_alone_is_timed_at_every_level_too(self) -> None:
+        for workload in plan.WORKLOADS:
+            made = plan.settings("smoke", KNOWN, {"connections": [20, 40, 60],
+                                                  "scenarios": [workload]})
+            self.assertEqual({m.cell.connections for m in timed(made)}, {20, 40, 60}, workload)
 
     def test_none_alone_with_a_timeout_scenario_is_refused(self) -> None:
         with self.assertRaises(Stop) as caught:

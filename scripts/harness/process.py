@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 STOP_LIMIT_S = 3.0
 NOT_STARTED = 127  # run()'s exit code of a program that is not there or may not run
@@ -22,8 +22,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A child in its own process group, pinned to cpus, that dies with this process.
 
-    Its output goes to unnamed files, so that it never blocks on a pipe nobody reads; output()
-    and errors() give what it has written. Leaving the with-block ends the whole group.
+    Its output goes to files in memory, so that it never blocks on a pipe nobody reads, nor fails on
+    a full disk; output() and errors() give what it has written. Leaving the with-block ends the whole group.
     visible: its output goes to our stderr instead. asks: it may need the terminal (a password),
     so it stays in our group.
     """
@@ -32,7 +32,7 @@ class Child:
                  cwd: Path | None = None, visible: bool = False, asks: bool = False) -> None:
         self.name = Path(argv[0]).name
         self._own_group = not asks
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._out, self._err = (os.fdopen(os.memfd_create(name), "w+b") for name in ("out", "err"))
         parent = os.getpid()
 
         def prepare() -> None:
@@ -91,6 +91,12 @@ class Child:
     def errors(self) -> str:
         return self._text(self._err)
 
+    def ending(self) -> str:
+        """How it ended, and what it said last."""
+        code = self.popen.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return f"{self.name} {how}: {self.last_words()}"
+
     def last_words(self) -> str:
         lines = [line for line in (self.output() + self.errors()).splitlines() if line.strip()]
         return lines[-1].strip() if lines else "it said nothing"
@@ -106,7 +112,7 @@ class Child:
             pass
 
     @staticmethod
-    def _text(stream: tempfile._TemporaryFileWrapper) -> str:
+    def _text(stream: BinaryIO) -> str:
         size = os.fstat(stream.fileno()).st_size
         return os.pread(stream.fileno(), size, 0).decode(errors="replace")
 
@@ -151,10 +157,11 @@ def rss_kib(pid: int) -> int:
 
 @dataclass(frozen=True)
 class HostTimes:
-    """Counters of the whole machine, in seconds since boot. None: this machine does not count it.
+    """Counters of the machine and of its cores, in seconds since boot. None: it does not count that.
 
-    A container may see too few cores, or cores that are numbered anew. Those of core_busy_s are the
-    kernel's own: it is empty where the cores that this process may use are not among them.
+    A container may see too few cores, or cores that are numbered anew. Those of core_busy_s and
+    core_steal_s are the kernel's own: both are empty where the cores that this process may use are
+    not among them.
     """
 
     at_s: float
@@ -163,16 +170,19 @@ class HostTimes:
     core_busy_s: dict[int, float]
     psi_some_s: float | None
     cores: int = 0  # that busy_s and steal_s are the sum of
+    core_steal_s: dict[int, float] = field(default_factory=dict)
 
     @staticmethod
     def read(proc: Path = Path("/proc")) -> HostTimes:
         lines = _cpu_lines(proc)
         total = lines.pop("cpu", [])
-        cores = {int(name[3:]): busy for name, t in lines.items()
-                 if (busy := _busy_s(t)) is not None}
+        cores = {int(name[3:]): ticks for name, ticks in lines.items() if _busy_s(ticks) is not None}
         own = cores if os.sched_getaffinity(0) <= cores.keys() else {}
-        return HostTimes(time.monotonic(), _busy_s(total), total[7] if len(total) > 7 else None,
-                         own, _psi_some_s(proc), len(lines))
+        return HostTimes(
+            time.monotonic(), _busy_s(total), _steal_s(total),
+            {number: _busy_s(ticks) for number, ticks in own.items()}, _psi_some_s(proc), len(lines),
+            {number: steal for number, ticks in own.items()
+             if (steal := _steal_s(ticks)) is not None})
 
 
 def _cpu_lines(proc: Path) -> dict[str, list[float]]:
@@ -185,6 +195,10 @@ def _cpu_lines(proc: Path) -> dict[str, list[float]]:
 def _busy_s(ticks: list[float]) -> float | None:
     """User, nice and system time, and that of interrupts; neither idle time nor steal."""
     return sum(ticks[:3] + ticks[5:7]) if len(ticks) > 3 else None
+
+
+def _steal_s(ticks: list[float]) -> float | None:
+    return ticks[7] if len(ticks) > 7 else None
 
 
 def _psi_some_s(proc: Path) -> float | None:

@@ -28,7 +28,9 @@ def outcome(sample: Sample) -> str:
 
 def _cost(sample: Sample) -> str:
     per = "expired" if sample.cell.counts_timeouts else "request"
-    return f"{sample.cpu.us_per_request:.2f} us/{per}, {sample.rps / 1000:.1f} k req/s"
+    pace = (f"{sample.rps / 1000:.1f} k req/s" if sample.server_bound
+            else f"server at {sample.cpu.utilisation:.0%}")
+    return f"{sample.cpu.us_per_request:.2f} us/{per}, {pace}"
 
 
 def _calls(sample: Sample) -> str:

@@ -10,7 +10,7 @@ PLANNED = Measurement("load", 1, Cell("respond", "default", "asio", "lazy", 400)
 
 def made(**fields: object) -> Sample:
     cpu = Cpu(user_s=1.0, sys_s=1.0, utilisation=1.0, outside_s=2.0, us_per_request=12.345)
-    found = Sample.of(PLANNED, rps=50_000.0, cpu=cpu)
+    found = Sample.of(PLANNED, rps=50_000.0, cpu=cpu, server_bound=True)
     for name, content in fields.items():
         setattr(found, name, content)
     return found
@@ -40,6 +40,7 @@ class Lines(unittest.TestCase):
         self.assertNotIn("\n", out.getvalue())
 
     def test_outcomes(self) -> None:
+        self.assertIn("server at 100%", outcome(made(server_bound=False)))
         flagged = outcome(made(flags=["steal"]))
         self.assertTrue(flagged.endswith("[steal]"))
         self.assertIn("failed: gone", outcome(made(valid=False, error="gone")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import asdict, replace
 from urllib.parse import urlsplit
@@ -18,7 +19,9 @@ SETTLE_S = 1.0  # of steady load before the window; the study takes this from it
 
 
 def check_url(url: str, option: str) -> str:
-    """The address without its trailing slash; ends the program when it is not one of ours."""
+    """The address as it is; ends the program when no server can be asked for it."""
+    if not re.fullmatch(r"[!-~]+", url):
+        raise bad_usage(f"{option} {url!r} has a character that no address has; write it as %XX")
     try:
         parts = urlsplit(url)
         port = parts.port or 80
@@ -30,11 +33,11 @@ def check_url(url: str, option: str) -> str:
         socket.create_connection((parts.hostname, port), timeout=5).close()
     except OSError as error:
         raise cannot(f"nothing accepts connections at {url}: {error.strerror or error}") from None
-    return url.rstrip("/")
+    return url
 
 
 def check_admin(url: str) -> str:
-    found = check_url(url, "--admin")
+    found = check_url(url, "--admin").rstrip("/")
     try:
         read_stats(found)
     except (Failed, OSError) as error:
@@ -86,6 +89,7 @@ def figures(url: str, connections: int, window: Window, report: WrkReport) -> di
         "bytes_out": window.bytes_out, "writes": window.writes,
         "connections_open": window.connections_open, "per": cost.per,
         "rps": window.requests / window.window_s,
+        "server_bound": window.cpu.saturated if window.cpu else None,
         "cpu": {"us_per_request": cost.us, "user_us_per_request": cost.user_us,
                 "utilisation": window.cpu.utilisation if window.cpu else None},
         "timers_per_request": cost.timers,
@@ -112,7 +116,7 @@ def table(found: dict) -> str:
         ("connections", found["connections"], ""),
         ("window" if found["timers"] else "window, connecting included", found["window_s"], "s"),
         ("requests", found["requests"], ""),
-        ("requests per second", found["rps"], ""),
+        ("requests per second", found["rps"], _client_bound(found)),
         ("timed-out requests", found["timed_out"], ""),
         (f"CPU per {event}", cpu["us_per_request"], "us"),
         ("of it in user mode", cpu["user_us_per_request"], "us"),
@@ -125,6 +129,13 @@ def table(found: dict) -> str:
     ]
     return "\n".join(f"{name:34} {_plain(value):>14} {unit}".rstrip()
                      for name, value, unit in rows if value is not None)
+
+
+def _client_bound(found: dict) -> str:
+    """Words behind requests per second, where they are not what the server is able to do."""
+    if found["server_bound"] is not False:
+        return ""
+    return f"(client-bound: the server used {found['cpu']['utilisation']:.0%} of a core)"
 
 
 def _plain(value: float | int) -> str:

@@ -47,8 +47,17 @@ class Figures(unittest.TestCase):
     def test_the_keys_of_json(self) -> None:
         self.assertEqual(list(self.figures(counted())), [
             "url", "connections", "rss_kib", "window_s", "requests", "timed_out", "timers",
-            "late_us", "bytes_out", "writes", "connections_open", "per", "rps", "cpu",
+            "late_us", "bytes_out", "writes", "connections_open", "per", "rps",
+            "server_bound", "cpu",
             "timers_per_request", "wrk"])
+
+    def test_a_rate_that_the_server_did_not_limit_is_said_to_be_the_clients(self) -> None:
+        for utilisation, bound in ((0.41, False), (0.94, False), (0.95, True), (1.6, True)):
+            cpu = Cpu(user_s=None, sys_s=None, utilisation=utilisation, outside_s=None)
+            found = self.figures(replace(counted(), cpu=cpu))
+            self.assertIs(found["server_bound"], bound)
+            said = f"(client-bound: the server used {utilisation:.0%} of a core)"
+            self.assertEqual(said in running_server.table(found), not bound)
 
     def test_nothing_served_is_a_failure(self) -> None:
         with self.assertRaises(Failed):

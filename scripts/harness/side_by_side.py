@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import select
 import shutil
 import socket
 import statistics
@@ -15,11 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import running_server
+from harness import environment, running_server
 from harness.measured_server import READY_LIMIT_S, get
 from harness.process import Child, cpu_s, rss_kib
 from harness.window import Target
@@ -27,6 +28,7 @@ from results.errors import Failed, cannot
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build/release"
+OWN_BINARY = BUILT / "server/idlewheel-server"
 TOOLS = ROOT / "build/tools"
 OWN = "idlewheel"
 FLOOR = "bare epoll"
@@ -36,48 +38,69 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @dataclass(frozen=True)
 class Contender:
-    """A server. command(folder) gives its command line, and may leave files in the folder. A server
-    on two cores shares the second with the load."""
+    """A server. command(folder, connections) gives the command line of one that takes so many, and
+    may leave files in the folder. A server on two cores shares the second with the load."""
 
     name: str
-    command: Callable[[Path], list[str]]
+    command: Callable[[Path, int], list[str]]
     targets: tuple[str, ...] = ()  # of CMake, that it needs
     cores: int = 1
 
 
 def own(name: str, *flags: str, cores: int = 1) -> Contender:
-    argv = [str(BUILT / "server/idlewheel-server"), "--port=0", "--admin-port=0", *flags]
-    return Contender(name, lambda _: argv, ("idlewheel-server",), cores)
+    argv = [str(OWN_BINARY), "--port=0", "--admin-port=0", *flags]
+    return Contender(name, lambda *_: argv, ("idlewheel-server",), cores)
 
 
-def _nginx(folder: Path) -> list[str]:
-    found = shutil.which("nginx") or shutil.which("nginx", path=f"{TOOLS}:/usr/sbin")
+def require_built() -> None:
+    """Where nothing is built now: end the program unless our own server is there."""
+    if not OWN_BINARY.exists():
+        raise cannot(f"{OWN_BINARY} is not there; build it: {_build_command('idlewheel-server')}")
+
+
+def _build_command(*targets: str) -> str:
+    return f"cmake --preset release && cmake --build --preset release --target {' '.join(targets)}"
+
+
+def _found_nginx() -> str | None:
+    """TOOLS may have a colon in its path, so that it cannot stand in a list of folders."""
+    kept = TOOLS / "nginx"
+    return shutil.which("nginx") or shutil.which(kept) or shutil.which("nginx", path="/usr/sbin")
+
+
+def _nginx(folder: Path, connections: int) -> list[str]:
+    found = _found_nginx()
     if not found:
-        raise cannot("nginx: not found; fix: scripts/setup")
+        raise Failed("not found; fix: scripts/setup")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = (ROOT / "bench/servers/nginx.conf.in").read_text()
-    config = config.replace("@FOLDER@", str(folder)).replace("@PORT@", str(port))
+    config = config.replace("@PORT@", str(port))
+    config = config.replace("@CONNECTIONS@", str(_nginx_slots(connections)))
     (folder / "nginx.conf").write_text(config)
-    shell = ('echo "listening on http://127.0.0.1:$1"; '
-             'exec "$2" -e stderr -p "$3" -c "$3/nginx.conf"')
+    shell = 'echo "listening on http://127.0.0.1:$1"; exec "$2" -e stderr -p "$3" -c nginx.conf'
     return ["sh", "-c", shell, "sh", str(port), found, str(folder)]
+
+
+def _nginx_slots(connections: int) -> int:
+    """nginx counts its listener too, and closes idle connections once 15 of 16 slots are taken."""
+    return (connections + environment.SPARE_FILES) * 16 // 15 + 1
 
 
 def contenders(pipeline: int = 1) -> list[Contender]:
     """The floor first, which answers one request a read, then ours, then what people use."""
-    floor = Contender(FLOOR, lambda _: [str(BUILT / "bench/bare_epoll")], ("bare_epoll",))
+    floor = Contender(FLOOR, lambda *_: [str(BUILT / "bench/bare_epoll")], ("bare_epoll",))
     return [
         *([floor] if pipeline == 1 else []),
         own(OWN),
         own(f"{OWN} eager", "--rearm=eager"),
         own(f"{OWN} --threads 2", "--threads=2", cores=2),
         Contender("Beast, tcp_stream",
-                  lambda _: [str(BUILT / "timers/examples/beast_tcp_stream"), "0"],
+                  lambda *_: [str(BUILT / "timers/examples/beast_tcp_stream"), "0"],
                   ("beast_tcp_stream",)),
         Contender("nginx", _nginx),
-        Contender("Node.js", lambda _: ["node", str(ROOT / "bench/servers/node.js")]),
+        Contender("Node.js", lambda *_: ["node", str(ROOT / "bench/servers/node.js")]),
     ]
 
 
@@ -86,14 +109,21 @@ def with_windows(sizes: list[int]) -> list[Contender]:
 
 
 @contextmanager
-def started(contender: Contender, cpus: list[int],
+def started(contender: Contender, cpus: list[int], connections: int,
             answers: bool = True) -> Iterator[tuple[Child, str]]:
     """The running server and its address, once it has answered a GET, if it does."""
     with tempfile.TemporaryDirectory(prefix="idlewheel-servers-") as folder:
-        command = contender.command(Path(folder))
-        with Child(command, set(cpus[:contender.cores])) as child:
-            url = _wait_ready(contender.name, child, answers)
-            yield child, url
+        command = contender.command(Path(folder), connections)
+        with _child(contender, command, set(cpus[:contender.cores])) as child:
+            yield child, _wait_ready(contender.name, child, answers)
+
+
+def _child(contender: Contender, command: list[str], cpus: set[int]) -> Child:
+    try:
+        return Child(command, cpus)
+    except OSError as error:
+        build = f"; build it: {_build_command(*contender.targets)}" if contender.targets else ""
+        raise Failed(f"cannot start {command[0]}: {error.strerror}{build}") from None
 
 
 def _wait_ready(name: str, child: Child, answers: bool) -> str:
@@ -125,33 +155,58 @@ class Load:
 
 def cost_of(contender: Contender, load: Load, cpus: list[int]) -> dict:
     """CPU microseconds per request, and those in user mode; connecting is part of them."""
-    with started(contender, cpus) as (child, url):
+    with started(contender, cpus, load.connections) as (child, url):
         target = Target(url, pid=child.pid, child=child)
         figures = running_server.drive(target, load.connections, load.duration_s, {cpus[-1]},
                                        load.pipeline)
     if why := running_server.problem(figures):
-        raise Failed(f"{contender.name}: {why}")
+        raise Failed(why)
     return {"name": contender.name, "connections": load.connections,
             "us": figures["cpu"]["us_per_request"],
             "user_us": figures["cpu"]["user_us_per_request"]}
 
 
 def idle_bytes(contender: Contender, connections: int, cpus: list[int]) -> dict:
-    """Resident memory of a connection that waits after one request, and the CPU time it takes."""
-    with started(contender, cpus) as (child, url), ExitStack() as clients:
+    """Resident memory of a connection that waits after one request, and the CPU time it takes.
+
+    Failed when the server does not keep all of them: those that are gone would make the others seem
+    small.
+    """
+    with started(contender, cpus, connections) as (child, url), ExitStack() as stack:
         before = rss_kib(child.pid)
         port = int(url.rpartition(":")[2])
-        for number in range(connections):
-            client = clients.enter_context(socket.socket())
-            client.settimeout(READY_LIMIT_S)
-            client.bind((f"127.0.1.{1 + number % 200}", 0))
-            client.connect(("127.0.0.1", port))
-            client.sendall(GET)
-            if not client.recv(4096).startswith(b"HTTP/1.1 200"):
-                raise Failed(f"{contender.name} did not answer")
+        clients = [stack.enter_context(_idle_client(number, port)) for number in range(connections)]
         bytes_each = (rss_kib(child.pid) - before) * 1024 / connections
         idle_cpu = _cpu_while_idle(child.pid)
+        if closed := _closed(clients):
+            raise Failed(f"closed {closed} of {connections} idle connections")
     return {"name": contender.name, "bytes": bytes_each, "idle_cpu": idle_cpu}
+
+
+def _idle_client(number: int, port: int) -> socket.socket:
+    """A connection that has had one answer. 200 addresses have ports enough for all of them."""
+    client = socket.socket()
+    try:
+        client.settimeout(READY_LIMIT_S)
+        client.bind((f"127.0.1.{1 + number % 200}", 0))
+        client.connect(("127.0.0.1", port))
+        client.sendall(GET)
+        if not client.recv(4096).startswith(b"HTTP/1.1 200"):
+            raise Failed(f"did not answer on connection {number + 1}")
+    except BaseException as error:
+        client.close()
+        if isinstance(error, OSError):
+            raise Failed(f"connection {number + 1}: {error.strerror or error}") from None
+        raise
+    return client
+
+
+def _closed(clients: list[socket.socket]) -> int:
+    """How many of them the server has closed."""
+    waiting = select.poll()
+    for client in clients:
+        waiting.register(client, select.POLLRDHUP)
+    return len(waiting.poll(0))
 
 
 def _cpu_while_idle(pid: int, seconds: float = 3.0) -> float:
@@ -161,20 +216,53 @@ def _cpu_while_idle(pid: int, seconds: float = 3.0) -> float:
     return (cpu_s(pid) - before) / seconds
 
 
-def run(entries: list[Contender], loads: list[Load], rounds: int, seed: int,
-        cpus: list[int]) -> list[dict]:
-    """Every server under every load once a round, in an order drawn anew each round."""
+@dataclass
+class Results:
+    """What was measured so far; a server that fails keeps what it had, with the reason."""
+
+    samples: list[dict] = field(default_factory=list)
+    memory: list[dict] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # the first reason of each server
+
+    def attempt(self, name: str, words: str, measure: Callable[[], dict], into: list[dict]) -> bool:
+        try:
+            into.append(measure())
+            return True
+        except (Failed, OSError, HTTPException) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self.failures.setdefault(name, f"{words}: {reason}")
+            print(f"{name}: {words}: failed: {reason}", file=sys.stderr)
+            return False
+
+
+def run(found: Results, entries: list[Contender], loads: list[Load], rounds: int, seed: int,
+        cpus: list[int]) -> None:
+    """Every server under every load once a round, in an order drawn anew each round.
+
+    A server that fails under a load is not asked again under that one.
+    """
     order = random.Random(seed)
-    samples = []
+    failed = set()
     for number in range(rounds):
         pairs = [(entry, load) for entry in entries for load in loads]
         order.shuffle(pairs)
         for entry, load in pairs:
-            sample = cost_of(entry, load, cpus)
-            samples.append(sample)
-            print(f"round {number + 1}/{rounds}: {load.connections} connections, {entry.name}: "
-                  f"{sample['us']:.2f} us", file=sys.stderr)
-    return samples
+            words, place = f"{load.connections} connections", (entry.name, load.connections)
+            if place in failed:
+                continue
+            if not found.attempt(entry.name, words, lambda: cost_of(entry, load, cpus),
+                                 found.samples):
+                failed.add(place)
+                continue
+            print(f"round {number + 1}/{rounds}: {words}, {entry.name}: "
+                  f"{found.samples[-1]['us']:.2f} us", file=sys.stderr)
+
+
+def weigh(found: Results, entries: list[Contender], connections: int, cpus: list[int]) -> None:
+    """The memory of each server's idle connections."""
+    for entry in entries:
+        found.attempt(entry.name, f"{connections} idle connections",
+                      lambda: idle_bytes(entry, connections, cpus), found.memory)
 
 
 def medians(samples: list[dict]) -> dict[tuple[str, int], dict]:
@@ -185,26 +273,35 @@ def medians(samples: list[dict]) -> dict[tuple[str, int], dict]:
             for key, group in groups.items()}
 
 
-def table(names: list[str], samples: list[dict], memory: list[dict]) -> str:
-    """Markdown: CPU us per request, in brackets the ratio to the first of the names."""
-    found = medians(samples)
-    levels = sorted({level for _, level in found})
-    bytes_each = {entry["name"]: entry for entry in memory}
+def table(names: list[str], levels: list[int], found: Results, weighed: bool) -> str:
+    """Markdown: CPU us per request, in brackets the ratio to the first of the names.
+
+    What was not measured is a dash, and the last column says why.
+    """
+    costs = medians(found.samples)
+    memory = {entry["name"]: entry for entry in found.memory}
     head = ["server", *(f"{level} connections" for level in levels),
             *(f"user mode, {level}" for level in levels)]
-    if memory:
-        head += ["bytes per idle connection", "CPU while idle"]
+    head += ["bytes per idle connection", "CPU while idle"] if weighed else []
+    head += ["failed"] if found.failures else []
     rows = [head, ["---"] * len(head)]
     for name in names:
         row = [name]
-        row += [_ratio(found[name, level]["us"], found[names[0], level]["us"]) for level in levels]
-        row += [f"{found[name, level]['user_us']:.2f}" for level in levels]
-        if memory:
-            entry = bytes_each[name]
-            row += [f"{entry['bytes']:.0f}", f"{entry['idle_cpu']:.2%}"]
+        row += [_ratio(costs.get((name, level)), costs.get((names[0], level))) for level in levels]
+        row += [_word(costs.get((name, level)), "user_us", "{:.2f}") for level in levels]
+        if weighed:
+            row += [_word(memory.get(name), "bytes", "{:.0f}"),
+                    _word(memory.get(name), "idle_cpu", "{:.2%}")]
+        if found.failures:
+            row.append(found.failures.get(name, "").replace("|", "\\|"))
         rows.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _ratio(value: float, base: float) -> str:
-    return f"{value:.2f} ({value / base:.2f}x)"
+def _word(entry: dict | None, key: str, form: str) -> str:
+    return form.format(entry[key]) if entry else "-"
+
+
+def _ratio(entry: dict | None, base: dict | None) -> str:
+    ratio = f" ({entry['us'] / base['us']:.2f}x)" if entry and base else ""
+    return _word(entry, "us", "{:.2f}") + ratio

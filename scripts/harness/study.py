@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -57,34 +55,6 @@ def say(line: str) -> None:
 
 def execute(options: Options) -> None:
     """Prepare, check, measure, report; prints the path of what it made."""
-    with _alone():
-        _execute(options)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Two studies at once would measure each other, or mix their samples in one folder."""
-    path = Path(tempfile.gettempdir()) / "idlewheel-study.lock"
-    try:
-        lock = path.open("a+")
-    except PermissionError:  # another user's; nothing is known of it
-        yield
-        return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-            raise cannot(f"another study is running on this machine (process {pid}): wait "
-                         "for it, or end it") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _execute(options: Options) -> None:
     manifest = resume.read_manifest(options.folder) if options.folder else None
     if options.build:
         _set_up()
@@ -140,7 +110,7 @@ def _set_up() -> None:
 
 
 def _build(targets: list[str]) -> None:
-    _prepare("configuring", ["cmake", "--preset", "release"])
+    _prepare("configuring", [str(ROOT / "scripts/configure"), "release"])
     _prepare("building", ["cmake", "--build", "--preset", "release", "--target", *targets])
 
 
@@ -221,12 +191,12 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
                  facts: environment.Facts) -> tuple[Path, dict]:
     """The folder to write to and its manifest: continued when it is this run, else a new one."""
     entry = resume.plan_entry(planned.settings, planned.measurements)
-    sha256 = _sha256(Path(binary.path))
+    asked = resume.Study(entry, _sha256(Path(binary.path)), environment.fingerprint(facts, path))
     results = ROOT / "results"
-    folder = options.folder or resume.unfinished(results, entry, sha256)
+    folder = options.folder or resume.unfinished(results, asked)
     manifest = resume.read_manifest(folder) if folder else None
     if manifest:
-        resume.refuse_to_mix(folder, manifest, entry, sha256)
+        resume.refuse_to_mix(folder, manifest, asked)
         say(f"continuing in {folder}")
         added = [i for i in entry["cells"] if i not in set(manifest["plan"]["cells"])]
         manifest["plan"]["cells"] += added
@@ -234,18 +204,21 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
         folder = folder or results / resume.new_id(options.preset)
         if folder.is_dir() and any(folder.iterdir()):
             raise bad_usage(f"{folder} is not empty and holds no study; choose another with -o")
-        manifest = _manifest(options, planned, folder, path, binary, facts)
+        manifest = _manifest(options, planned, folder, path, binary, asked)
     manifest["finished"] = False
     manifests.write(folder, manifest)
     return folder, manifest
 
 
 def _git() -> dict:
-    sha_code, sha, _ = run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], 10)
-    code, changes, _ = run(["git", "-C", str(ROOT), "status", "--porcelain"], 10)
-    known = sha_code == 0 and code == 0
-    return {"sha": sha.strip(), "dirty": bool(changes.strip())} if known else {
-        "sha": None, "dirty": None}
+    """The commit of these scripts; unknown where they are no repository of their own."""
+    def ask(*words: str) -> str | None:
+        code, said, _ = run(["git", "-C", str(ROOT), *words], 10)
+        return None if code else said.strip()
+
+    sha, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain")
+    known = ask("rev-parse", "--show-prefix") == "" and None not in (sha, changes)
+    return {"sha": sha, "dirty": bool(changes)} if known else {"sha": None, "dirty": None}
 
 
 def _commands(settings: Settings) -> dict:
@@ -259,7 +232,7 @@ def _commands(settings: Settings) -> dict:
 
 
 def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: Binary,
-              facts: environment.Facts) -> dict:
+              asked: resume.Study) -> dict:
     settings = planned.settings
     return {
         "schema": manifests.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
@@ -268,9 +241,8 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "rounds": settings.rounds, "label": plan.label(settings), "git": _git(),
         "binary": {"path": os.fsencode(path).decode(errors="replace"),
-                   "sha256": _sha256(Path(binary.path)), "version": binary.version},
-        "env": environment.fingerprint(facts, path),
-        "plan": resume.plan_entry(settings, planned.measurements),
+                   "sha256": asked.sha256, "version": binary.version, "commit": binary.commit},
+        "env": asked.env, "plan": asked.plan,
         "commands": _commands(settings), "finished": False,
     }
 

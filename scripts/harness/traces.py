@@ -23,7 +23,7 @@ def record(folder: Path, connections: int, seconds: float, cpus: list[int]) -> l
         path = folder / f"{name}-{connections}.trace"
         recorder = own(name, f"--timer-trace={path}", *flags)
         shape = Shape(connections, 1, int(seconds) + 60)
-        with started(recorder, cpus, answers=name.startswith("respond")) as (child, url):
+        with started(recorder, cpus, connections, answers=name.startswith("respond")) as (child, url):
             with Wrk(shape, url, {cpus[-1]}) as wrk:
                 hold(seconds, child, wrk)
             child.signal(signal.SIGTERM)

@@ -33,6 +33,8 @@ class Target:
     pid: int | None = None
     core: int | None = None
     child: Child | None = None  # where we started it
+    # Cores whose load changes the figures: the server's, the load's, and their hardware siblings.
+    watched: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
         before = Reading.take(target, others)
         hold(seconds, target.child, wrk, perf)
         after = Reading.take(target, others)
-    found = between(before, after, target.core)
+    found = between(before, after, target.core, target.watched)
     if target.pid:
         found.rss_kib = rss_kib(target.pid)
     return found
@@ -145,8 +147,7 @@ def hold(seconds: float, *children: Child | None) -> None:
     while True:
         for child in filter(None, children):
             if not child.running:
-                raise Failed(f"{child.name} ended with {child.popen.returncode} in the middle: "
-                             f"{child.last_words()}")
+                raise Failed(f"in the middle of a measurement {child.ending()}")
         left = end - time.monotonic()
         if left <= 0:
             return
@@ -161,7 +162,8 @@ def timed_out(stats: dict) -> int:
     return stats["connections"]["closed"]["request"]
 
 
-def between(before: Reading, after: Reading, core: int | None) -> Window:
+def between(before: Reading, after: Reading, core: int | None,
+            watched: frozenset[int] = frozenset()) -> Window:
     """What happened from one reading to the other; what nobody counts stays None."""
     used = after.server.since(before.server) if before.server else None
     if before.stats:
@@ -172,7 +174,7 @@ def between(before: Reading, after: Reading, core: int | None) -> Window:
     if cpu is not None:
         found.cpu = _cpu(cpu, used, found.window_s)
     if used:
-        found.host = host_between(before, after, core)
+        found.host = host_between(before, after, core, watched)
     return found
 
 
@@ -198,8 +200,12 @@ def _cpu(cpu: float, used: Process | None, seconds: float) -> Cpu:
                outside_s=used.cpu_s if used else None)
 
 
-def host_between(before: Reading, after: Reading, core: int | None) -> Host:
-    """What this machine does not count stays None."""
+def host_between(before: Reading, after: Reading, core: int | None,
+                 watched: frozenset[int]) -> Host:
+    """What others took of the watched cores; what is not counted there stays None.
+
+    On a large machine the other cores are busy with whatever they like.
+    """
     a, b = before.host, after.host
     seconds = (b.at_s - a.at_s) or 1e-9
     ours = (after.server.cpu_s - before.server.cpu_s) + (after.others_cpu_s - before.others_cpu_s)
@@ -207,11 +213,22 @@ def host_between(before: Reading, after: Reading, core: int | None) -> Host:
     def rate(first: float | None, last: float | None) -> float | None:
         return None if first is None or last is None else (last - first) / seconds
 
-    busy, steal = rate(a.busy_s, b.busy_s), rate(a.steal_s, b.steal_s)
+    def rates(first: dict[int, float], last: dict[int, float]) -> list[float]:
+        """Of the watched cores; a sibling may be offline."""
+        return [(last[n] - first[n]) / seconds for n in watched & first.keys() & last.keys()]
+
+    busy_each, steal_each = rates(a.core_busy_s, b.core_busy_s), rates(a.core_steal_s, b.core_steal_s)
+    busy, steal = sum(busy_each) if busy_each else None, None
+    if steal_each:
+        steal = sum(steal_each) / len(steal_each)
+    elif b.cores and (total := rate(a.steal_s, b.steal_s)) is not None:
+        steal = total / b.cores
+    if busy is None and b.cores <= len(watched):  # the machine has no others
+        busy = rate(a.busy_s, b.busy_s)
     pressure = rate(a.psi_some_s, b.psi_some_s)
     core_busy = rate(a.core_busy_s.get(core), b.core_busy_s.get(core))
     foreign = None if busy is None else max(0.0, busy - (ours + FOREIGN_FLOOR_S) / seconds)
-    return Host(steal_pct=None if steal is None or not b.cores else 100 * steal / b.cores,
+    return Host(steal_pct=None if steal is None else 100 * steal,
                 psi_some_pct=None if pressure is None else 100 * pressure,
                 foreign_pct=None if foreign is None else 100 * foreign,
                 server_core_busy=None if core_busy is None else min(1.0, core_busy))

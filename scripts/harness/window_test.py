@@ -1,13 +1,21 @@
+import os
+import tempfile
 import unittest
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
-from harness import window
+from harness import gates, window
+from harness.gates_test import CLEAN
 from harness.process import HostTimes
 from harness.window import Process, Reading, Target, between, costs, observe, steady
 from results.errors import Failed
 from results.sample import Host, Window
+
+
+PAIR = frozenset({0, 1})
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def reading(seconds: float, stats: bool = True, server: bool = True) -> Reading:
@@ -26,7 +34,7 @@ def reading(seconds: float, stats: bool = True, server: bool = True) -> Reading:
 
 class Between(unittest.TestCase):
     def test_deltas_of_a_window(self) -> None:
-        found = between(reading(1.0), reading(3.0), 0)
+        found = between(reading(1.0), reading(3.0), 0, PAIR)
         self.assertAlmostEqual(found.window_s, 2.0)
         self.assertEqual((found.requests, found.timed_out), (2000, 200))
         self.assertAlmostEqual(found.rps, 1000)
@@ -46,12 +54,14 @@ class Between(unittest.TestCase):
         """As in a container whose /proc/stat lacks the server's core, or is not there at all."""
         def between_hosts(core: int | None, **lacking: object) -> Host:
             pair = (reading(1.0), reading(3.0))
-            return between(*(replace(r, host=replace(r.host, **lacking)) for r in pair), core).host
+            return between(*(replace(r, host=replace(r.host, **lacking)) for r in pair), core,
+                           PAIR).host
 
         self.assertIsNone(between_hosts(5).server_core_busy)
-        self.assertIsNotNone(between_hosts(5).foreign_pct)
         found = between_hosts(0, core_busy_s={})
         self.assertIsNone(found.server_core_busy)
+        self.assertAlmostEqual(found.foreign_pct, 17.5)  # the machine has no other cores
+        self.assertIsNone(between_hosts(0, core_busy_s={}, cores=64).foreign_pct)
         self.assertAlmostEqual(found.steal_pct, 1.0)
         self.assertIsNone(between_hosts(0, psi_some_s=None).psi_some_pct)
         nothing = between_hosts(0, busy_s=None, steal_s=None, core_busy_s={}, psi_some_s=None,
@@ -76,6 +86,65 @@ class Between(unittest.TestCase):
         found = between(*bare, None)
         self.assertAlmostEqual(found.window_s, 2.0)
         self.assertIsNone(found.cpu)
+
+
+class ForeignLoad(unittest.TestCase):
+    """Of 64 cores, the study uses 2 and 3; 34 and 35 are their hardware siblings."""
+
+    WATCHED = frozenset({2, 3, 34, 35})
+    SECONDS = 2
+
+    def host(self, busy: dict[int, float], steal: dict[int, float] | None = None,
+             cores: range | tuple = range(64), server: float = 0.9) -> Host:
+        """Of a window in which these cores were busy for so much of the time, beside the study."""
+        def stat(seconds: float) -> str:
+            ticks = {n: [0] * 10 for n in cores}
+            for n in cores:
+                own = {2: 0.9, 3: 1.0}.get(n, 0.0)  # the server's and wrk's
+                ticks[n][0] = round(seconds * TICKS * min(1.0, own + busy.get(n, 0.0)))
+                ticks[n][7] = round(seconds * TICKS * (steal or {}).get(n, 0.0))
+            rows = [["cpu ", *map(sum, zip(*ticks.values()))]] + [
+                [f"cpu{n}", *row] for n, row in ticks.items()]
+            return "".join(" ".join(map(str, row)) + "\n" for row in rows)
+
+        readings = []
+        with tempfile.TemporaryDirectory() as proc:
+            for seconds in (10, 10 + self.SECONDS):
+                Path(proc, "stat").write_text(stat(seconds))
+                with mock.patch.object(os, "sched_getaffinity", return_value={2, 3}):
+                    host = replace(HostTimes.read(Path(proc)), at_s=float(seconds))
+                used = Process(server * seconds, 1, 1)
+                readings.append(Reading(None, used, 1.0 * seconds, host))
+        return window.host_between(*readings, 2, self.WATCHED)
+
+    def flags(self, host: Host) -> list[str]:
+        return gates.of_any(replace(CLEAN, host=host))
+
+    def test_cores_that_are_none_of_ours_flag_nothing(self) -> None:
+        for others in ({7: 1.0}, {n: 1.0 for n in range(64) if n not in self.WATCHED}):
+            found = self.host(others)
+            self.assertLess(found.foreign_pct, 1.0)
+            self.assertEqual(self.flags(found), [])
+
+    def test_our_cores_and_their_siblings_do(self) -> None:
+        for core in (34, 35):
+            found = self.host({core: 0.5})
+            self.assertAlmostEqual(found.foreign_pct, 47.5, delta=1.0)
+            self.assertEqual(self.flags(found), ["foreign_load"])
+        # On a full core others take from the time of the server.
+        self.assertEqual(self.flags(self.host({2: 0.1}, server=0.5)), ["foreign_load"])
+        self.assertEqual(self.flags(self.host({34: 0.05, 35: 0.05})), [])
+        self.assertEqual(self.flags(self.host({34: 0.1, 35: 0.1})), ["foreign_load"])
+
+    def test_steal_is_that_of_our_cores_too(self) -> None:
+        self.assertEqual(self.flags(self.host({}, {7: 1.0, 8: 1.0})), [])
+        found = self.host({}, {2: 0.1})
+        self.assertAlmostEqual(found.steal_pct, 2.5, delta=0.1)
+        self.assertEqual(self.flags(found), ["steal"])
+
+    def test_a_sibling_that_is_offline_is_left_out(self) -> None:
+        found = self.host({7: 1.0, 35: 0.5}, cores=(0, 2, 3, 7, 35))
+        self.assertAlmostEqual(found.foreign_pct, 47.5, delta=1.0)
 
 
 class Observe(unittest.TestCase):

@@ -6,6 +6,7 @@ import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.process import Child
 from results.errors import Failed
@@ -48,7 +49,13 @@ class Shape:
         script = ["-s", str(PIPELINE)] if self.pipeline > 1 else []
         count = ["--", str(self.pipeline)] if self.pipeline > 1 else []
         return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s",
-                *ours, *script, url + "/", *count]
+                *ours, *script, with_path(url), *count]
+
+
+def with_path(url: str) -> str:
+    """An address that has a path keeps it exactly."""
+    parts = urlsplit(url)
+    return url if parts.path else parts._replace(path="/").geturl()
 
 
 def parse(text: str) -> WrkReport:
@@ -86,5 +93,6 @@ class Wrk(Child):
             self.signal(signal.SIGINT)
         code = self.wait(STOP_LIMIT_S)
         if code != 0:
-            raise Failed(f"wrk ended with {code}: {self.last_words()}")
+            raise Failed(self.ending() if code is not None else
+                         f"wrk did not end within {STOP_LIMIT_S:.0f} s")
         return parse(self.output())

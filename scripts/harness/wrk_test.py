@@ -1,5 +1,6 @@
 import unittest
 
+from harness import wrk
 from harness.wrk import Shape, parse
 from results.errors import Failed
 
@@ -72,6 +73,18 @@ class CommandLine(unittest.TestCase):
 
     def test_never_more_threads_than_connections(self) -> None:
         self.assertIn("-t3", Shape(3, 12, 9).argv("http://h"))
+
+
+class Address(unittest.TestCase):
+    def test_a_path_is_kept_exactly(self) -> None:
+        for path in ("/stats", "/stats/", "/", "//", "/a?b=c", "/a?", "/a/?b=/", "/%41;x=1"):
+            url = "http://127.0.0.1:1" + path
+            self.assertIn(url, wrk.Shape(1, 1, 1).argv(url))
+
+    def test_without_a_path_it_is_the_root(self) -> None:
+        for url, asked in (("http://h:1", "http://h:1/"), ("http://h", "http://h/"),
+                           ("http://[::1]:1", "http://[::1]:1/"), ("http://h?a", "http://h/?a")):
+            self.assertIn(asked, wrk.Shape(1, 1, 1).argv(url))
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def _row(run: Run, cell: Cell, samples: list[Sample], profile: Profile | None) -
         flags=flags_of(best),
         failures=_errors_of(samples),
         cpu_us=_median(list(cpu.values())), cpu_us_by_round=cpu,
-        rps=_median([s.rps for s in best]), server_bound=all(s.server_bound for s in best),
+        rps=_median([s.rps for s in best]), server_bound=all(s.cpu and s.cpu.saturated for s in best),
         utilisation=_median([s.cpu.utilisation for s in best if s.cpu]),
         timers_per_request=_medians([s.timers_per_request or {} for s in best]),
         expired=sum((s.timers or {}).get("expired") or 0 for s in best),

@@ -1,6 +1,7 @@
 """Figures, comparisons and the opening sentences."""
 
 import dataclasses
+import json
 import tempfile
 import unittest
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from report import analysis, content, profiles, run, testing
 from report.analysis import Comparison, Row
 from report.profiles import Tree
+from results import journal
 from results.cell import Cell
 from results.stats import Outcome
 
@@ -60,6 +62,20 @@ class RowsTest(unittest.TestCase):
         self.assertEqual(content._rps(withheld).text, "client-bound")
         self.assertEqual(content.rps_note(row("none", {1: 9.0})), "")
 
+    def test_older_samples_are_judged_by_the_servers_own_time_as_well(self) -> None:
+        def judged(utilisation: float) -> set[bool]:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = testing.write(Path(scratch) / "run", profiles=False, syscalls=False)
+                samples = [json.loads(line) for line
+                           in (folder / journal.SAMPLES).read_text().splitlines()]
+                for sample in samples:
+                    sample["server_bound"] = True  # by the busy core
+                    sample["cpu"]["utilisation"] = utilisation
+                (folder / journal.SAMPLES).write_text(
+                    "".join(json.dumps(each) + "\n" for each in samples))
+                return {r.server_bound for r in analysis.rows(run.read(folder), [])}
+
+        self.assertEqual((judged(0.83), judged(0.97)), ({False}, {True}))
 
     def test_the_servers_closes_are_no_errors_where_requests_time_out(self) -> None:
         counts = {"connect": 1, "read": 300}

@@ -12,7 +12,7 @@ from report.content import Findings
 from report.embed import flame_data
 from report.page import MissingTool
 from report.profiles import Tree
-from results.errors import Unreadable
+from results.errors import Unreadable, cannot
 
 __all__ = ["MissingTool", "Unreadable", "report", "analyse", "pruned", "write"]
 
@@ -46,8 +46,13 @@ def pruned(tree: Tree, folders: list[Findings]) -> Tree:
 def write(path: Path, text: str) -> Path:
     """Whole or not at all: a reader never sees half a page."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        # Names of files may hold bytes that are no text.
+        part.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise cannot(f"cannot write {path}: {error.strerror}") from None
     return path
 
 

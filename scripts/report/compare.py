@@ -6,16 +6,18 @@ import html
 from pathlib import Path
 
 from report import analysis, build, content, page, summary
+from report.analysis import Pair
 from report.content import Findings
 from report.embed import flame_data
 from report.page import Section
 from report.profiles import Tree
 from report.tables import Table
+from results import machine
 from results.errors import BAD_USAGE, Stop
 
-# What changes the figures themselves. Limits and permissions decide whether a run is possible, not
-# what it costs, and may differ from shell to shell.
-SAME = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "somaxconn", "aslr", "tools")
+# Of the plan, what changes the figures of a cell or how sure they are.
+SETTINGS = ("preset", "window_s", "settle_s", "rounds", "slow_rounds", "wrk_threads",
+            "wrk_duration_s", "profile_rounds", "profile_window_s")
 
 
 class Refused(Stop):
@@ -33,31 +35,36 @@ def compare(a: Path, b: Path, out: Path | None = None, force: bool = False) -> P
     tree = Tree()
     folders = [build.analyse(name, Path(folder), tree) for name, folder in (("A", a), ("B", b))]
     _give_titles(*folders)
-    differing = differences(*(f.run.manifest.get("env") or {} for f in folders))
+    differing = machine.differences(*(f.run.manifest.get("env") or {} for f in folders),
+                                    machine.COMPARED)
     if differing and not force:
         raise Refused(f"the environments differ: {'; '.join(differing)}")
     tree = build.pruned(tree, folders)
-    table = content.shared_cells(analysis.shared(*(folder.rows for folder in folders)))
+    pairs = analysis.shared(*(folder.rows for folder in folders))
+    table, notes = content.shared_cells(pairs), _notes(pairs, folders, differing)
     print(table.markdown() if table.rows else "The two folders share no timing cell.")
-    return build.write(_place(Path(a), Path(b), out), _page(tree, folders, table, differing))
+    print("".join(f"{note}\n" for note in notes), end="")
+    return build.write(_place(Path(a), Path(b), out), _page(tree, folders, table, notes))
+
+
+def _notes(pairs: list[Pair], folders: list[Findings], differing: list[str]) -> list[str]:
+    """What a reader of the figures has to know."""
+    a, b = (folder.run.manifest for folder in folders)
+    plans = [manifest.get("plan") or {} for manifest in (a, b)]
+    settings = machine.differences(*plans, SETTINGS)
+    unfinished = [name for name, there in (("A", a), ("B", b)) if not there.get("finished", True)]
+    notes = [
+        f"Compared although the environments differ: {'; '.join(differing)}." if differing else "",
+        f"Measured with other settings: {'; '.join(settings)}." if settings else "",
+        f"Not finished: {' and '.join(unfinished)}." if unfinished else "",
+        content.shared_flags(pairs)]
+    return [note for note in notes if note]
 
 
 def _give_titles(a: Findings, b: Findings) -> None:
     """The folders' own names say more than A and B, unless they are the same."""
     names = [folder.run.folder.resolve().name for folder in (a, b)]
     a.title, b.title = names if names[0] != names[1] else ("A", "B")
-
-
-def differences(a: dict, b: dict) -> list[str]:
-    """What of the environment differs, in words; empty when the two may be compared."""
-    return [f"{key} ({_word(a.get(key))} / {_word(b.get(key))})" for key in SAME
-            if a.get(key) != b.get(key)]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
-    return "unknown" if value is None else str(value)
 
 
 def _place(a: Path, b: Path, out: Path | None) -> Path:
@@ -72,7 +79,7 @@ def _place(a: Path, b: Path, out: Path | None) -> Path:
     return out / name
 
 
-def _page(tree: Tree, folders: list[Findings], table: Table, differing: list[str]) -> str:
+def _page(tree: Tree, folders: list[Findings], table: Table, notes: list[str]) -> str:
     sections = [Section("shared", "Cells in both folders", table.html() if table.rows else
                         "<p>The two folders share no timing cell.</p>"),
                 *page.flame_section(folders), *page.ledger_section(folders)]
@@ -83,7 +90,7 @@ def _page(tree: Tree, folders: list[Findings], table: Table, differing: list[str
     if any(folder.profiles for folder in folders):
         data = flame_data(tree, folders, _start(folders))
         sections.append(page.licence_section())
-    return page.assemble("idlewheel: two runs compared", _head(folders, differing), sections, data)
+    return page.assemble("idlewheel: two runs compared", _head(folders, notes), sections, data)
 
 
 def _start(folders: list[Findings]) -> tuple[str, str]:
@@ -97,9 +104,8 @@ def _start(folders: list[Findings]) -> tuple[str, str]:
     return keys[0], keys[-1]
 
 
-def _head(folders: list[Findings], differing: list[str]) -> str:
+def _head(folders: list[Findings], notes: list[str]) -> str:
     lines = "".join(f'<p class="run"><b>{folder.name}</b> {html.escape(folder.run.folder.name)}: '
                     f"{html.escape(summary.about(folder.run.manifest))}</p>" for folder in folders)
-    warning = (f'<p class="warning">Compared although the environments differ: '
-               f"{html.escape('; '.join(differing))}.</p>" if differing else "")
-    return f"<h1>idlewheel: two runs compared</h1>{lines}{warning}"
+    warnings = "".join(f'<p class="warning">{html.escape(note)}</p>' for note in notes)
+    return f"<h1>idlewheel: two runs compared</h1>{lines}{warnings}"

@@ -9,6 +9,9 @@ import unittest
 from pathlib import Path
 
 from report import compare, testing
+from results import machine
+from results.journal import SAMPLES
+from results.manifest import MANIFEST
 
 
 class CompareTest(unittest.TestCase):
@@ -65,6 +68,62 @@ class CompareTest(unittest.TestCase):
         self.assertNotIn("nofile", str(caught.exception))
         path, _ = self.compare(a, b, force=True)
         self.assertIn("although the environments differ", path.read_text())
+
+    def edit(self, folder: Path, file: str, change) -> None:
+        """Change each JSON object of a file."""
+        path = folder / file
+        texts = [path.read_text()] if file == MANIFEST else path.read_text().splitlines()
+        found = [json.loads(text) for text in texts]
+        for each in found:
+            change(each)
+        path.write_text("".join(json.dumps(each) + "\n" for each in found))
+
+    def test_stars_and_what_they_stand_for(self) -> None:
+        a, b = self.pair()
+        def flag(sample: dict) -> None:
+            if sample["backend"] == "ordered-list" and sample["kind"] == "load":
+                sample["flags"] = ["steal"]
+        self.edit(b, SAMPLES, flag)
+        path, printed = self.compare(a, b)
+        for text in (printed, path.read_text()):
+            self.assertIn("A star: a gate failed (steal in B).", text)
+        for row in printed.splitlines():
+            if row.startswith("| respond"):
+                columns = row.split(" | ")
+                self.assertNotIn("*", columns[1])
+                self.assertEqual("*" in columns[2], "ordered-list" in columns[0], row)
+
+    def test_without_flags_there_is_no_word_of_stars(self) -> None:
+        _, printed = self.compare(*self.pair())
+        self.assertNotIn("star", printed)
+        self.assertNotIn("*", printed)
+        self.assertNotIn("settings", printed)
+
+    def test_other_settings_and_an_unfinished_run_are_said(self) -> None:
+        a, b = self.pair()
+        def change(manifest: dict) -> None:
+            manifest["plan"]["window_s"], manifest["finished"] = 0.25, False
+            manifest["plan"]["preset"] = "smoke"
+        self.edit(b, MANIFEST, change)
+        path, printed = self.compare(a, b)
+        for text in (printed, path.read_text()):
+            self.assertIn("Measured with other settings: preset (unknown / smoke); window_s (5 / 0.25)"
+                          ".", text)
+            self.assertIn("Not finished: B.", text)
+
+    def test_other_machines_are_said_below_the_table_too(self) -> None:
+        a, _ = self.pair()
+        b = testing.write(self.root / "after", env=testing.ENV | {"cpu": "Other"})
+        _, printed = self.compare(a, b, force=True)
+        self.assertIn("environments differ: cpu (Example CPU / Other).", printed)
+
+    def test_of_long_values_the_part_that_differs_is_said(self) -> None:
+        there = "meltdown: PTI; spectre_v1: barriers; spectre_v2: Retpolines"
+        for other, said in ((there.replace("PTI", "off"), "meltdown: PTI / meltdown: off"),
+                            (there.replace("meltdown: PTI; ", ""), "meltdown: PTI / without it")):
+            found = machine.differences({"mitigations": there}, {"mitigations": other},
+                                        ("mitigations",))
+            self.assertEqual(found, [f"mitigations ({said})"])
 
     def test_out_names_a_page_or_a_folder(self) -> None:
         a, b = self.pair(profiles=False)

@@ -132,7 +132,7 @@ def rps_note(row: Row) -> str:
         return ""
     if row.utilisation is None:
         return "the server was not the bottleneck"
-    return f"the server was not the bottleneck (its core was {percent(row.utilisation)} busy)"
+    return f"the server was not the bottleneck (it used {percent(row.utilisation)} of its core)"
 
 
 def overview(found: list[Row]) -> Table:
@@ -436,12 +436,23 @@ def shared_cells(pairs: list[Pair]) -> Table:
                    Text("p (Holm)", "Mann-Whitney, exact"), Text("verdict"),
                    Text("A timer µs"), Text("B timer µs")])
     for pair in pairs:
-        table.rows.append([Text(pair.a.cell.label), Text(micros(pair.a.cpu_us)),
-                           Text(micros(pair.b.cpu_us)), Text(times(pair.ratio)),
+        table.rows.append([Text(pair.a.cell.label), _cost_text(pair.a), _cost_text(pair.b),
+                           Text(times(pair.ratio)),
                            Text(NOTHING if pair.p_holm is None else f"{pair.p_holm:.3g}"),
-                           Text(_change(pair)), Text(micros(pair.a.timer_us)),
-                           Text(micros(pair.b.timer_us))])
+                           Text(_change(pair)), _timer_us(pair.a), _timer_us(pair.b)])
     return table.without_empty_columns()
+
+
+def _cost_text(row: Row) -> Text:
+    return Text(micros(row.cpu_us) + star(row.flags), "; ".join(row.flags))
+
+
+def shared_flags(pairs: list[Pair]) -> str:
+    """What the stars of shared_cells() stand for; empty where there is none."""
+    flags = {name: sorted({flag for row in rows for flag in (*row.flags, *row.profile_flags)})
+             for name, rows in (("A", [p.a for p in pairs]), ("B", [p.b for p in pairs]))}
+    said = "; ".join(f"{', '.join(found)} in {name}" for name, found in flags.items() if found)
+    return f"A star: a gate failed ({said})." if said else ""
 
 
 def _change(pair: Pair) -> str:
@@ -453,7 +464,7 @@ def _change(pair: Pair) -> str:
 def environment(run: Run) -> Table:
     """The machine and the build, as the manifest has them."""
     facts = dict(_flat("", run.manifest.get("env") or {}))
-    facts |= dict(_flat("git ", run.manifest.get("git") or {}))
+    facts |= dict(_flat("scripts ", run.manifest.get("git") or {}))
     facts |= dict(_flat("binary ", run.manifest.get("binary") or {}))
     plan = run.manifest.get("plan") or {}
     facts |= {key: str(plan[key]) for key in ("window_s", "settle_s") if key in plan}

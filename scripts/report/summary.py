@@ -16,15 +16,22 @@ FROM_MANIFEST = ("id", "preset", "command", "label", "created", "rounds", "seed"
 
 def about(manifest: dict) -> str:
     """One line: preset, label, machine, commit, date."""
-    env, git = manifest.get("env") or {}, manifest.get("git") or {}
-    commit = (git.get("sha") or "unknown")[:10]
-    commit += " with local changes" if git.get("dirty") else ""
+    env = manifest.get("env") or {}
     machine = ", ".join(str(part) for part in (env.get("cpu"), _cores(env), env.get("os"),
                                                _kernel(env)) if part)
     label = manifest.get("label") or "unlabelled"
     label += "" if manifest.get("finished", True) else " · UNFINISHED, more cells are to come"
     return (f"preset {manifest.get('preset', 'unknown')} · {label} · {machine} · "
-            f"commit {commit} · {str(manifest.get('created', ''))[:10]}")
+            f"commit {commit(manifest)} · {str(manifest.get('created', ''))[:10]}")
+
+
+def commit(manifest: dict) -> str:
+    """That of the server. Folders of earlier versions know only the commit of the scripts."""
+    binary, git = manifest.get("binary") or {}, manifest.get("git") or {}
+    sha, dirty = git.get("sha") or "", git.get("dirty")
+    if "commit" in binary:
+        sha, _, dirty = (binary["commit"] or "").partition("-")
+    return (sha[:10] or "unknown") + (" with local changes" if dirty else "")
 
 
 def _cores(env: dict) -> str:

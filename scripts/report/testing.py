@@ -129,7 +129,8 @@ def _load(todo: Measurement, us: float) -> Sample:
     rps = 0.97e6 / us
     window = Window(
         window_s=5.0, requests=int(5 * rps), timed_out=0, rps=rps, bytes_out=1, writes=1,
-        cpu=Cpu(user_s=1.0, sys_s=3.0, us_per_request=us, utilisation=0.97, outside_s=4.0),
+        cpu=Cpu(user_s=1.0, sys_s=3.0, us_per_request=us, outside_s=4.0,
+                utilisation=0.97 if us > 12 else 0.8),
         timers=dict.fromkeys(TIMER_COUNTS, 1) | {"expired": 0}, rss_kib=20000,
         late_us=Lateness(p50=200, p99=900, max=1500), connections_open=1,
         host=Host(steal_pct=0.1, psi_some_pct=1.0, foreign_pct=0.0))

@@ -12,8 +12,9 @@ import json
 import os
 from pathlib import Path
 
-from results.errors import Unreadable
+from results.errors import Unreadable, cannot
 from results.sample import Sample
+from results.schema import parse
 
 SAMPLES = "samples.jsonl"
 
@@ -36,13 +37,17 @@ def drop_failed(folder: Path) -> list[Sample]:
 
 def append(folder: Path, sample: Sample) -> None:
     text = json.dumps(sample.to_json(), separators=(",", ":"), allow_nan=False)
-    with open(folder / SAMPLES, "a+b") as out:
-        out.seek(0)
-        data = out.read()
-        out.truncate(len(_whole(data)))
-        out.write(text.encode() + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with open(folder / SAMPLES, "a+b") as out:
+            out.seek(0)
+            data = out.read()
+            out.truncate(len(_whole(data)))
+            out.write(text.encode() + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise cannot(f"cannot write {folder / SAMPLES}: {error.strerror}; the same command continues "
+                     "once that is possible") from None
 
 
 def _entries(folder: Path) -> list[tuple[Sample, bytes]]:
@@ -56,9 +61,11 @@ def _entries(folder: Path) -> list[tuple[Sample, bytes]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                sample = Sample.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise Unreadable(f"{path}:{number}: not a sample: {error!r}") from None
+                sample = Sample.from_json(parse(line))
+            except KeyError as error:
+                raise Unreadable(f"{path}:{number}: not a sample: no {error.args[0]}") from None
+            except (ValueError, TypeError, RecursionError, OverflowError) as error:
+                raise Unreadable(f"{path}:{number}: not a sample: {error}") from None
             found[sample.id] = (sample, line)
     return list(found.values())
 

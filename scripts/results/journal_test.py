@@ -1,7 +1,10 @@
+import errno
 import json
+import os
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from results import journal, manifest
 from results.cell import Cell, Measurement
@@ -84,6 +87,34 @@ class Journal(Scratch):
     def test_not_a_number_is_never_written(self) -> None:
         with self.assertRaises(ValueError):
             journal.append(self.folder, made(1, rps=float("nan")))
+
+
+class FullDisk(Scratch):
+    """One line that names the file, and nothing half written is left."""
+
+    def cannot(self, function: str) -> mock._patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return mock.patch.object(os, function, side_effect=full)
+
+    def refused(self, action) -> str:
+        with self.assertRaises(Stop) as caught:
+            action()
+        self.assertEqual(caught.exception.code, 3)
+        self.assertIn("No space left on device", str(caught.exception))
+        return str(caught.exception)
+
+    def test_a_manifest(self) -> None:
+        manifest.write(self.folder, {"schema": manifest.SCHEMA, "id": "old"})
+        with self.cannot("replace"):
+            said = self.refused(lambda: manifest.write(self.folder, {"schema": manifest.SCHEMA}))
+        self.assertIn(str(self.folder), said)
+        self.assertEqual(manifest.read(self.folder)["id"], "old")
+        self.assertEqual(os.listdir(self.folder), [manifest.MANIFEST])
+
+    def test_a_sample(self) -> None:
+        with self.cannot("fsync"):
+            said = self.refused(lambda: journal.append(self.folder, made(1)))
+        self.assertIn(str(self.file), said)
 
 
 class Manifest(Scratch):

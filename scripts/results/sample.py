@@ -25,6 +25,7 @@ _ANSWERED = ("requests answered and requests timed out, from the start of the se
 _STACKS = "stacks that perf recorded, and those that it lost"
 _FILES = "files of the folded stacks: all rounds so far, and this round"
 
+BOUND = 0.95  # a server that uses this much of its core is the bottleneck
 TIMER_COUNTS = ("armed", "rearmed", "moved", "disarmed", "expired")
 SHARES = ("self", "inclusive", "owner")
 WRK_ERRORS = ("connect", "read", "write", "status", "timeout")
@@ -41,6 +42,11 @@ class Cpu:
                                          "timed-out request in `increasing-timeout`", default=None)
 
     @property
+    def saturated(self) -> bool:
+        """Whether the server, of one thread, was the bottleneck. Its core may be busy with more."""
+        return (self.utilisation or 0.0) >= BOUND
+
+    @property
     def system_share(self) -> float:
         """The part of the CPU time that was spent in the kernel."""
         return self.sys_s / ((self.user_s + self.sys_s) or 1.0)
@@ -55,10 +61,11 @@ class Lateness:
 
 @dataclass(kw_only=True)
 class Host:
-    steal_pct: float | None = value("%", "time of all cores that the hypervisor gave to others")
+    steal_pct: float | None = value("%", "time of the cores in use, and of their hardware siblings, "
+                                    "that the hypervisor gave to others")
     psi_some_pct: float | None = value("%", "time in which some task waited for a core")
-    foreign_pct: float | None = value("% of one core", "CPU time of programs that are not part of "
-                                      "the measurement")
+    foreign_pct: float | None = value("% of one core", "CPU time that programs which are not part "
+                                      "of the measurement used on these cores")
     server_core_busy: float | None = value("share", "how busy the server's core was", default=None)
 
 
@@ -140,8 +147,8 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
     t0: str | None = value("UTC", "when the measurement began, ISO 8601", default=None)
 
     # kind load
-    server_bound: bool | None = value("", "whether the server was the bottleneck: its core was at "
-                                      "least 95 % busy", default=None)
+    server_bound: bool | None = value("", "whether the server was the bottleneck: it used at least "
+                                      "95 % of its core", default=None)
     timers_per_request: dict[str, float] | None = value(
         "calls/request", "`timers`, divided like `cpu.us_per_request`", TIMER_COUNTS, default=None)
     connections_asked: int | None = value("connections", "connections that wrk opens (as many in "

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from harness import plan
+from harness.plan import MAX_CONNECTIONS, ROUNDS_LIMIT, WINDOW_LIMIT_S
 from results.errors import EXIT_CODES, bad_usage
-
-MAX_CONNECTIONS = 1_000_000
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,8 +56,9 @@ def seconds(text: str) -> float:
         value = float(text.removesuffix("s"))
     except ValueError:
         value = -1.0
-    if not 0.1 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
+    if not 0.1 <= value <= WINDOW_LIMIT_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to "
+                                         f"{WINDOW_LIMIT_S}")
     return value
 
 
@@ -83,7 +83,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add("--rearm", type=choices(plan.REARMS), metavar="lazy,eager", help="how timers are re-armed")
     add("--scenario", type=choices(plan.WORKLOADS), metavar="A,B", dest="scenarios",
         help="of " + ", ".join(plan.WORKLOADS) + " (+short: with timeouts of 2 s and 1 s)")
-    add("--rounds", type=between(1, 1000), metavar="N", help="how often each cell is measured")
+    add("--rounds", type=between(1, ROUNDS_LIMIT), metavar="N", help="how often each cell is measured")
     add("--duration", type=seconds, metavar="S", help="seconds of a measuring window; "
         "with --preset paper wrk's own -d")
     add("--seed", type=between(0, 2**63 - 1), metavar="N",
@@ -100,7 +100,7 @@ def _add_side_by_side(parser: argparse.ArgumentParser, levels: str, rounds: int,
     add = parser.add_argument
     add("--connections", type=connections, default=connections(levels), metavar="N,M",
         help=f"open connections (default: {levels})")
-    add("--rounds", type=between(1, 1000), default=rounds, metavar="N",
+    add("--rounds", type=between(1, ROUNDS_LIMIT), default=rounds, metavar="N",
         help=f"how often each is measured (default: {rounds})")
     add("--duration", type=seconds, default=5.0, metavar="S",
         help="seconds of load on each (default: 5)")

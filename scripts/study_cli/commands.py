@@ -6,9 +6,10 @@ import argparse
 import json
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-from harness import environment, running_server, side_by_side, study, traces
+from harness import environment, lock, running_server, side_by_side, study, traces
 from harness.window import Target
 from report import build, compare
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
@@ -36,7 +37,9 @@ def _load(args: argparse.Namespace) -> None:
         running_server.check_admin(args.admin) if args.admin else None,
         running_server.check_pid(args.pid) if args.pid else None)
     _require_load(args.connections)
-    _, client = environment.cores(environment.usable_cores())
+    server, client = environment.cores(environment.usable_cores())
+    if server == client:
+        study.say(f"note: only core {client} may be used here, so that wrk takes time from the server")
     try:
         figures = running_server.drive(target, args.connections, args.duration, {client},
                                        args.pipeline)
@@ -54,14 +57,25 @@ def _require_load(connections: int) -> None:
             raise cannot(check.line())
 
 
+def _two_cores() -> list[int]:
+    """The server's core and the load's."""
+    usable = environment.usable_cores()
+    if len(usable) < 2:
+        raise cannot(f"a server and its load need a core each, and only core {usable[0]} may be used "
+                     "here (taskset, a cpuset or the size of the machine allows no other)")
+    return list(environment.cores(usable))
+
+
 def _traces(args: argparse.Namespace) -> None:
     _require_load(args.connections)
-    if not args.no_build:
+    if args.no_build:
+        side_by_side.require_built()
+    else:
         study.make_ready(["idlewheel-server", "timer-bench"])
     cpus = list(environment.cores(environment.usable_cores()))
     try:
         made = traces.record(args.output, args.connections, args.duration, cpus)
-    except (Failed, OSError) as error:
+    except Failed as error:
         raise invalid(str(error)) from None
     for path in made:
         print(path)
@@ -72,16 +86,25 @@ def _side_by_side(args: argparse.Namespace) -> None:
     _require_load(max(idle, *args.connections))
     entries = (side_by_side.with_windows(args.windows) if args.command == "windows"
                else side_by_side.contenders(args.pipeline))
-    if not args.no_build:
+    if args.no_build:
+        side_by_side.require_built()
+    else:
         study.make_ready(sorted({target for entry in entries for target in entry.targets}))
-    cpus = list(environment.cores(environment.usable_cores()))
+    cpus = _two_cores()
     loads = [side_by_side.Load(level, args.pipeline, args.duration) for level in args.connections]
+    names = [entry.name for entry in entries]
+    found = side_by_side.Results()
     try:
-        samples = side_by_side.run(entries, loads, args.rounds, args.seed, cpus)
-        memory = [side_by_side.idle_bytes(entry, idle, cpus) for entry in entries] if idle else []
-    except (Failed, OSError) as error:
-        raise invalid(str(error)) from None
-    print(side_by_side.table([entry.name for entry in entries], samples, memory))
+        side_by_side.run(found, entries, loads, args.rounds, args.seed, cpus)
+        if idle:
+            side_by_side.weigh(found, entries, idle, cpus)
+    finally:  # also after an interrupt: what was measured is not lost
+        if found.samples or found.failures:
+            print(side_by_side.table(names, args.connections, found, bool(idle)))
+    if found.failures:
+        name, reason = next(iter(found.failures.items()))
+        raise invalid(f"{len(found.failures)} of {len(names)} servers failed, the first: {name}: "
+                      f"{reason}")
 
 
 def _doctor(args: argparse.Namespace) -> None:
@@ -114,25 +137,37 @@ def _compare(args: argparse.Namespace) -> None:
 
 COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces,
             "doctor": _doctor, "report": _report, "compare": _compare}
+MEASURING = {"run", "profile", "load", "servers", "windows", "traces"}
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _interrupt(number: int, _frame: object) -> None:
     """One signal ends the study; those that follow must not disturb the cleaning up."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in SIGNALS:
         signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
 
 
+def _answer_signals() -> None:
+    """All but those that are ignored, as nohup has SIGHUP ignored; scripts/study held them back."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
+        _answer_signals()
         args = parser().parse_args(argv)
-        if args.command in ("run", "profile"):
-            _measuring(args, argv)
-        else:
-            COMMANDS[args.command](args)
+        with lock.alone() if args.command in MEASURING else nullcontext():
+            if args.command in ("run", "profile"):
+                _measuring(args, argv)
+            else:
+                COMMANDS[args.command](args)
         return DONE
     except Stop as stop:
         print(f"study: {stop}", file=sys.stderr)
@@ -140,9 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("study: interrupted; the same command starts again", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left
-        sys.stderr.close()
-        return DONE
     except OSError as error:
-        print(f"study: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        print(f"study: {error.filename or 'the system'}: {error.strerror or error}",
+              file=sys.stderr)
         return CANNOT

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import environment, measure, study
+from harness import environment, lock, measure, side_by_side, study
 from harness.environment_test import GOOD
 from harness.measured_server_test import Fakes, gone
 from report import testing
@@ -59,6 +59,9 @@ class Usage(Fakes):
             ["run", "--frobnicate"], ["run", "--backends", "a,,b"], ["load"],
             ["load", "http://127.0.0.1:1"], ["load", "ftp://x", "--connections", "1"],
             ["load", "http://127.0.0.1:99999", "--connections", "1"],
+            ["load", "http://127.0.0.1:1/a b", "--connections", "1"],
+            ["load", "http://127.0.0.1:1/\n", "--connections", "1"],
+            ["load", "http://127.0.0.1:1/\udce9", "--connections", "1"],
             ["doctor", "--connections", "many"], ["compare", "x"],
             ["report", str(self.folder)], ["compare", str(self.folder), str(self.folder)],
         ]
@@ -111,6 +114,19 @@ class Environment(Fakes):
     def test_no_binary(self) -> None:
         missing = str(self.folder / "missing")
         self.assertIn("build it", self.ends_with_three(GOOD, "run", "--server", missing))
+
+    def test_one_core_is_too_few_for_what_starts_a_server_and_its_load(self) -> None:
+        with mock.patch.object(environment, "usable_cores", return_value=[3]):
+            with mock.patch.object(side_by_side, "require_built"):
+                for command in ("servers", "windows"):
+                    err = self.ends_with_three(GOOD, command, "--no-build", "--connections", "10",
+                                               *self.few(command))
+                    self.assertIn("only core 3 may be used", err)
+        alone = environment.Facts(**vars(GOOD) | {"cores": [3]})
+        self.assertIn("1 usable", self.ends_with_three(alone, "run", "--server", self.fake()))
+
+    def few(self, command: str) -> list[str]:
+        return ["--idle-connections", "10"] if command == "servers" else []
 
     def test_nobody_listens(self) -> None:
         code, _, err = call("load", "http://127.0.0.1:1", "--connections", "1")
@@ -217,11 +233,15 @@ class Runs(Fakes):
         path = folder / journal.SAMPLES
         path.write_bytes(path.read_bytes()[:-20])
 
-    def test_two_at_once_are_refused(self) -> None:
-        with study._alone():
-            code, _, err = self.run_study(figures)
-        self.assertEqual(code, 3)
-        self.assertIn(f"process {os.getpid()}", err)
+    def test_whatever_measures_is_refused_beside_another(self) -> None:
+        url = "http://127.0.0.1:1"
+        with lock.alone():
+            for argv in (["run"], ["profile"], ["load", url, "--connections", "1"], ["servers"],
+                         ["windows"], ["traces"]):
+                code, _, err = call(*argv)
+                self.assertEqual((code, len(err.splitlines())), (3, 1), err)
+                self.assertIn(f"process {os.getpid()}", err)
+            self.assertEqual(call("report", "/nothing")[0], 2)
 
     def test_a_folder_of_other_things_is_refused(self) -> None:
         (self.folder / "out").mkdir()
@@ -236,6 +256,30 @@ class Runs(Fakes):
         code, _, err = self.run_study(figures)
         self.assertEqual(code, 2)
         self.assertIn("server binary", err)
+
+    def test_a_folder_of_another_machine_is_not_continued(self) -> None:
+        self.run_study(figures, "--no-profile")
+        there = self.manifest()
+        there["env"]["kernel"] += ".other"
+        (self.folder / "out/manifest.json").write_text(json.dumps(there))
+        before = self.samples()
+        code, _, err = self.run_study(figures)
+        self.assertEqual((code, len(err.splitlines())), (2, 1), err)
+        self.assertIn("another machine: kernel (", err)
+        with mock.patch.object(environment, "gather", return_value=GOOD):
+            code, _, err = call("profile", "--server", self.server, "-o", str(self.folder / "out"))
+        self.assertEqual((code, len(err.splitlines())), (2, 1), err)
+        self.assertEqual(self.samples(), before)
+
+    def test_the_commit_is_the_one_that_the_binary_names(self) -> None:
+        for said, commit in (("", None), (" (commit unknown)", None),
+                             (" (commit 0123abc-dirty)", "0123abc-dirty")):
+            shutil.rmtree(self.folder / "out", ignore_errors=True)
+            path = Path(self.fake())
+            path.write_text(path.read_text().replace("idlewheel-server 9.9",
+                                                     "idlewheel-server 9.9" + said))
+            self.assertEqual(self.run_study(figures)[0], 0)
+            self.assertEqual(self.manifest()["binary"]["commit"], commit)
 
     def test_without_profiles_and_then_with(self) -> None:
         self.run_study(figures, "--no-profile")

@@ -1,0 +1,84 @@
+"""scripts/setup on a system that is not Debian 12, with stand-ins for the tools of Debian."""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+SETUP = Path(__file__).resolve().parents[1] / "setup"
+TOOLS = {
+    # Nothing is installed, but for what `installed` names.
+    "dpkg-query": 'grep -qx -- "$3" "$FAKE/installed" && echo installed',
+    "apt-get": 'echo "apt-get $*" >>"$FAKE/calls"\n'
+               'echo "E: from apt" >&2\nexit "$(cat "$FAKE/apt-get-exit-$1" 2>/dev/null || echo 0)"',
+    "apt-cache": 'shift 3\n! grep -qx -- "$1" "$FAKE/unknown"',
+    "sudo": 'exec "$@"',
+    "node": "exit 0", "npm": "exit 0", "promtool": "exit 0", "nginx": "exit 0",
+}
+
+
+class Setup(unittest.TestCase):
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = Path(scratch.name)
+        for name, text in TOOLS.items():
+            path = self.folder / "bin" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("#!/bin/sh\n" + text + "\n")
+            path.chmod(0o755)
+        for name in ("installed", "unknown", "calls"):
+            self.file(name)
+        self.file("os-release", 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n')
+
+    def file(self, name: str, text: str = "") -> None:
+        (self.folder / name).write_text(text)
+
+    def run_setup(self) -> tuple[int, str]:
+        ended = subprocess.run(
+            [SETUP], capture_output=True, text=True, timeout=60,
+            env={"PATH": f"{self.folder}/bin:/usr/bin:/bin", "FAKE": str(self.folder),
+                 "OS_RELEASE": str(self.folder / "os-release"), "HOME": os.environ.get("HOME", "/")})
+        return ended.returncode, ended.stderr.replace("E: from apt\n", "")
+
+    def calls(self) -> str:
+        return (self.folder / "calls").read_text()
+
+    def test_names_that_this_release_does_not_have_are_one_line(self) -> None:
+        for absent in (["libclang-rt-14-dev", "libboost1.81-dev"], ["linux-perf"]):
+            self.file("unknown", "".join(name + "\n" for name in absent))
+            code, error = self.run_setup()
+            self.assertEqual((code, len(error.splitlines())), (3, 1), error)
+            self.assertIn("Debian GNU/Linux 13 (trixie) has no package " + " ".join(absent), error)
+            self.assertIn("Debian 12", error)
+            self.assertNotIn("apt-get install", self.calls())
+
+    def test_what_is_installed_already_need_not_be_known(self) -> None:
+        self.file("unknown", "libboost1.81-dev\n")
+        self.file("installed", "libboost1.81-dev\n")
+        self.file("apt-get-exit-install", "100")  # nothing is done to the tree afterwards
+        self.run_setup()
+        installs = re.findall(r"apt-get install.*", self.calls())
+        self.assertEqual(len(installs), 1)
+        self.assertNotIn("libboost1.81-dev", installs[0])
+        self.assertIn("libcli11-dev", installs[0])
+
+    def test_without_network_it_says_what_failed(self) -> None:
+        for step, words in (("update", "apt-get update failed"), ("install", "apt-get install failed")):
+            self.file(f"apt-get-exit-{step}", "100")
+            code, error = self.run_setup()
+            self.assertEqual(code, 3)
+            self.assertIn(f"setup: {words}", error.splitlines()[-1])
+            self.file(f"apt-get-exit-{step}", "0")
+
+    def test_a_system_without_a_name_of_its_release(self) -> None:
+        (self.folder / "os-release").unlink()
+        self.file("unknown", "wrk\n")
+        code, error = self.run_setup()
+        self.assertEqual((code, error.split(";")[0]), (3, "setup: this system has no package wrk"))
+
+
+if __name__ == "__main__":
+    unittest.main()
