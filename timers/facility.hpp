@@ -5,9 +5,9 @@
 
 #include "timers/action.hpp"
 #include "timers/config.hpp"
+#include "timers/duration.hpp"
 #include "timers/timer_counters.hpp"
 
-#include <chrono>
 #include <concepts>
 
 namespace timers {
@@ -20,7 +20,7 @@ concept TimerFacility = std::constructible_from<typename F::Timer, F&, Action> &
     requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,
              typename F::Instant now) {
   { facility.now() } -> std::same_as<typename F::Instant>;
-  { same.timeout(std::chrono::nanoseconds()) } -> std::same_as<typename F::Timeout>;
+  { same.timeout(Nanoseconds()) } -> std::same_as<typename F::Timeout>;
   { same.counters() } -> std::same_as<const TimerCounters&>;
   facility.stop();
   timer.arm(timeout, now);

@@ -24,6 +24,7 @@
 #include "timers/action.hpp"
 #include "timers/backend.hpp"
 #include "timers/config.hpp"
+#include "timers/duration.hpp"
 #include "timers/timer_counters.hpp"
 #include "timers/trace_sink.hpp"
 
@@ -112,7 +113,7 @@ public:
       latest_ns_ = since;
       if (since - tick_began_ns_ >= tick_ns_) [[unlikely]] {
         tick_began_ns_ = since - since % tick_ns_;
-        latest_tick_ = since / tick_ns_;
+        latest_tick_ = std::min(since / tick_ns_, kLatest - 1); // what is due at kLatest never runs
       }
     }
     const Instant now{latest_tick_, latest_tick_ + (latest_ns_ != tick_began_ns_ ? 1 : 0)};
@@ -120,9 +121,13 @@ public:
     return now;
   }
 
-  // Converts a duration to ticks, rounded up; a negative one is 0. It divides, so convert once and
-  // use the result often.
-  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
+  // Converts a duration of any type to ticks, rounded up; a negative one is 0. kForever, to which
+  // longer ones saturate (duration.hpp), never comes due, whenever it is armed. It divides, so
+  // convert once and use the result often.
+  Timeout timeout(Nanoseconds duration) const noexcept {
+    if (duration == kForever) {
+      return kLatest;
+    }
     const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0));
     return ns / tick_ns_ + (ns % tick_ns_ != 0 ? 1 : 0);
   }
@@ -165,10 +170,11 @@ public:
   // if the backend says so and re-arming is eager, else a lower bound.
   Tick next_deadline() const noexcept { return backend_.next_deadline(); }
 
-  // When a tick begins, as the time since the clock's epoch. Saturates.
+  // When a tick begins, as the time since the clock's epoch; below zero if the clock stands before
+  // that. Saturates.
   std::chrono::nanoseconds time_of(Tick tick) const noexcept {
-    constexpr auto kMax = static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count());
-    const std::uint64_t ahead = kMax - std::min(kMax, epoch_ns_);
+    // Modulo 2^64: how far it is from epoch_ns_, which may stand for a number below zero.
+    const std::uint64_t ahead = static_cast<std::uint64_t>(kForever.count()) - epoch_ns_;
     const std::uint64_t offset = tick > ahead / tick_ns_ ? ahead : tick * tick_ns_;
     return std::chrono::nanoseconds(static_cast<std::int64_t>(epoch_ns_ + offset));
   }
@@ -209,7 +215,7 @@ private:
 
   bool in_pass() const noexcept { return destroyed_ != nullptr; }
 
-  static std::uint64_t checked_tick(std::chrono::nanoseconds tick) {
+  static std::uint64_t checked_tick(Nanoseconds tick) {
     if (tick.count() <= 0) {
       throw std::invalid_argument("a tick must be longer than zero");
     }

@@ -5,6 +5,7 @@
 #include "timers/testing/testing.hpp"
 
 #include "timers/ordered_list.hpp"
+#include "timers/simple_wheel.hpp"
 #include "timers/timer_service.hpp"
 
 #include <array>
@@ -24,7 +25,19 @@ protected:
 INSTANTIATE_TEST_SUITE_P(, TimerContract, ::testing::ValuesIn(service_kinds()), service_id);
 
 constexpr nanoseconds kTick = 1ms;
-constexpr auto kForever = nanoseconds::max();
+
+// Where a clock may start: around zero, at the ends of its range, and far from both.
+constexpr std::uint64_t kLargestReading = std::numeric_limits<std::int64_t>::max();
+constexpr std::array<std::uint64_t, 9> kStarts = {
+    0,
+    1,
+    999'999,
+    123'456'789'012'345'678,
+    0 - std::uint64_t{10'000'000},
+    0 - std::uint64_t{123'456'789'012'345'678},
+    kLargestReading - 100'000'000,
+    kLargestReading,
+    kLargestReading + 1}; // the smallest reading
 
 // Whole ticks that a duration touches, rounded up.
 constexpr Tick ticks_up(nanoseconds duration) {
@@ -276,12 +289,8 @@ std::vector<LogEntry> short_run(const ServiceKind& kind, std::uint64_t start_ns)
 // Results are the same wherever the clock starts: below zero, across zero, and across the largest
 // value of the clock (CONTRACT.md, line 5).
 TEST_P(TimerContract, ResultsDoNotDependOnWhereTheClockStarts) {
-  constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
-  constexpr std::uint64_t kMinusTenMs = 0 - std::uint64_t{10'000'000};
   const std::vector<LogEntry> expected = short_run(kind, 0);
-  for (const std::uint64_t start :
-       {std::uint64_t{1}, std::uint64_t{999'999}, std::uint64_t{123'456'789'012'345'678},
-        kLargest - 100'000'000, kLargest, kLargest + 1, kMinusTenMs, kMinusTenMs - 1}) {
+  for (const std::uint64_t start : kStarts) {
     EXPECT_EQ(short_run(kind, start), expected) << "from " << start;
   }
 }
@@ -341,6 +350,92 @@ TEST_P(TimerContract, ATimeoutThatOverflowsSaturatesToNever) {
   EXPECT_TRUE(largest->armed());
   EXPECT_EQ(rig.service().time_of(kLatest), kForever);
   EXPECT_TRUE(largest->disarm());
+}
+
+// A timeout of more than 292 years, of whatever type, and one that is not a number: the timer never
+// runs, also in services whose clock starts near an end of its range (CONTRACT.md, lines 5 and 6).
+TEST_P(TimerContract, ADurationThatOverflowsNanosecondsNeverRuns) {
+  const std::vector<Nanoseconds> endless = {
+      std::chrono::hours::max(),
+      std::chrono::hours::max() / 10,
+      std::chrono::seconds::max(),
+      std::chrono::years(293),
+      nanoseconds::max(),
+      std::chrono::duration<std::uint64_t>(std::uint64_t{1} << 62),
+      std::chrono::duration<double>(1e300),
+      std::chrono::duration<float>(std::numeric_limits<float>::infinity()),
+      std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())};
+  for (const std::uint64_t start : kStarts) {
+    for (const nanoseconds tick : {1ns, 1'000'000ns}) {
+      Rig rig(kind, start, tick);
+      std::vector<TimerPtr> timers;
+      for (const Nanoseconds duration : endless) {
+        timers.push_back(rig.timer(static_cast<int>(timers.size())));
+        rig.arm(timers.back(), duration);
+        rig.rearm(timers.back(), duration);
+        rig.change_timeout(timers.back(), duration);
+      }
+      for (const nanoseconds later : {nanoseconds(1ms), nanoseconds(24h * 365), kForever}) {
+        rig.move_to(later);
+        rig.pass();
+        ASSERT_TRUE(rig.log.empty()) << "from " << start << ", tick " << tick.count();
+        rig.service().time_of(rig.service().next_deadline());
+      }
+      // As far again, which is nearly back to the start for a clock of 64 bits.
+      rig.move_to_tick(kLatest / static_cast<std::uint64_t>(tick.count()));
+      rig.pass();
+      EXPECT_TRUE(rig.log.empty()) << "from " << start << ", tick " << tick.count();
+      EXPECT_EQ(rig.service().counters().live(), endless.size());
+    }
+  }
+}
+
+// Whole and floating durations of any unit are rounded up to a tick (CONTRACT.md, lines 1 and 6).
+TEST_P(TimerContract, ADurationOfAnyTypeIsExact) {
+  const std::vector<std::pair<Nanoseconds, Tick>> cases = {
+      {std::chrono::duration<std::uint8_t, std::milli>(255), 255},
+      {std::chrono::duration<unsigned>(2), 2000},
+      {std::chrono::duration<std::int64_t, std::pico>(1), 1},
+      {std::chrono::duration<std::int64_t, std::pico>(1'000'000'001), 2},
+      {std::chrono::duration<double>(0.1), 100},
+      {std::chrono::duration<float>(0.25F), 250},
+      {std::chrono::duration<long double, std::milli>(2.5L), 3},
+      {std::chrono::days(1), 86'400'000},
+      {std::chrono::duration<double>(-1.5), 0},
+      {std::chrono::hours::min(), 0}};
+  for (const auto& [duration, ticks] : cases) {
+    Rig rig(kind);
+    const TimerPtr timer = rig.timer(1);
+    rig.arm(timer, duration);
+    if (ticks > 0) {
+      rig.move_to_tick(ticks - 1);
+      rig.pass();
+      ASSERT_TRUE(rig.log.empty()) << ticks;
+    }
+    rig.move_to_tick(ticks);
+    rig.pass();
+    EXPECT_EQ(rig.log, (std::vector<LogEntry>{{ticks, 1}}));
+  }
+}
+
+// A driver programs its OS timer for time_of(), which is right wherever the clock starts, below
+// zero too (CONTRACT.md, lines 5 and 7).
+TEST_P(TimerContract, ATickBeginsAtItsDistanceFromTheStartOfTheClock) {
+  for (const std::uint64_t start : kStarts) {
+    Rig rig(kind, start);
+    const nanoseconds first(static_cast<std::int64_t>(start));
+    EXPECT_EQ(rig.service().time_of(0), first);
+    const bool room = first < kForever - 2h;
+    EXPECT_EQ(rig.service().time_of(3'600'000), room ? first + 1h : kForever) << start;
+    EXPECT_EQ(rig.service().time_of(kLatest), kForever);
+    EXPECT_EQ(rig.service().time_of(kNever), kForever);
+    rig.move_to(5ms);
+    const TimerPtr timer = rig.timer(1);
+    rig.arm(timer, 60ms);
+    const nanoseconds wake = rig.service().time_of(rig.service().next_deadline());
+    EXPECT_GE(wake, first) << start;
+    EXPECT_LE(wake, room ? first + 65ms : kForever) << start;
+  }
 }
 
 // A driver that only sleeps to next_deadline(), and hears of earlier ones, reaches every timer
@@ -1146,6 +1241,35 @@ TEST_F(TimerService, ATickMustBeLongerThanZero) {
   EXPECT_NO_THROW(Rig(kind(Rearm::lazy), 0, 1ns));
 }
 
+// A turn of a wheel of 2^17 slots then takes 131 us. A timer beyond it is filed again once in a turn,
+// and runs (CONTRACT.md, lines 6 and 7).
+TEST(SimpleWheelOfNanoseconds, WakesUpOnceInATurnForALongTimer) {
+  for (const Rearm rearm : {Rearm::lazy, Rearm::eager}) {
+    std::uint64_t clock_ns = 0;
+    using Service = timers::TimerService<SimpleWheel, VirtualClock>;
+    Service service({.tick = 1ns, .rearm = rearm}, VirtualClock{&clock_ns});
+    bool ran = false;
+    Service::Timer timer(service, [&ran] { ran = true; });
+    constexpr Ticks kTimeout = 1'000'000'000;
+    timer.arm(service.timeout(1s), service.now());
+    Ticks wake_ups = 0;
+    for (; !ran && wake_ups <= kTimeout / SimpleWheel::kDefaultReach; ++wake_ups) {
+      clock_ns = service.next_deadline();
+      service.run_due();
+    }
+    EXPECT_TRUE(ran);
+    EXPECT_EQ(clock_ns, kTimeout);
+  }
+}
+
+TEST(SimpleWheelOfNanoseconds, RefusesATimeoutThatNeedsTooManySlots) {
+  using Service = timers::TimerService<SimpleWheel>;
+  EXPECT_THROW(Service({.tick = 1ns, .longest_timeout = 1s}), std::length_error);
+  EXPECT_THROW(Service({.tick = 1ms, .longest_timeout = std::chrono::hours::max()}),
+               std::length_error);
+  EXPECT_NO_THROW(Service({.tick = 1ns, .longest_timeout = 1ms}));
+}
+
 TEST_F(TimerService, TimeoutsRoundUpToTicks) {
   Rig rig(kind(Rearm::lazy), 0, 10ms);
   const AnyService& service = rig.service();
@@ -1155,7 +1279,8 @@ TEST_F(TimerService, TimeoutsRoundUpToTicks) {
   EXPECT_EQ(service.timeout(1ns), Ticks{1});
   EXPECT_EQ(service.timeout(10ms), Ticks{1});
   EXPECT_EQ(service.timeout(10ms + 1ns), Ticks{2});
-  EXPECT_EQ(service.timeout(kForever), Ticks{922'337'203'686});
+  EXPECT_EQ(service.timeout(kForever - 1ns), Ticks{922'337'203'686});
+  EXPECT_EQ(service.timeout(kForever), kLatest);
 }
 
 TEST_F(TimerService, NowRoundsDownToSayWhatIsDueAndUpForDeadlines) {

@@ -11,6 +11,7 @@
 // tick its deadline is (upper half; the largest value means that or more).
 #pragma once
 
+#include "timers/duration.hpp"
 #include "timers/trace_sink.hpp"
 
 #include <algorithm>
@@ -64,7 +65,7 @@ inline constexpr std::uint64_t kFurthest = std::numeric_limits<std::uint32_t>::m
 class TraceFile {
 public:
   // Throws std::system_error when the file cannot be made.
-  TraceFile(const std::filesystem::path& path, std::chrono::nanoseconds tick)
+  TraceFile(const std::filesystem::path& path, Nanoseconds tick)
       : file_(detail::open_trace(path, "wb")) {
     const auto tick_ns = static_cast<std::uint64_t>(tick.count());
     put(detail::kTraceMagic);

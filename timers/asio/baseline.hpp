@@ -33,7 +33,7 @@ public:
   using Executor = boost::asio::io_context::executor_type;
   using Clock = std::chrono::steady_clock;
   using Instant = Clock::time_point;
-  using Timeout = std::chrono::nanoseconds;
+  using Timeout = Nanoseconds;
   class Timer;
 
   static constexpr BackendInfo kInfo{
@@ -54,9 +54,7 @@ public:
       : executor_(executor), lazy_(config.service.rearm == Rearm::lazy) {}
 
   Instant now() const noexcept { return Clock::now(); }
-  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
-    return std::max(duration, std::chrono::nanoseconds::zero());
-  }
+  Timeout timeout(Nanoseconds duration) const noexcept { return duration; }
   const TimerCounters& counters() const noexcept { return counters_; }
 
   // Does nothing: a timer keeps the io_context busy only while it is armed, or until it is
@@ -85,7 +83,7 @@ public:
     State& state = *state_;
     ++(state.armed ? facility_.counters_.rearmed : facility_.counters_.armed);
     state.armed = true;
-    state.deadline = timeout > Instant::max() - now ? Instant::max() : now + timeout;
+    state.deadline = now > Instant::max() - timeout ? Instant::max() : now + timeout;
     if (!facility_.lazy_) {
       state.os_timer.expires_after(timeout); // cancels the pending wait
       wait();

@@ -64,9 +64,7 @@ public:
 
   // These mean what they mean in TimerService.
   Instant now() noexcept { return service_.now(); }
-  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
-    return service_.timeout(duration);
-  }
+  Timeout timeout(Nanoseconds duration) const noexcept { return service_.timeout(duration); }
   const TimerCounters& counters() const noexcept { return service_.counters(); }
   std::string_view check() const { return service_.check(); }
 

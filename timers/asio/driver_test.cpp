@@ -41,7 +41,7 @@ constexpr nanoseconds kPatience = 10s; // no wait is longer
 class LoopTimer {
 public:
   virtual ~LoopTimer() = default;
-  virtual void rearm(nanoseconds timeout) = 0;
+  virtual void rearm(Nanoseconds timeout) = 0;
   virtual bool disarm() = 0;
   virtual bool armed() const = 0;
 };
@@ -72,7 +72,7 @@ private:
     TimerOf(Facility& facility, std::function<void()> action)
         : facility_(facility), action_(std::move(action)),
           timer_(facility, [this] { run_copy(action_); }) {}
-    void rearm(nanoseconds timeout) override {
+    void rearm(Nanoseconds timeout) override {
       timer_.rearm(facility_.timeout(timeout), facility_.now());
     }
     bool disarm() override { return timer_.disarm(); }
@@ -135,8 +135,9 @@ INSTANTIATE_TEST_SUITE_P(, DriverContract, ::testing::ValuesIn(driver_kinds()), 
 // An io_context and a facility on it.
 class Loop {
 public:
-  explicit Loop(const LoopKind& kind, std::size_t budget = 256)
-      : facility_(kind.make(io, {.service = {.rearm = kind.rearm}, .budget = budget})) {}
+  explicit Loop(const LoopKind& kind, std::size_t budget = 256, nanoseconds tick = 1ms)
+      : facility_(
+            kind.make(io, {.service = {.tick = tick, .rearm = kind.rearm}, .budget = budget})) {}
 
   AnyLoop& facility() { return *facility_; }
   void destroy_facility() { facility_.reset(); }
@@ -226,6 +227,30 @@ TEST_P(LoopContract, TimersOneAfterAnotherAllRun) {
   ASSERT_TRUE(loop.drains());
   EXPECT_EQ(ran, 7);
   EXPECT_TRUE(early.empty());
+}
+
+// A timeout that overflows, of whatever type, never comes due, and others do beside it (CONTRACT.md,
+// line 6).
+TEST_P(LoopContract, ADurationThatOverflowsNanosecondsNeverRuns) {
+  for (const nanoseconds tick : {nanoseconds(1ms), nanoseconds(1us)}) {
+    Loop loop(kind, 256, tick);
+    int ran = 0;
+    std::vector<LoopTimerPtr> timers;
+    for (const Nanoseconds endless :
+         {Nanoseconds(std::chrono::hours::max()), Nanoseconds(std::chrono::hours::max() / 10),
+          Nanoseconds(nanoseconds::max()), Nanoseconds(std::chrono::duration<double>(1e300)),
+          Nanoseconds(std::chrono::duration<std::uint64_t>(std::uint64_t{1} << 62))}) {
+      timers.push_back(loop.timer([&] { ++ran; }));
+      timers.back()->rearm(endless);
+      timers.back()->rearm(endless);
+    }
+    const LoopTimerPtr other = loop.timer([] {});
+    other->rearm(3ms);
+    ASSERT_TRUE(loop.runs_until([&] { return !other->armed(); }));
+    loop.io.poll();
+    EXPECT_EQ(ran, 0);
+    EXPECT_EQ(loop.facility().counters().live(), timers.size());
+  }
 }
 
 TEST_P(LoopContract, AnActionMayArmItsTimerAgain) {
