@@ -20,8 +20,8 @@
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/intrusive/list.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -53,24 +53,40 @@ public:
   explicit AsioBaseline(Executor executor, DriverConfig config = {})
       : executor_(executor), lazy_(config.service.rearm == Rearm::lazy) {}
 
+  // Disarms the timers that are still armed. Afterwards they may only be destroyed.
+  ~AsioBaseline();
+
+  AsioBaseline(const AsioBaseline&) = delete;
+  AsioBaseline& operator=(const AsioBaseline&) = delete;
+
   Instant now() const noexcept { return Clock::now(); }
   Timeout timeout(Nanoseconds duration) const noexcept { return duration; }
   const TimerCounters& counters() const noexcept { return counters_; }
 
-  // Does nothing: a timer keeps the io_context busy only while it is armed, or until it is
-  // destroyed if it was disarmed lazily.
-  void stop() noexcept {}
+  // Lets the io_context run out of work. Timers may still be armed and destroyed, but they do not
+  // run. Before that, a timer keeps the io_context busy while it is armed, or until it is destroyed
+  // if it was disarmed lazily.
+  void stop() noexcept;
 
 private:
+  using Hook =
+      boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  using Timers = boost::intrusive::list<Timer, boost::intrusive::base_hook<Hook>,
+                                        boost::intrusive::constant_time_size<false>>;
+
   Executor executor_;
   const bool lazy_;
+  bool stopped_ = false;
   TimerCounters counters_;
+  Timers timers_; // all that exist
 };
 
-class AsioBaseline::Timer {
+class AsioBaseline::Timer : public AsioBaseline::Hook {
 public:
   Timer(AsioBaseline& facility, Action action)
-      : facility_(facility), state_(std::make_shared<State>(*this, facility.executor_, action)) {}
+      : facility_(facility), state_(std::make_shared<State>(*this, facility.executor_, action)) {
+    facility.timers_.push_back(*this);
+  }
 
   ~Timer() { disarm(); }
 
@@ -109,6 +125,8 @@ public:
   bool armed() const noexcept { return state_->armed; }
 
 private:
+  friend AsioBaseline;
+
   // A handler that Asio has queued cannot be recalled. It holds a weak reference to this, so that
   // it does nothing when it comes after the timer's end.
   struct State {
@@ -131,6 +149,9 @@ private:
 
   void wait() {
     State& state = *state_;
+    if (facility_.stopped_) {
+      return;
+    }
     state.waiting = true;
     ++facility_.counters_.moved;
     state.os_timer.async_wait([weak = std::weak_ptr(state_),
@@ -163,6 +184,20 @@ private:
   AsioBaseline& facility_;
   std::shared_ptr<State> state_;
 };
+
+inline AsioBaseline::~AsioBaseline() {
+  for (Timer& timer : timers_) {
+    timer.state_->armed = false;
+    timer.cancel();
+  }
+}
+
+inline void AsioBaseline::stop() noexcept {
+  stopped_ = true;
+  for (Timer& timer : timers_) {
+    timer.cancel();
+  }
+}
 
 static_assert(TimerFacility<AsioBaseline>);
 

@@ -129,6 +129,16 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(, LoopContract, ::testing::ValuesIn(loop_kinds()), loop_id);
 
+// Those and the control, which runs nothing.
+std::vector<LoopKind> facility_kinds() {
+  std::vector<LoopKind> kinds = loop_kinds();
+  kinds.push_back(loop_kind<timers::None>(timers::None::kInfo, Rearm::lazy));
+  return kinds;
+}
+
+class FacilityContract : public LoopContract {};
+INSTANTIATE_TEST_SUITE_P(, FacilityContract, ::testing::ValuesIn(facility_kinds()), loop_id);
+
 class DriverContract : public LoopContract {};
 INSTANTIATE_TEST_SUITE_P(, DriverContract, ::testing::ValuesIn(driver_kinds()), loop_id);
 
@@ -357,6 +367,27 @@ TEST_P(LoopContract, AnActionThatThrowsLeavesTheOthersToRun) {
   EXPECT_EQ(ran, 3);
 }
 
+// After stop() the loop ends although timers are armed (CONTRACT.md, line 25).
+TEST_P(FacilityContract, StoppedWithTimersArmedTheIoContextDrains) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(30min), nanoseconds(2h)}) {
+    timers.push_back(loop.timer([&] { ++ran; }));
+    timers.back()->rearm(timeout);
+  }
+  loop.io.poll();
+  loop.facility().stop();
+  const auto start = Clock::now();
+  ASSERT_TRUE(loop.drains());
+  timers.front()->rearm(1ms); // may still be armed, and does not run
+  timers.back()->disarm();
+  timers.back()->rearm(0ms);
+  ASSERT_TRUE(loop.drains());
+  EXPECT_LT(Clock::now() - start, kPatience);
+  EXPECT_EQ(ran, 0);
+}
+
 // The loop ends as a server ends: stop(), then the connections go, each with its timers
 // (CONTRACT.md, line 25).
 TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
@@ -374,6 +405,55 @@ TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
   ASSERT_TRUE(loop.drains());
   EXPECT_LT(Clock::now() - start, kPatience);
   EXPECT_EQ(ran, 0);
+}
+
+// Timers may outlive their facility, whatever their state: they are disarmed, and then destroyed
+// (CONTRACT.md, line 31).
+TEST_P(FacilityContract, TimersMayOutliveTheFacility) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 5; ++i) {
+    timers.push_back(loop.timer([&] { ++ran; }));
+  }
+  timers[0]->rearm(1h);
+  timers[1]->rearm(0ms); // its handler may be queued
+  timers[2]->rearm(1h);
+  timers[2]->disarm();
+  timers[3]->rearm(1ms);
+  timers[3]->rearm(2h); // lazily: filed at another place than where it is due
+  loop.io.poll();
+  ran = 0;
+  loop.destroy_facility();
+  for (const LoopTimerPtr& timer : timers) {
+    EXPECT_FALSE(timer->armed());
+    EXPECT_FALSE(timer->disarm());
+  }
+  ASSERT_TRUE(loop.drains()) << "a timer without a facility keeps the loop busy";
+  EXPECT_EQ(ran, 0);
+  timers.pop_back();
+  timers.clear();
+  ASSERT_TRUE(loop.drains());
+}
+
+// The action of a timer may destroy the facility, and the timers come later (CONTRACT.md, lines 13
+// and 31).
+TEST_P(LoopContract, AnActionMayDestroyTheFacilityBeforeItsTimers) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 3; ++i) {
+    timers.push_back(loop.timer([&] {
+      ++ran;
+      loop.destroy_facility();
+    }));
+    timers.back()->rearm(1ms);
+  }
+  timers.push_back(loop.timer([&] { ++ran; }));
+  timers.back()->rearm(1h);
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 1);
+  EXPECT_FALSE(timers.back()->armed());
 }
 
 // The facility may go while handlers are still in Asio's queue (CONTRACT.md, line 25).
@@ -429,28 +509,9 @@ TEST_P(DriverContract, ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
   EXPECT_EQ(timerfd_settimes - before, 0U);
 }
 
-// After stop() the loop ends although timers are armed (CONTRACT.md, line 25).
-TEST_P(DriverContract, StoppedWithTimersArmedTheIoContextDrains) {
-  Loop loop(kind);
-  int ran = 0;
-  std::vector<LoopTimerPtr> timers;
-  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(30min), nanoseconds(2h)}) {
-    timers.push_back(loop.timer([&] { ++ran; }));
-    timers.back()->rearm(timeout);
-  }
-  loop.io.poll();
-  loop.facility().stop();
-  const auto start = Clock::now();
-  ASSERT_TRUE(loop.drains());
-  timers.front()->rearm(1ms); // may still be armed, and does not run
-  ASSERT_TRUE(loop.drains());
-  EXPECT_LT(Clock::now() - start, kPatience);
-  EXPECT_EQ(ran, 0);
-}
-
 // Two timers have expired when the loop looks, but the end comes first: neither runs (CONTRACT.md,
 // line 25).
-TEST_P(DriverContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
+TEST_P(LoopContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
   for (const bool destroys : {false, true}) {
     Loop loop(kind);
     int ran = 0;
