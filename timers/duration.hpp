@@ -62,13 +62,13 @@ to_nanoseconds(std::chrono::duration<Rep, Period> duration) noexcept {
   }
   if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
     using Real = std::conditional_t<(sizeof(Rep) > sizeof(double)), long double, double>;
-    return std::chrono::nanoseconds(detail::whole_nanoseconds<Period>(
-        std::chrono::duration<Real, Period>(duration).count()));
+    return std::chrono::nanoseconds(
+        detail::whole_nanoseconds<Period>(std::chrono::duration<Real, Period>(duration).count()));
   } else if constexpr (std::is_same_v<Rep, std::int64_t> && std::is_same_v<Period, std::nano>) {
     return duration;
   } else {
-    return std::chrono::nanoseconds(detail::whole_nanoseconds<Period>(
-        static_cast<detail::Wide>(duration.count())));
+    return std::chrono::nanoseconds(
+        detail::whole_nanoseconds<Period>(static_cast<detail::Wide>(duration.count())));
   }
 }
 

@@ -13,8 +13,8 @@
 namespace timers {
 
 // The functions mean what they mean in TimerService and its Timer (timer_service.hpp). After stop()
-// the facility no longer keeps the io_context busy. Timers may outlive the facility: its destruction
-// disarms them. A facility is made of an executor and a DriverConfig.
+// the facility no longer keeps the io_context busy. Timers may outlive the facility: its
+// destruction disarms them. A facility is made of an executor and a DriverConfig.
 template <class F>
 concept TimerFacility = std::constructible_from<typename F::Timer, F&, Action> &&
     requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,

@@ -17,14 +17,17 @@
 // The deadline is the next edge of a tick plus the timeout, rounded up to whole ticks. So rounding
 // makes it less than one tick late when the timeout is a whole number of ticks, else less than two.
 //
-// A service and its timers belong to one thread, the first that arms or disarms a timer or runs a
-// pass. There are no locks. Builds with assertions check the thread.
+// There are no locks. A service, with its timers, is used by one thread at a time. Another thread
+// may go on with it, or destroy it, after whatever orders the two: a join, a mutex, a queue. During
+// a call, and so while an action runs, no other thread may use the service. Builds with assertions
+// stop when two threads use it at once.
 #pragma once
 
 #include "timers/action.hpp"
 #include "timers/backend.hpp"
 #include "timers/config.hpp"
 #include "timers/duration.hpp"
+#include "timers/exclusive_use.hpp"
 #include "timers/timer_counters.hpp"
 #include "timers/trace_sink.hpp"
 
@@ -37,7 +40,6 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string_view>
-#include <thread>
 
 namespace timers {
 
@@ -93,6 +95,7 @@ public:
   // Disarms the timers that are still armed. Afterwards they may only be destroyed. Costs as much
   // as the expiry of all timers that are filed.
   ~TimerService() {
+    const ExclusiveUse::Call call(use_);
     if (in_pass()) {
       *destroyed_ = true;
     }
@@ -108,6 +111,7 @@ public:
   // Reads the clock once, and divides when a tick has passed. The result never goes back, whatever
   // the clock does.
   Instant now() noexcept {
+    const ExclusiveUse::Call call(use_);
     const std::uint64_t since = clock_ns() - epoch_ns_;
     if (static_cast<std::int64_t>(since - latest_ns_) > 0) {
       latest_ns_ = since;
@@ -146,13 +150,13 @@ public:
   // backend cannot file a timer again (std::bad_alloc), that timer is disarmed and the pass ends in
   // the same way.
   Pass run_due(std::size_t budget = kNoBudget) {
-    assert(on_own_thread());
+    ExclusiveUse::Call call(use_);
     if (in_pass()) {
       return Pass::backlog;
     }
     const Tick tick = now().floor;
     backend_.advance(tick);
-    PassScope scope(*this, tick);
+    PassScope scope(*this, tick, call);
     for (; budget > 0; --budget) {
       auto* node = backend_.pop_expired();
       if (node == nullptr) {
@@ -196,12 +200,15 @@ public:
 
 private:
   struct PassScope {
-    PassScope(TimerService& passing, Tick tick) noexcept : service(passing) {
+    PassScope(TimerService& passing, Tick tick, ExclusiveUse::Call& run_due) noexcept
+        : service(passing), call(run_due) {
       service.destroyed_ = &destroyed;
       service.allow_from(tick + 1);
     }
     ~PassScope() {
-      if (!destroyed) {
+      if (destroyed) {
+        call.object_is_gone();
+      } else {
         service.destroyed_ = nullptr;
         service.allow_from(0);
       }
@@ -210,6 +217,7 @@ private:
     PassScope& operator=(const PassScope&) = delete;
 
     TimerService& service;
+    ExclusiveUse::Call& call;
     bool destroyed = false;
   };
 
@@ -261,13 +269,6 @@ private:
     } else {
       return deadline;
     }
-  }
-
-  bool on_own_thread() noexcept {
-    if (thread_ == std::thread::id()) {
-      thread_ = std::this_thread::get_id();
-    }
-    return thread_ == std::this_thread::get_id();
   }
 
   // Deals with a timer that the backend handed out, which is thus no longer filed.
@@ -322,6 +323,7 @@ private:
   }
 
   void unfile(Timer& timer) noexcept {
+    const ExclusiveUse::Call call(use_);
     backend_.disarm(timer);
     timer.filed_ = kNever;
   }
@@ -339,7 +341,7 @@ private:
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
   bool* destroyed_ = nullptr; // within a pass: where to note that the service is gone
-  std::thread::id thread_;    // the one that uses the timers; none before the first use
+  ExclusiveUse use_;
   TimerCounters counters_;
   Backend backend_;
 };
@@ -404,7 +406,7 @@ public:
     if (!armed()) {
       return false;
     }
-    assert(service_->on_own_thread());
+    const ExclusiveUse::Call call(service_->use_);
     service_->trace_.record(TraceOperation::disarm, trace_id_, deadline_);
     deadline_ = kNever;
     ++service_->counters_.disarmed;
@@ -425,7 +427,7 @@ private:
   // that saturates, that this pass must not run, or that lies before `bound`. That is the tick
   // under which the timer is filed, or a later one.
   bool store(Timeout timeout, Tick from, Tick bound, TraceOperation operation) noexcept {
-    assert(service_->on_own_thread());
+    const ExclusiveUse::Call call(service_->use_);
     const Tick due = from + timeout;
     if (due < service_->earliest_stored_ || due < bound || timeout > kLatest - from) [[unlikely]] {
       return false;
@@ -440,7 +442,7 @@ private:
 
   // Out of line, so that callers who inline the functions above save no registers for it.
   [[gnu::noinline]] void move_to(Tick due, Timeout timeout) {
-    assert(service_->on_own_thread());
+    const ExclusiveUse::Call call(service_->use_);
     // An unfiled timer has filed_ == kNever, later than any deadline.
     const bool filing = due < filed_ || !service_->lazy_;
     if (filing) {

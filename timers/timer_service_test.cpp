@@ -10,8 +10,10 @@
 
 #include <array>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <stdexcept>
+#include <thread>
 
 namespace timers::test {
 namespace {
@@ -28,16 +30,15 @@ constexpr nanoseconds kTick = 1ms;
 
 // Where a clock may start: around zero, at the ends of its range, and far from both.
 constexpr std::uint64_t kLargestReading = std::numeric_limits<std::int64_t>::max();
-constexpr std::array<std::uint64_t, 9> kStarts = {
-    0,
-    1,
-    999'999,
-    123'456'789'012'345'678,
-    0 - std::uint64_t{10'000'000},
-    0 - std::uint64_t{123'456'789'012'345'678},
-    kLargestReading - 100'000'000,
-    kLargestReading,
-    kLargestReading + 1}; // the smallest reading
+constexpr std::array<std::uint64_t, 9> kStarts = {0,
+                                                  1,
+                                                  999'999,
+                                                  123'456'789'012'345'678,
+                                                  0 - std::uint64_t{10'000'000},
+                                                  0 - std::uint64_t{123'456'789'012'345'678},
+                                                  kLargestReading - 100'000'000,
+                                                  kLargestReading,
+                                                  kLargestReading + 1}; // the smallest reading
 
 // Whole ticks that a duration touches, rounded up.
 constexpr Tick ticks_up(nanoseconds duration) {
@@ -1235,14 +1236,92 @@ TEST_F(TimerService, AnActionOutlivesItsTimer) {
   EXPECT_EQ(owner.ran, 1);
 }
 
+// Set up in one thread, run in another, torn down in the first after the join, in any order
+// (CONTRACT.md, line 32).
+TEST_P(TimerContract, IsSetUpRunAndTornDownByDifferentThreads) {
+  for (const bool service_goes_first : {false, true}) {
+    Rig rig(kind);
+    const TimerPtr due = rig.timer(1);
+    TimerPtr armed = rig.timer(2);
+    TimerPtr disarmed = rig.timer(3);
+    rig.arm(due, 1ms);
+    rig.arm(armed, 1h);
+    rig.arm(disarmed, 1h);
+    std::thread([&] {
+      rig.move_to(1ms);
+      rig.pass();
+      disarmed->disarm(); // a lazy one stays filed
+      rig.rearm(armed, 2h);
+    }).join();
+    EXPECT_EQ(rig.ids(), std::vector{1});
+    if (service_goes_first) {
+      rig.destroy_service();
+    }
+    EXPECT_EQ(armed->disarm(), !service_goes_first);
+    armed.reset();
+    disarmed.reset();
+  }
+}
+
+// Two threads take turns, ordered by a mutex (CONTRACT.md, line 32).
+TEST_P(TimerContract, IsHandedOverBetweenThreadsByAMutex) {
+  Rig rig(kind);
+  std::mutex mutex;
+  const auto take_turns = [&](int id) {
+    for (int turn = 0; turn < 50; ++turn) {
+      const std::lock_guard lock(mutex);
+      const TimerPtr timer = rig.timer(id);
+      rig.arm(timer, 1ms);
+      rig.move_by(2ms);
+      rig.pass();
+    }
+  };
+  std::thread first(take_turns, 1);
+  std::thread second(take_turns, 2);
+  first.join();
+  second.join();
+  EXPECT_EQ(rig.log.size(), 100U);
+}
+
+#if !defined(NDEBUG)
+// While an action runs, another thread uses the service (CONTRACT.md, line 32).
+void use_during_an_action(const std::function<void(Rig&, const TimerPtr&)>& use) {
+  Rig rig(service_kinds().front());
+  const TimerPtr other = rig.timer(2);
+  rig.arm(other, 1h);
+  const TimerPtr timer = rig.timer([&] { std::thread([&] { use(rig, other); }).join(); });
+  rig.arm(timer, 0ms);
+  rig.pass();
+}
+
+TEST(TimerServiceDeathTest, StopsWhenTwoThreadsUseItAtOnce) {
+  constexpr const char* kMessage = "two threads use a timer service at once";
+  EXPECT_DEATH(use_during_an_action([](Rig& rig, auto&) { rig.service().now(); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig&, auto& other) { other->rearm(1, {}, 0); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig&, auto& other) { other->rearm(1, {}, 7); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig&, auto& other) { other->disarm(); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig& rig, auto&) { rig.pass(); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig& rig, auto&) { rig.destroy_service(); }), kMessage);
+}
+
+// The check is over when the action is, also when that destroys the service or throws.
+TEST(TimerServiceDeathTest, AnotherThreadMayComeAfterAnActionThatThrew) {
+  Rig rig(service_kinds().front());
+  const TimerPtr timer = rig.timer([] { throw std::runtime_error("an action"); });
+  rig.arm(timer, 0ms);
+  EXPECT_THROW(rig.pass(), std::runtime_error);
+  std::thread([&] { rig.pass(); }).join();
+}
+#endif
+
 TEST_F(TimerService, ATickMustBeLongerThanZero) {
   EXPECT_THROW(Rig(kind(Rearm::lazy), 0, 0ns), std::invalid_argument);
   EXPECT_THROW(Rig(kind(Rearm::lazy), 0, -1ns), std::invalid_argument);
   EXPECT_NO_THROW(Rig(kind(Rearm::lazy), 0, 1ns));
 }
 
-// A turn of a wheel of 2^17 slots then takes 131 us. A timer beyond it is filed again once in a turn,
-// and runs (CONTRACT.md, lines 6 and 7).
+// A turn of a wheel of 2^17 slots then takes 131 us. A timer beyond it is filed again once in a
+// turn, and runs (CONTRACT.md, lines 6 and 7).
 TEST(SimpleWheelOfNanoseconds, WakesUpOnceInATurnForALongTimer) {
   for (const Rearm rearm : {Rearm::lazy, Rearm::eager}) {
     std::uint64_t clock_ns = 0;

@@ -11,9 +11,10 @@
 // The OS timer is programmed only when the next deadline becomes earlier than what it is programmed
 // for. Under load timers only move later, so that is never: no timerfd_settime per request.
 //
-// The io_context must be run by one thread, which also uses the timers. Expired timers are handled
-// in passes of at most `budget` timers. Each pass is a handler of its own, so a storm of expiries
-// does not hold up I/O.
+// The io_context must be run by one thread at a time, which also uses the timers. They may be set
+// up before it runs in another thread, and destroyed after that was joined. Expired timers are
+// handled in passes of at most `budget` timers. Each pass is a handler of its own, so a storm of
+// expiries does not hold up I/O.
 //
 // An exception that an action throws leaves io_context::run(). When that is called again, the other
 // due timers run.

@@ -17,6 +17,7 @@
 
 #include <deque>
 #include <stdexcept>
+#include <thread>
 
 namespace {
 std::size_t timerfd_settimes = 0;
@@ -239,8 +240,8 @@ TEST_P(LoopContract, TimersOneAfterAnotherAllRun) {
   EXPECT_TRUE(early.empty());
 }
 
-// A timeout that overflows, of whatever type, never comes due, and others do beside it (CONTRACT.md,
-// line 6).
+// A timeout that overflows, of whatever type, never comes due, and others do beside it
+// (CONTRACT.md, line 6).
 TEST_P(LoopContract, ADurationThatOverflowsNanosecondsNeverRuns) {
   for (const nanoseconds tick : {nanoseconds(1ms), nanoseconds(1us)}) {
     Loop loop(kind, 256, tick);
@@ -467,6 +468,30 @@ TEST_P(LoopContract, TheIoContextMayOutliveTheFacility) {
   loop.destroy_facility();
   ASSERT_TRUE(loop.drains());
   EXPECT_EQ(ran, 0);
+}
+
+// Set up in one thread, run in another, torn down in the first after the join, in any order
+// (CONTRACT.md, line 32).
+TEST_P(FacilityContract, IsSetUpRunAndTornDownByDifferentThreads) {
+  for (const bool facility_goes_first : {false, true}) {
+    Loop loop(kind);
+    std::vector<LoopTimerPtr> timers;
+    for (int i = 0; i < 3; ++i) {
+      timers.push_back(loop.timer([] {}));
+    }
+    timers[0]->rearm(1ms);
+    timers[1]->rearm(1h);
+    std::thread([&] {
+      loop.runs_until([&] { return !timers[0]->armed(); });
+      timers[2]->rearm(2h);
+      timers[1]->disarm();
+    }).join();
+    EXPECT_FALSE(timers[0]->armed());
+    if (facility_goes_first) {
+      loop.destroy_facility();
+    }
+    timers.clear();
+  }
 }
 
 // An idle timer that each request moves later costs no system call, by count (CONTRACT.md, line
