@@ -18,9 +18,8 @@
 // deadline come in no particular order.
 #pragma once
 
+#include "timers/aligned_allocator.hpp"
 #include "timers/backend.hpp"
-
-#include <boost/align/aligned_allocator.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -158,7 +157,7 @@ private:
     return earliest;
   }
 
-  std::vector<Entry, boost::alignment::aligned_allocator<Entry, kCacheLine>> heap_;
+  std::vector<Entry, AlignedAllocator<Entry, kCacheLine>> heap_;
   Tick now_ = 0;
 };
 

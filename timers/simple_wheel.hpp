@@ -25,6 +25,7 @@
 // us, and the loop most of its time, at 1 ns.
 #pragma once
 
+#include "timers/failure.hpp"
 #include "timers/slot_ring.hpp"
 
 #include <bit>
@@ -90,9 +91,9 @@ public:
 private:
   static std::size_t slots_for(Ticks reach) {
     if (reach > kMostReach) {
-      throw std::length_error("simple-wheel needs a slot for every tick of the longest timeout, " +
-                              std::to_string(reach) + "; it takes up to " +
-                              std::to_string(kMostReach));
+      fail(std::length_error("simple-wheel needs a slot for every tick of the longest timeout, " +
+                             std::to_string(reach) + "; it takes up to " +
+                             std::to_string(kMostReach)));
     }
     return std::bit_ceil(reach + 1);
   }

@@ -28,6 +28,7 @@
 #include "timers/config.hpp"
 #include "timers/duration.hpp"
 #include "timers/exclusive_use.hpp"
+#include "timers/failure.hpp"
 #include "timers/timer_counters.hpp"
 #include "timers/trace_sink.hpp"
 
@@ -225,7 +226,7 @@ private:
 
   static std::uint64_t checked_tick(Nanoseconds tick) {
     if (tick.count() <= 0) {
-      throw std::invalid_argument("a tick must be longer than zero");
+      fail(std::invalid_argument("a tick must be longer than zero"));
     }
     return static_cast<std::uint64_t>(tick.count());
   }
@@ -292,14 +293,13 @@ private:
   // Files a timer at its deadline. If that fails the timer is disarmed, because nothing would ever
   // look at it.
   void refile(Timer& timer) {
-    try {
-      file(timer, timer.deadline_, timer.timeout_);
-    } catch (...) {
+    OnFailure disarm([this, &timer] {
       trace_.record(TraceOperation::disarm, timer.trace_id_, timer.deadline_);
       timer.deadline_ = kNever;
       ++counters_.disarmed;
-      throw;
-    }
+    });
+    file(timer, timer.deadline_, timer.timeout_);
+    disarm.dismiss();
   }
 
   std::uint64_t late_ns(Tick deadline) const noexcept { return latest_ns_ - deadline * tick_ns_; }

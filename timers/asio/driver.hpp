@@ -29,6 +29,7 @@
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/core/no_exceptions_support.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -58,7 +59,7 @@ public:
   explicit AsioDriver(Executor executor, DriverConfig config = {}, Trace trace = {})
       : service_(config.service, {}, trace), os_timer_(executor), budget_(config.budget) {
     if (budget_ == 0) {
-      throw std::invalid_argument("a pass must handle more than no timer");
+      fail(std::invalid_argument("a pass must handle more than no timer"));
     }
     service_.on_earlier_deadline([this] { program(service_.next_deadline()); });
   }
@@ -124,15 +125,16 @@ private:
   // handled.
   void post_pass() noexcept {
     service_.expect_wake(kNever);
-    try {
+    BOOST_TRY {
       boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
         if (!alive.expired() && !stopped_) {
           run_pass();
         }
       });
       service_.expect_wake(0); // it is on its way: nothing needs an earlier one
-    } catch (const std::bad_alloc&) {
     }
+    BOOST_CATCH(const std::bad_alloc&) {}
+    BOOST_CATCH_END
   }
 
   Service service_;
