@@ -49,8 +49,9 @@ public:
   QuadHeap() : heap_(kRoot) {}
 
   TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
-    heap_.push_back({deadline, &node});
-    sift_up(heap_.size() - 1, {deadline, &node});
+    const Entry entry{deadline, &node};
+    heap_.push_back(entry);
+    sift_up(heap_.size() - 1, entry);
   }
 
   TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
