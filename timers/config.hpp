@@ -25,7 +25,7 @@ struct ServiceConfig {
   Rearm rearm = Rearm::lazy;
   // The longest timeout that will be used; 0 means not known. Only a backend with a limit
   // (simple-wheel) reads it: it then has a slot for each tick. Longer timeouts still work.
-  Nanoseconds longest_timeout;
+  Nanoseconds longest_timeout{};
 };
 
 struct DriverConfig {

@@ -16,7 +16,7 @@ namespace timers {
 
 struct IdleTimers {
   std::size_t count = 0; // armed timers, which mostly wait
-  Nanoseconds timeout;   // of each
+  Nanoseconds timeout{}; // of each
 };
 
 // An upper estimate of the idle wake-ups per second of a service that holds these timers. It is

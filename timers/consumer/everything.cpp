@@ -47,7 +47,9 @@ int main() {
   std::size_t used = 0;
   std::size_t backends = 0;
   timers::for_each_backend(timers::AllBackends{}, [&]<class Backend>() {
-    timers::AsioDriver<Backend> driver{io.get_executor()};
+    timers::AsioDriver<Backend> driver{
+        io.get_executor(),
+        {.service = {.tick = std::chrono::milliseconds(2), .rearm = timers::Rearm::eager}}};
     used += use(driver) + use_service<Backend>();
     ++backends;
   });
