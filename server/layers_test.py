@@ -13,7 +13,7 @@ SERVER = """
     resources documents scenario counters write_queue response request exchange
     os_timer channel held_writes loop_probe access_log
     connection_timers connection_context connection
-    listener traced_timers options stats worker admin server version main
+    listener traced_timers options idle_cost stats worker admin server version main
 """.split()
 
 

@@ -1,3 +1,4 @@
+#include "server/idle_cost.hpp"
 #include "server/log_file.hpp"
 #include "server/options.hpp"
 #include "server/server.hpp"
@@ -78,5 +79,9 @@ int main(int argc, char** argv) {
   const auto& options = std::get<server::Options>(parsed);
   spdlog::set_default_logger(make_logger());
   spdlog::set_level(spdlog::level::from_str(options.log_level));
+  if (const auto warning =
+          server::idle_cost_warning(options, server::backend_info(options.timer_backend))) {
+    spdlog::warn(*warning);
+  }
   return server::serve(options);
 }

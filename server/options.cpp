@@ -64,7 +64,11 @@ void add_timer_flags(Flags& flags, Options& options, std::span<const BackendName
             });
   flags.choice("--rearm", options.rearm, {timers::Rearm::lazy, timers::Rearm::eager},
                "lazy: a timer that moves later is only noted; eager: it moves every time");
-  flags.duration("--tick", options.tick, "granularity of the timers", false);
+  flags.duration("--tick", options.tick,
+                 "granularity of the timers; a short one is costly with hashed-wheel, which wakes "
+                 "up for each occupied slot in each turn of 4096 ticks, and is refused by "
+                 "simple-wheel when the longest timeout has over 2^24 ticks",
+                 false);
   flags.duration("--idle-timeout", options.idle_timeout,
                  "close a connection on which no byte has moved for this long; 0: never");
   flags.duration(

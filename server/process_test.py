@@ -38,7 +38,7 @@ class Flags(unittest.TestCase):
 
     def test_bad_values(self):
         for flag, *values in (
-            ("--idle-timeout", "abc", "5", "-1s", "1.5s", "10 s", "999999999999h", ""),
+            ("--idle-timeout", "abc", "5", "-1s", "1.5s", "10 s", "999999999999", ""),
             ("--tick", "0", "0ms"),
             ("--port", "99999", "-1", "http", "1.5"),
             ("--threads", "0"),
@@ -148,6 +148,21 @@ class Start(unittest.TestCase):
                 second.send_signal(signal.SIGTERM)
                 self.assertEqual(second.wait(PATIENCE_S), 0)
                 second.stdout.close()
+
+    def test_a_duration_that_nanoseconds_cannot_hold_never_ends(self):
+        for backend in ("hierarchical-wheel", "asio"):
+            with Server(f"--timer-backend={backend}", "--idle-timeout=2562048h",
+                        "--request-timeout=999999999999h", "--linger-timeout=9999999999999999s",
+                        "--drain-timeout=99999999999999999999h") as server:
+                with server.connect() as idle, server.connect() as busy:
+                    idle.sendall(GET)
+                    self.assertTrue(idle.recv(65536).startswith(b"HTTP/1.1 200"))
+                    busy.sendall(GET[:5])  # a request that has begun
+                    stats = server.wait_for_stats(lambda stats: stats["timers"]["armed"] >= 3)
+                    self.assertEqual(stats["connections"]["open"], 2)
+                    busy.sendall(GET[5:])
+                    self.assertTrue(busy.recv(65536).startswith(b"HTTP/1.1 200"))
+                    self.assertEqual(server.stats()["timers"]["expired"], 0)
 
     def test_ipv6(self):
         """Without IPv6, as in Docker's default network, the server says so and ends."""

@@ -1,8 +1,12 @@
 #include "server/quantity.hpp"
 
+#include "timers/duration.hpp"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
+#include <ratio>
 #include <span>
 #include <system_error>
 
@@ -23,20 +27,20 @@ constexpr std::array<Unit, 6> kTimeUnits{{{"ns", 1},
 constexpr std::array<Unit, 5> kByteUnits{
     {{"", 1}, {"B", 1}, {"KiB", 1ULL << 10}, {"MiB", 1ULL << 20}, {"GiB", 1ULL << 30}}};
 
+// A number and one of the units; zero needs none. More than `max` gives `too_much`.
 std::optional<std::uint64_t> parse_quantity(std::string_view text, std::span<const Unit> units,
-                                            std::uint64_t max) {
+                                            std::uint64_t max,
+                                            std::optional<std::uint64_t> too_much) {
   const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto number = parse_integer(text.substr(0, digits), max);
-  if (!number) {
+  const auto unit = std::ranges::find(units, text.substr(digits), &Unit::name);
+  if (digits == 0) {
     return std::nullopt;
   }
-  const std::string_view unit = text.substr(digits);
-  for (const Unit& known : units) {
-    if (known.name == unit && *number <= max / known.factor) {
-      return *number * known.factor;
-    }
+  const auto number = parse_integer(text.substr(0, digits), max);
+  if (unit == units.end()) {
+    return digits == text.size() && number == 0 ? number : std::nullopt;
   }
-  return unit.empty() && *number == 0 ? number : std::nullopt;
+  return number && *number <= max / unit->factor ? *number * unit->factor : too_much;
 }
 
 std::string format_quantity(std::uint64_t quantity, std::span<const Unit> units) {
@@ -56,10 +60,10 @@ std::optional<std::uint64_t> parse_integer(std::string_view text, std::uint64_t 
 }
 
 std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
-  constexpr auto kMax = std::chrono::nanoseconds::max().count();
-  const auto ns = parse_quantity(text, kTimeUnits, static_cast<std::uint64_t>(kMax));
-  return ns ? std::optional(std::chrono::nanoseconds(static_cast<std::int64_t>(*ns)))
-            : std::nullopt;
+  using UnsignedNanoseconds = std::chrono::duration<std::uint64_t, std::nano>;
+  constexpr auto kMax = std::numeric_limits<std::uint64_t>::max();
+  const auto ns = parse_quantity(text, kTimeUnits, kMax, kMax);
+  return ns ? std::optional(timers::to_nanoseconds(UnsignedNanoseconds(*ns))) : std::nullopt;
 }
 
 std::string format_duration(std::chrono::nanoseconds duration) {
@@ -68,7 +72,7 @@ std::string format_duration(std::chrono::nanoseconds duration) {
 }
 
 std::optional<std::uint64_t> parse_bytes(std::string_view text, std::uint64_t max) {
-  return parse_quantity(text, kByteUnits, max);
+  return parse_quantity(text, kByteUnits, max, std::nullopt);
 }
 
 std::string format_bytes(std::uint64_t bytes) {

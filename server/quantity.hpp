@@ -9,8 +9,8 @@
 
 namespace server {
 
-// Reads a duration. Units: ns us ms s min h; zero needs none. Returns nothing for any other text,
-// and for a duration whose nanoseconds do not fit 64 bits.
+// Reads a duration. Units: ns us ms s min h; zero needs none. Returns nothing for any other text.
+// What is longer than timers::kForever, 292 years, is taken as that, and so never ends.
 std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text);
 
 // Formats a duration, which must not be negative, in the largest of ns us ms s that leaves a whole

@@ -1,5 +1,7 @@
 #include "server/quantity.hpp"
 
+#include "timers/duration.hpp"
+
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -24,12 +26,22 @@ TEST(Duration, IsANumberAndAUnit) {
   EXPECT_EQ(parse_duration("0"), 0ns);
   EXPECT_EQ(parse_duration("0s"), 0ns);
   EXPECT_EQ(parse_duration("9223372036854775807ns"), std::chrono::nanoseconds::max());
+  EXPECT_EQ(parse_duration("0000000000000000000000007s"), 7s);
+}
+
+TEST(Duration, OfMoreThanTwoHundredAndNinetyTwoYearsIsForEver) {
+  EXPECT_EQ(parse_duration("9223372036s"), 9223372036s);
+  for (const char* const text :
+       {"9223372036854775808ns", "18446744073709551616ns", "9223372037s", "153722868min",
+        "2562048h", "18446744073709551615h", "99999999999999999999999999999999s"}) {
+    EXPECT_EQ(parse_duration(text), timers::kForever) << text;
+  }
 }
 
 TEST(Duration, IsNothingElse) {
   for (const char* const text :
        {"", "5", "s", "-5s", "+5s", "5 s", " 5s", "5s ", "1.5s", "5S", "5m", "0x5s", "5ss",
-        "9223372036854775808ns", "9223372037s", "99999999999999999999s"}) {
+        "99999999999999999999", "99999999999999999999d", "9223372037 s", "1e9s", "inf", "nan"}) {
     EXPECT_EQ(parse_duration(text), std::nullopt) << text;
   }
 }

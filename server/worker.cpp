@@ -291,6 +291,15 @@ std::vector<Entry> entries() {
   return all;
 }
 
+Entry entry_of(const std::string& name) {
+  for (const Entry& entry : entries()) {
+    if (entry.info.name == name) {
+      return entry;
+    }
+  }
+  throw std::invalid_argument("no such timer backend");
+}
+
 } // namespace
 
 std::vector<BackendName> backend_names() {
@@ -304,16 +313,13 @@ std::vector<BackendName> backend_names() {
   return names;
 }
 
+const timers::BackendInfo& backend_info(const std::string& name) { return entry_of(name).info; }
+
 std::unique_ptr<Worker> make_worker(WorkerConfig config) {
   if (!config.options.timer_trace.empty()) {
     return make<TracedTimers>(std::move(config));
   }
-  for (const Entry& entry : entries()) {
-    if (entry.info.name == config.options.timer_backend) {
-      return entry.make(std::move(config));
-    }
-  }
-  throw std::invalid_argument("no such timer backend");
+  return entry_of(config.options.timer_backend).make(std::move(config));
 }
 
 } // namespace server

@@ -4,6 +4,7 @@
 #include "server/log_file.hpp"
 #include "server/options.hpp"
 #include "server/stats.hpp"
+#include "timers/backend.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace server {
@@ -51,6 +53,9 @@ struct WorkerConfig {
 // The timer backends by the names that users type: the library's list, Asio's own timers, and
 // `none`.
 std::vector<BackendName> backend_names();
+
+// What the backend of such a name says about itself.
+const timers::BackendInfo& backend_info(const std::string& name);
 
 // A worker whose timers are those of options.timer_backend, which must be one of the names. Binds
 // and listens. Throws boost::system::system_error when that fails, and other exceptions when a log

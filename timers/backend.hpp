@@ -51,6 +51,12 @@ struct BackendInfo {
   bool exact_next_deadline; // next_deadline() is the earliest deadline, not a lower bound of it
   Costs costs;
   std::size_t bytes_per_timer; // at most: its node, and what grows with the number of timers
+  // What wakes the loop although nothing is due (idle_wake_ups.hpp). A wheel with rounds visits
+  // each occupied slot once in so many ticks; 0 for what has no rounds. A hierarchy moves a timer
+  // down from each level, whose slots last this many times as long as those below; 0 for what has
+  // none.
+  Ticks ticks_per_turn = 0;
+  Ticks level_factor = 0;
 
   // Whether it is a wheel with rounds, whose next_deadline() is the next visit to an occupied slot.
   constexpr bool rounds() const noexcept { return costs.expire == Cost::rounds; }

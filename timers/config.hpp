@@ -1,6 +1,8 @@
 // What the user of a timer facility chooses when it is made.
 #pragma once
 
+#include "timers/duration.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <string_view>
@@ -19,11 +21,11 @@ constexpr std::string_view to_string(Rearm rearm) noexcept {
 }
 
 struct ServiceConfig {
-  std::chrono::nanoseconds tick = std::chrono::milliseconds(1); // > 0
+  Nanoseconds tick = std::chrono::milliseconds(1); // > 0
   Rearm rearm = Rearm::lazy;
-  // The longest timeout that will be used, >= 0; 0 means not known. Only a backend with a limit
+  // The longest timeout that will be used; 0 means not known. Only a backend with a limit
   // (simple-wheel) reads it: it then has a slot for each tick. Longer timeouts still work.
-  std::chrono::nanoseconds longest_timeout{0};
+  Nanoseconds longest_timeout{};
 };
 
 struct DriverConfig {

@@ -34,6 +34,7 @@
 #pragma once
 
 #include "timers/binary_heap.hpp"
+#include "timers/failure.hpp"
 #include "timers/node_list.hpp"
 
 #include <unordered_map>
@@ -135,17 +136,16 @@ private:
   // Finds the list of a timeout. Makes it and files it under `deadline` if there is none; when that
   // throws, nothing has changed.
   Bucket& bucket_of(Ticks timeout, Tick deadline) {
-    const auto [at, is_new] = buckets_.try_emplace(timeout, timeout);
-    Bucket& bucket = at->second;
+    const auto found = buckets_.try_emplace(timeout, timeout);
+    Bucket& bucket = found.first->second;
     if (bucket.list.empty()) {
-      try {
-        heap_.arm(bucket, deadline, 0);
-      } catch (...) {
-        if (is_new) {
-          buckets_.erase(at);
+      OnFailure erase([this, &found] {
+        if (found.second) { // it is new
+          buckets_.erase(found.first);
         }
-        throw;
-      }
+      });
+      heap_.arm(bucket, deadline, 0);
+      erase.dismiss();
     }
     return bucket;
   }

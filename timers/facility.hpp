@@ -5,22 +5,22 @@
 
 #include "timers/action.hpp"
 #include "timers/config.hpp"
+#include "timers/duration.hpp"
 #include "timers/timer_counters.hpp"
 
-#include <chrono>
 #include <concepts>
 
 namespace timers {
 
 // The functions mean what they mean in TimerService and its Timer (timer_service.hpp). After stop()
-// the facility no longer keeps the io_context busy. A facility is made of an executor and a
-// DriverConfig.
+// the facility no longer keeps the io_context busy. Timers may outlive the facility: its
+// destruction disarms them. A facility is made of an executor and a DriverConfig.
 template <class F>
 concept TimerFacility = std::constructible_from<typename F::Timer, F&, Action> &&
     requires(F& facility, const F& same, typename F::Timer& timer, typename F::Timeout timeout,
              typename F::Instant now) {
   { facility.now() } -> std::same_as<typename F::Instant>;
-  { same.timeout(std::chrono::nanoseconds()) } -> std::same_as<typename F::Timeout>;
+  { same.timeout(Nanoseconds()) } -> std::same_as<typename F::Timeout>;
   { same.counters() } -> std::same_as<const TimerCounters&>;
   facility.stop();
   timer.arm(timeout, now);

@@ -40,6 +40,8 @@ class HashedWheel {
 public:
   using Node = JumpNode;
 
+  static constexpr std::size_t kDefaultSlots = 4096;
+
   static constexpr BackendInfo kInfo{
       .name = "hashed-wheel",
       .scheme = "6",
@@ -51,9 +53,8 @@ public:
                 .disarm = Cost::constant,
                 .expire = Cost::rounds},
       .bytes_per_timer = 32,
+      .ticks_per_turn = kDefaultSlots,
   };
-
-  static constexpr std::size_t kDefaultSlots = 4096;
 
   // `slots` > 0 is rounded up to a power of two. Throws std::bad_alloc.
   explicit HashedWheel(std::size_t slots = kDefaultSlots) : slots_(std::bit_ceil(slots)) {}

@@ -52,6 +52,7 @@ public:
                 .disarm = Cost::constant,
                 .expire = Cost::constant},
       .bytes_per_timer = 32,
+      .level_factor = 64,
   };
 
   TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
@@ -111,6 +112,7 @@ public:
 private:
   static constexpr std::size_t kDigitBits = 6;
   static constexpr std::size_t kSlots = std::size_t{1} << kDigitBits;
+  static_assert(kSlots == kInfo.level_factor);
   static constexpr std::size_t kLevels = (64 + kDigitBits - 1) / kDigitBits;
 
   struct Place {

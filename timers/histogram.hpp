@@ -1,12 +1,15 @@
 // A histogram of durations in 4 KiB. It gives quantiles with a relative error of at most 1/8.
 #pragma once
 
+#include "timers/duration.hpp"
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ratio>
 
 namespace timers {
 
@@ -14,8 +17,8 @@ namespace timers {
 // two. record() is O(1). All others read all 496 buckets at most.
 class Histogram {
 public:
-  void record(std::chrono::nanoseconds value) noexcept {
-    const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(value.count(), 0));
+  void record(Nanoseconds value) noexcept {
+    const auto ns = static_cast<std::uint64_t>(value.count());
     ++counts_[bucket_of(ns)];
     ++count_;
     sum_ns_ += ns;
@@ -84,7 +87,7 @@ private:
   }
 
   static std::chrono::nanoseconds to_duration(std::uint64_t ns) noexcept {
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(ns));
+    return to_nanoseconds(std::chrono::duration<std::uint64_t, std::nano>(ns));
   }
 
   std::array<std::uint64_t, kBuckets> counts_{};

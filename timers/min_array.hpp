@@ -34,9 +34,9 @@
 // than 2^31 ticks ahead keeps its deadline in its owner, and counts as "far" until it comes near.
 #pragma once
 
+#include "timers/aligned_allocator.hpp"
 #include "timers/backend.hpp"
-
-#include <boost/align/aligned_allocator.hpp>
+#include "timers/failure.hpp"
 
 #include <algorithm>
 #include <array>
@@ -146,7 +146,7 @@ public:
 
 private:
   using Due = std::int32_t; // ticks after base_; signed, because SSE2 compares only those
-  using Row = std::vector<Due, boost::alignment::aligned_allocator<Due, 64>>;
+  using Row = std::vector<Due, AlignedAllocator<Due, 64>>;
   union Owner {
     Node* node;
     std::uint32_t next_free;
@@ -367,7 +367,7 @@ private:
   // Grows to `places` places, a multiple of kGroup. When this throws, nothing has changed.
   void grow(std::size_t places) {
     if (places > kMostPlaces) {
-      throw std::length_error("min-array holds 2^31 timers at most");
+      fail(std::length_error("min-array holds 2^31 timers at most"));
     }
     std::array<Row, kMaxHeight> rows;
     rows[0].assign(places, kIdle);

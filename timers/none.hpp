@@ -6,8 +6,6 @@
 #include "timers/backend.hpp"
 #include "timers/facility.hpp"
 
-#include <chrono>
-
 namespace timers {
 
 class None {
@@ -33,7 +31,7 @@ public:
   explicit None(const Executor& /*executor*/, DriverConfig /*config*/ = {}) noexcept {}
 
   Instant now() const noexcept { return {}; }
-  Timeout timeout(std::chrono::nanoseconds /*duration*/) const noexcept { return {}; }
+  Timeout timeout(Nanoseconds /*duration*/) const noexcept { return {}; }
   const TimerCounters& counters() const noexcept { return counters_; }
   void stop() noexcept {}
 

@@ -18,9 +18,8 @@
 // deadline come in no particular order.
 #pragma once
 
+#include "timers/aligned_allocator.hpp"
 #include "timers/backend.hpp"
-
-#include <boost/align/aligned_allocator.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -50,8 +49,9 @@ public:
   QuadHeap() : heap_(kRoot) {}
 
   TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
-    heap_.push_back({deadline, &node});
-    sift_up(heap_.size() - 1, {deadline, &node});
+    const Entry entry{deadline, &node};
+    heap_.push_back(entry);
+    sift_up(heap_.size() - 1, entry);
   }
 
   TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
@@ -158,7 +158,7 @@ private:
     return earliest;
   }
 
-  std::vector<Entry, boost::alignment::aligned_allocator<Entry, kCacheLine>> heap_;
+  std::vector<Entry, AlignedAllocator<Entry, kCacheLine>> heap_;
   Tick now_ = 0;
 };
 

@@ -17,13 +17,18 @@
 // The deadline is the next edge of a tick plus the timeout, rounded up to whole ticks. So rounding
 // makes it less than one tick late when the timeout is a whole number of ticks, else less than two.
 //
-// A service and its timers belong to one thread, the first that arms or disarms a timer or runs a
-// pass. There are no locks. Builds with assertions check the thread.
+// There are no locks. A service, with its timers, is used by one thread at a time. Another thread
+// may go on with it, or destroy it, after whatever orders the two: a join, a mutex, a queue. During
+// a call, and so while an action runs, no other thread may use the service. Builds with assertions
+// stop when two threads use it at once.
 #pragma once
 
 #include "timers/action.hpp"
 #include "timers/backend.hpp"
 #include "timers/config.hpp"
+#include "timers/duration.hpp"
+#include "timers/exclusive_use.hpp"
+#include "timers/failure.hpp"
 #include "timers/timer_counters.hpp"
 #include "timers/trace_sink.hpp"
 
@@ -36,7 +41,6 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string_view>
-#include <thread>
 
 namespace timers {
 
@@ -92,6 +96,7 @@ public:
   // Disarms the timers that are still armed. Afterwards they may only be destroyed. Costs as much
   // as the expiry of all timers that are filed.
   ~TimerService() {
+    const ExclusiveUse::Call call(use_);
     if (in_pass()) {
       *destroyed_ = true;
     }
@@ -107,12 +112,13 @@ public:
   // Reads the clock once, and divides when a tick has passed. The result never goes back, whatever
   // the clock does.
   Instant now() noexcept {
+    const ExclusiveUse::Call call(use_);
     const std::uint64_t since = clock_ns() - epoch_ns_;
     if (static_cast<std::int64_t>(since - latest_ns_) > 0) {
       latest_ns_ = since;
       if (since - tick_began_ns_ >= tick_ns_) [[unlikely]] {
         tick_began_ns_ = since - since % tick_ns_;
-        latest_tick_ = since / tick_ns_;
+        latest_tick_ = std::min(since / tick_ns_, kLatest - 1); // what is due at kLatest never runs
       }
     }
     const Instant now{latest_tick_, latest_tick_ + (latest_ns_ != tick_began_ns_ ? 1 : 0)};
@@ -120,9 +126,13 @@ public:
     return now;
   }
 
-  // Converts a duration to ticks, rounded up; a negative one is 0. It divides, so convert once and
-  // use the result often.
-  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
+  // Converts a duration of any type to ticks, rounded up; a negative one is 0. kForever, to which
+  // longer ones saturate (duration.hpp), never comes due, whenever it is armed. It divides, so
+  // convert once and use the result often.
+  Timeout timeout(Nanoseconds duration) const noexcept {
+    if (duration == kForever) {
+      return kLatest;
+    }
     const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(duration.count(), 0));
     return ns / tick_ns_ + (ns % tick_ns_ != 0 ? 1 : 0);
   }
@@ -141,13 +151,13 @@ public:
   // backend cannot file a timer again (std::bad_alloc), that timer is disarmed and the pass ends in
   // the same way.
   Pass run_due(std::size_t budget = kNoBudget) {
-    assert(on_own_thread());
+    ExclusiveUse::Call call(use_);
     if (in_pass()) {
       return Pass::backlog;
     }
     const Tick tick = now().floor;
     backend_.advance(tick);
-    PassScope scope(*this, tick);
+    PassScope scope(*this, tick, call);
     for (; budget > 0; --budget) {
       auto* node = backend_.pop_expired();
       if (node == nullptr) {
@@ -165,10 +175,11 @@ public:
   // if the backend says so and re-arming is eager, else a lower bound.
   Tick next_deadline() const noexcept { return backend_.next_deadline(); }
 
-  // When a tick begins, as the time since the clock's epoch. Saturates.
+  // When a tick begins, as the time since the clock's epoch; below zero if the clock stands before
+  // that. Saturates.
   std::chrono::nanoseconds time_of(Tick tick) const noexcept {
-    constexpr auto kMax = static_cast<std::uint64_t>(std::chrono::nanoseconds::max().count());
-    const std::uint64_t ahead = kMax - std::min(kMax, epoch_ns_);
+    // Modulo 2^64: how far it is from epoch_ns_, which may stand for a number below zero.
+    const std::uint64_t ahead = static_cast<std::uint64_t>(kForever.count()) - epoch_ns_;
     const std::uint64_t offset = tick > ahead / tick_ns_ ? ahead : tick * tick_ns_;
     return std::chrono::nanoseconds(static_cast<std::int64_t>(epoch_ns_ + offset));
   }
@@ -190,12 +201,15 @@ public:
 
 private:
   struct PassScope {
-    PassScope(TimerService& passing, Tick tick) noexcept : service(passing) {
+    PassScope(TimerService& passing, Tick tick, ExclusiveUse::Call& run_due) noexcept
+        : service(passing), call(run_due) {
       service.destroyed_ = &destroyed;
       service.allow_from(tick + 1);
     }
     ~PassScope() {
-      if (!destroyed) {
+      if (destroyed) {
+        call.object_is_gone();
+      } else {
         service.destroyed_ = nullptr;
         service.allow_from(0);
       }
@@ -204,14 +218,15 @@ private:
     PassScope& operator=(const PassScope&) = delete;
 
     TimerService& service;
+    ExclusiveUse::Call& call;
     bool destroyed = false;
   };
 
   bool in_pass() const noexcept { return destroyed_ != nullptr; }
 
-  static std::uint64_t checked_tick(std::chrono::nanoseconds tick) {
+  static std::uint64_t checked_tick(Nanoseconds tick) {
     if (tick.count() <= 0) {
-      throw std::invalid_argument("a tick must be longer than zero");
+      fail(std::invalid_argument("a tick must be longer than zero"));
     }
     return static_cast<std::uint64_t>(tick.count());
   }
@@ -257,13 +272,6 @@ private:
     }
   }
 
-  bool on_own_thread() noexcept {
-    if (thread_ == std::thread::id()) {
-      thread_ = std::this_thread::get_id();
-    }
-    return thread_ == std::this_thread::get_id();
-  }
-
   // Deals with a timer that the backend handed out, which is thus no longer filed.
   void handle(Timer& timer, Tick tick) {
     timer.filed_ = kNever;
@@ -285,14 +293,13 @@ private:
   // Files a timer at its deadline. If that fails the timer is disarmed, because nothing would ever
   // look at it.
   void refile(Timer& timer) {
-    try {
-      file(timer, timer.deadline_, timer.timeout_);
-    } catch (...) {
+    OnFailure disarm([this, &timer] {
       trace_.record(TraceOperation::disarm, timer.trace_id_, timer.deadline_);
       timer.deadline_ = kNever;
       ++counters_.disarmed;
-      throw;
-    }
+    });
+    file(timer, timer.deadline_, timer.timeout_);
+    disarm.dismiss();
   }
 
   std::uint64_t late_ns(Tick deadline) const noexcept { return latest_ns_ - deadline * tick_ns_; }
@@ -316,6 +323,7 @@ private:
   }
 
   void unfile(Timer& timer) noexcept {
+    const ExclusiveUse::Call call(use_);
     backend_.disarm(timer);
     timer.filed_ = kNever;
   }
@@ -333,7 +341,7 @@ private:
   Tick expected_wake_ = kNever;
   Action wake_ = [] {};
   bool* destroyed_ = nullptr; // within a pass: where to note that the service is gone
-  std::thread::id thread_;    // the one that uses the timers; none before the first use
+  ExclusiveUse use_;
   TimerCounters counters_;
   Backend backend_;
 };
@@ -398,7 +406,7 @@ public:
     if (!armed()) {
       return false;
     }
-    assert(service_->on_own_thread());
+    const ExclusiveUse::Call call(service_->use_);
     service_->trace_.record(TraceOperation::disarm, trace_id_, deadline_);
     deadline_ = kNever;
     ++service_->counters_.disarmed;
@@ -419,7 +427,7 @@ private:
   // that saturates, that this pass must not run, or that lies before `bound`. That is the tick
   // under which the timer is filed, or a later one.
   bool store(Timeout timeout, Tick from, Tick bound, TraceOperation operation) noexcept {
-    assert(service_->on_own_thread());
+    const ExclusiveUse::Call call(service_->use_);
     const Tick due = from + timeout;
     if (due < service_->earliest_stored_ || due < bound || timeout > kLatest - from) [[unlikely]] {
       return false;
@@ -434,7 +442,7 @@ private:
 
   // Out of line, so that callers who inline the functions above save no registers for it.
   [[gnu::noinline]] void move_to(Tick due, Timeout timeout) {
-    assert(service_->on_own_thread());
+    const ExclusiveUse::Call call(service_->use_);
     // An unfiled timer has filed_ == kNever, later than any deadline.
     const bool filing = due < filed_ || !service_->lazy_;
     if (filing) {

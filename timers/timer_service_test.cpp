@@ -5,12 +5,15 @@
 #include "timers/testing/testing.hpp"
 
 #include "timers/ordered_list.hpp"
+#include "timers/simple_wheel.hpp"
 #include "timers/timer_service.hpp"
 
 #include <array>
 #include <limits>
+#include <mutex>
 #include <new>
 #include <stdexcept>
+#include <thread>
 
 namespace timers::test {
 namespace {
@@ -24,7 +27,18 @@ protected:
 INSTANTIATE_TEST_SUITE_P(, TimerContract, ::testing::ValuesIn(service_kinds()), service_id);
 
 constexpr nanoseconds kTick = 1ms;
-constexpr auto kForever = nanoseconds::max();
+
+// Where a clock may start: around zero, at the ends of its range, and far from both.
+constexpr std::uint64_t kLargestReading = std::numeric_limits<std::int64_t>::max();
+constexpr std::array<std::uint64_t, 9> kStarts = {0,
+                                                  1,
+                                                  999'999,
+                                                  123'456'789'012'345'678,
+                                                  0 - std::uint64_t{10'000'000},
+                                                  0 - std::uint64_t{123'456'789'012'345'678},
+                                                  kLargestReading - 100'000'000,
+                                                  kLargestReading,
+                                                  kLargestReading + 1}; // the smallest reading
 
 // Whole ticks that a duration touches, rounded up.
 constexpr Tick ticks_up(nanoseconds duration) {
@@ -276,12 +290,8 @@ std::vector<LogEntry> short_run(const ServiceKind& kind, std::uint64_t start_ns)
 // Results are the same wherever the clock starts: below zero, across zero, and across the largest
 // value of the clock (CONTRACT.md, line 5).
 TEST_P(TimerContract, ResultsDoNotDependOnWhereTheClockStarts) {
-  constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
-  constexpr std::uint64_t kMinusTenMs = 0 - std::uint64_t{10'000'000};
   const std::vector<LogEntry> expected = short_run(kind, 0);
-  for (const std::uint64_t start :
-       {std::uint64_t{1}, std::uint64_t{999'999}, std::uint64_t{123'456'789'012'345'678},
-        kLargest - 100'000'000, kLargest, kLargest + 1, kMinusTenMs, kMinusTenMs - 1}) {
+  for (const std::uint64_t start : kStarts) {
     EXPECT_EQ(short_run(kind, start), expected) << "from " << start;
   }
 }
@@ -341,6 +351,92 @@ TEST_P(TimerContract, ATimeoutThatOverflowsSaturatesToNever) {
   EXPECT_TRUE(largest->armed());
   EXPECT_EQ(rig.service().time_of(kLatest), kForever);
   EXPECT_TRUE(largest->disarm());
+}
+
+// A timeout of more than 292 years, of whatever type, and one that is not a number: the timer never
+// runs, also in services whose clock starts near an end of its range (CONTRACT.md, lines 5 and 6).
+TEST_P(TimerContract, ADurationThatOverflowsNanosecondsNeverRuns) {
+  const std::vector<Nanoseconds> endless = {
+      std::chrono::hours::max(),
+      std::chrono::hours::max() / 10,
+      std::chrono::seconds::max(),
+      std::chrono::years(293),
+      nanoseconds::max(),
+      std::chrono::duration<std::uint64_t>(std::uint64_t{1} << 62),
+      std::chrono::duration<double>(1e300),
+      std::chrono::duration<float>(std::numeric_limits<float>::infinity()),
+      std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())};
+  for (const std::uint64_t start : kStarts) {
+    for (const nanoseconds tick : {1ns, 1'000'000ns}) {
+      Rig rig(kind, start, tick);
+      std::vector<TimerPtr> timers;
+      for (const Nanoseconds duration : endless) {
+        timers.push_back(rig.timer(static_cast<int>(timers.size())));
+        rig.arm(timers.back(), duration);
+        rig.rearm(timers.back(), duration);
+        rig.change_timeout(timers.back(), duration);
+      }
+      for (const nanoseconds later : {nanoseconds(1ms), nanoseconds(24h * 365), kForever}) {
+        rig.move_to(later);
+        rig.pass();
+        ASSERT_TRUE(rig.log.empty()) << "from " << start << ", tick " << tick.count();
+        rig.service().time_of(rig.service().next_deadline());
+      }
+      // As far again, which is nearly back to the start for a clock of 64 bits.
+      rig.move_to_tick(kLatest / static_cast<std::uint64_t>(tick.count()));
+      rig.pass();
+      EXPECT_TRUE(rig.log.empty()) << "from " << start << ", tick " << tick.count();
+      EXPECT_EQ(rig.service().counters().live(), endless.size());
+    }
+  }
+}
+
+// Whole and floating durations of any unit are rounded up to a tick (CONTRACT.md, lines 1 and 6).
+TEST_P(TimerContract, ADurationOfAnyTypeIsExact) {
+  const std::vector<std::pair<Nanoseconds, Tick>> cases = {
+      {std::chrono::duration<std::uint8_t, std::milli>(255), 255},
+      {std::chrono::duration<unsigned>(2), 2000},
+      {std::chrono::duration<std::int64_t, std::pico>(1), 1},
+      {std::chrono::duration<std::int64_t, std::pico>(1'000'000'001), 2},
+      {std::chrono::duration<double>(0.1), 100},
+      {std::chrono::duration<float>(0.25F), 250},
+      {std::chrono::duration<long double, std::milli>(2.5L), 3},
+      {std::chrono::days(1), 86'400'000},
+      {std::chrono::duration<double>(-1.5), 0},
+      {std::chrono::hours::min(), 0}};
+  for (const auto& [duration, ticks] : cases) {
+    Rig rig(kind);
+    const TimerPtr timer = rig.timer(1);
+    rig.arm(timer, duration);
+    if (ticks > 0) {
+      rig.move_to_tick(ticks - 1);
+      rig.pass();
+      ASSERT_TRUE(rig.log.empty()) << ticks;
+    }
+    rig.move_to_tick(ticks);
+    rig.pass();
+    EXPECT_EQ(rig.log, (std::vector<LogEntry>{{ticks, 1}}));
+  }
+}
+
+// A driver programs its OS timer for time_of(), which is right wherever the clock starts, below
+// zero too (CONTRACT.md, lines 5 and 7).
+TEST_P(TimerContract, ATickBeginsAtItsDistanceFromTheStartOfTheClock) {
+  for (const std::uint64_t start : kStarts) {
+    Rig rig(kind, start);
+    const nanoseconds first(static_cast<std::int64_t>(start));
+    EXPECT_EQ(rig.service().time_of(0), first);
+    const bool room = first < kForever - 2h;
+    EXPECT_EQ(rig.service().time_of(3'600'000), room ? first + 1h : kForever) << start;
+    EXPECT_EQ(rig.service().time_of(kLatest), kForever);
+    EXPECT_EQ(rig.service().time_of(kNever), kForever);
+    rig.move_to(5ms);
+    const TimerPtr timer = rig.timer(1);
+    rig.arm(timer, 60ms);
+    const nanoseconds wake = rig.service().time_of(rig.service().next_deadline());
+    EXPECT_GE(wake, first) << start;
+    EXPECT_LE(wake, room ? first + 65ms : kForever) << start;
+  }
 }
 
 // A driver that only sleeps to next_deadline(), and hears of earlier ones, reaches every timer
@@ -1140,10 +1236,117 @@ TEST_F(TimerService, AnActionOutlivesItsTimer) {
   EXPECT_EQ(owner.ran, 1);
 }
 
+// Set up in one thread, run in another, torn down in the first after the join, in any order
+// (CONTRACT.md, line 32).
+TEST_P(TimerContract, IsSetUpRunAndTornDownByDifferentThreads) {
+  for (const bool service_goes_first : {false, true}) {
+    Rig rig(kind);
+    const TimerPtr due = rig.timer(1);
+    TimerPtr armed = rig.timer(2);
+    TimerPtr disarmed = rig.timer(3);
+    rig.arm(due, 1ms);
+    rig.arm(armed, 1h);
+    rig.arm(disarmed, 1h);
+    std::thread([&] {
+      rig.move_to(1ms);
+      rig.pass();
+      disarmed->disarm(); // a lazy one stays filed
+      rig.rearm(armed, 2h);
+    }).join();
+    EXPECT_EQ(rig.ids(), std::vector{1});
+    if (service_goes_first) {
+      rig.destroy_service();
+    }
+    EXPECT_EQ(armed->disarm(), !service_goes_first);
+    armed.reset();
+    disarmed.reset();
+  }
+}
+
+// Two threads take turns, ordered by a mutex (CONTRACT.md, line 32).
+TEST_P(TimerContract, IsHandedOverBetweenThreadsByAMutex) {
+  Rig rig(kind);
+  std::mutex mutex;
+  const auto take_turns = [&](int id) {
+    for (int turn = 0; turn < 50; ++turn) {
+      const std::lock_guard lock(mutex);
+      const TimerPtr timer = rig.timer(id);
+      rig.arm(timer, 1ms);
+      rig.move_by(2ms);
+      rig.pass();
+    }
+  };
+  std::thread first(take_turns, 1);
+  std::thread second(take_turns, 2);
+  first.join();
+  second.join();
+  EXPECT_EQ(rig.log.size(), 100U);
+}
+
+#if !defined(NDEBUG)
+// While an action runs, another thread uses the service (CONTRACT.md, line 32).
+void use_during_an_action(const std::function<void(Rig&, const TimerPtr&)>& use) {
+  Rig rig(service_kinds().front());
+  const TimerPtr other = rig.timer(2);
+  rig.arm(other, 1h);
+  const TimerPtr timer = rig.timer([&] { std::thread([&] { use(rig, other); }).join(); });
+  rig.arm(timer, 0ms);
+  rig.pass();
+}
+
+TEST(TimerServiceDeathTest, StopsWhenTwoThreadsUseItAtOnce) {
+  constexpr const char* kMessage = "two threads use a timer service at once";
+  EXPECT_DEATH(use_during_an_action([](Rig& rig, auto&) { rig.service().now(); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig&, auto& other) { other->rearm(1, {}, 0); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig&, auto& other) { other->rearm(1, {}, 7); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig&, auto& other) { other->disarm(); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig& rig, auto&) { rig.pass(); }), kMessage);
+  EXPECT_DEATH(use_during_an_action([](Rig& rig, auto&) { rig.destroy_service(); }), kMessage);
+}
+
+// The check is over when the action is, also when that destroys the service or throws.
+TEST(TimerServiceDeathTest, AnotherThreadMayComeAfterAnActionThatThrew) {
+  Rig rig(service_kinds().front());
+  const TimerPtr timer = rig.timer([] { throw std::runtime_error("an action"); });
+  rig.arm(timer, 0ms);
+  EXPECT_THROW(rig.pass(), std::runtime_error);
+  std::thread([&] { rig.pass(); }).join();
+}
+#endif
+
 TEST_F(TimerService, ATickMustBeLongerThanZero) {
   EXPECT_THROW(Rig(kind(Rearm::lazy), 0, 0ns), std::invalid_argument);
   EXPECT_THROW(Rig(kind(Rearm::lazy), 0, -1ns), std::invalid_argument);
   EXPECT_NO_THROW(Rig(kind(Rearm::lazy), 0, 1ns));
+}
+
+// A turn of a wheel of 2^17 slots then takes 131 us. A timer beyond it is filed again once in a
+// turn, and runs (CONTRACT.md, lines 6 and 7).
+TEST(SimpleWheelOfNanoseconds, WakesUpOnceInATurnForALongTimer) {
+  for (const Rearm rearm : {Rearm::lazy, Rearm::eager}) {
+    std::uint64_t clock_ns = 0;
+    using Service = timers::TimerService<SimpleWheel, VirtualClock>;
+    Service service({.tick = 1ns, .rearm = rearm}, VirtualClock{&clock_ns});
+    bool ran = false;
+    Service::Timer timer(service, [&ran] { ran = true; });
+    constexpr Ticks kTimeout = 1'000'000'000;
+    timer.arm(service.timeout(1s), service.now());
+    Ticks wake_ups = 0;
+    for (; !ran && wake_ups <= kTimeout / SimpleWheel::kDefaultReach; ++wake_ups) {
+      clock_ns = service.next_deadline();
+      service.run_due();
+    }
+    EXPECT_TRUE(ran);
+    EXPECT_EQ(clock_ns, kTimeout);
+  }
+}
+
+TEST(SimpleWheelOfNanoseconds, RefusesATimeoutThatNeedsTooManySlots) {
+  using Service = timers::TimerService<SimpleWheel>;
+  EXPECT_THROW(Service({.tick = 1ns, .longest_timeout = 1s}), std::length_error);
+  EXPECT_THROW(Service({.tick = 1ms, .longest_timeout = std::chrono::hours::max()}),
+               std::length_error);
+  EXPECT_NO_THROW(Service({.tick = 1ns, .longest_timeout = 1ms}));
 }
 
 TEST_F(TimerService, TimeoutsRoundUpToTicks) {
@@ -1155,7 +1358,8 @@ TEST_F(TimerService, TimeoutsRoundUpToTicks) {
   EXPECT_EQ(service.timeout(1ns), Ticks{1});
   EXPECT_EQ(service.timeout(10ms), Ticks{1});
   EXPECT_EQ(service.timeout(10ms + 1ns), Ticks{2});
-  EXPECT_EQ(service.timeout(kForever), Ticks{922'337'203'686});
+  EXPECT_EQ(service.timeout(kForever - 1ns), Ticks{922'337'203'686});
+  EXPECT_EQ(service.timeout(kForever), kLatest);
 }
 
 TEST_F(TimerService, NowRoundsDownToSayWhatIsDueAndUpForDeadlines) {

@@ -11,6 +11,8 @@
 // tick its deadline is (upper half; the largest value means that or more).
 #pragma once
 
+#include "timers/duration.hpp"
+#include "timers/failure.hpp"
 #include "timers/trace_sink.hpp"
 
 #include <algorithm>
@@ -51,7 +53,7 @@ static_assert(std::endian::native == std::endian::little, "the file's byte order
 inline File open_trace(const std::filesystem::path& path, const char* mode) {
   File file(std::fopen(path.c_str(), mode), std::fclose);
   if (file == nullptr) {
-    throw std::system_error(errno, std::generic_category(), path.string());
+    fail(std::system_error(errno, std::generic_category(), path.string()));
   }
   return file;
 }
@@ -64,7 +66,7 @@ inline constexpr std::uint64_t kFurthest = std::numeric_limits<std::uint32_t>::m
 class TraceFile {
 public:
   // Throws std::system_error when the file cannot be made.
-  TraceFile(const std::filesystem::path& path, std::chrono::nanoseconds tick)
+  TraceFile(const std::filesystem::path& path, Nanoseconds tick)
       : file_(detail::open_trace(path, "wb")) {
     const auto tick_ns = static_cast<std::uint64_t>(tick.count());
     put(detail::kTraceMagic);
@@ -130,7 +132,7 @@ public:
     std::array<char, 8> magic{};
     std::uint64_t tick_ns = 0;
     if (!get(magic) || magic != detail::kTraceMagic || !get(tick_ns) || tick_ns == 0) {
-      throw std::runtime_error(path.string() + " is not a timer trace");
+      fail(std::runtime_error(path.string() + " is not a timer trace"));
     }
     tick_ = std::chrono::nanoseconds(static_cast<std::int64_t>(tick_ns));
   }
@@ -146,7 +148,7 @@ public:
     }
     const Tick tick = words[0] >> 4;
     if ((words[0] & 7) > static_cast<std::uint64_t>(TraceOperation::expire)) {
-      throw std::runtime_error("the trace has an unknown operation in it");
+      fail(std::runtime_error("the trace has an unknown operation in it"));
     }
     return TraceRecord{.operation = static_cast<TraceOperation>(words[0] & 7),
                        .timer = static_cast<std::uint32_t>(words[1]),

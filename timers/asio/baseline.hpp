@@ -20,8 +20,8 @@
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/intrusive/list.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -33,7 +33,7 @@ public:
   using Executor = boost::asio::io_context::executor_type;
   using Clock = std::chrono::steady_clock;
   using Instant = Clock::time_point;
-  using Timeout = std::chrono::nanoseconds;
+  using Timeout = Nanoseconds;
   class Timer;
 
   static constexpr BackendInfo kInfo{
@@ -53,26 +53,40 @@ public:
   explicit AsioBaseline(Executor executor, DriverConfig config = {})
       : executor_(executor), lazy_(config.service.rearm == Rearm::lazy) {}
 
+  // Disarms the timers that are still armed. Afterwards they may only be destroyed.
+  ~AsioBaseline();
+
+  AsioBaseline(const AsioBaseline&) = delete;
+  AsioBaseline& operator=(const AsioBaseline&) = delete;
+
   Instant now() const noexcept { return Clock::now(); }
-  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
-    return std::max(duration, std::chrono::nanoseconds::zero());
-  }
+  Timeout timeout(Nanoseconds duration) const noexcept { return duration; }
   const TimerCounters& counters() const noexcept { return counters_; }
 
-  // Does nothing: a timer keeps the io_context busy only while it is armed, or until it is
-  // destroyed if it was disarmed lazily.
-  void stop() noexcept {}
+  // Lets the io_context run out of work. Timers may still be armed and destroyed, but they do not
+  // run. Before that, a timer keeps the io_context busy while it is armed, or until it is destroyed
+  // if it was disarmed lazily.
+  void stop() noexcept;
 
 private:
+  using Hook =
+      boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  using Timers = boost::intrusive::list<Timer, boost::intrusive::base_hook<Hook>,
+                                        boost::intrusive::constant_time_size<false>>;
+
   Executor executor_;
   const bool lazy_;
+  bool stopped_ = false;
   TimerCounters counters_;
+  Timers timers_; // all that exist
 };
 
-class AsioBaseline::Timer {
+class AsioBaseline::Timer : public AsioBaseline::Hook {
 public:
   Timer(AsioBaseline& facility, Action action)
-      : facility_(facility), state_(std::make_shared<State>(*this, facility.executor_, action)) {}
+      : facility_(facility), state_(std::make_shared<State>(*this, facility.executor_, action)) {
+    facility.timers_.push_back(*this);
+  }
 
   ~Timer() { disarm(); }
 
@@ -85,7 +99,7 @@ public:
     State& state = *state_;
     ++(state.armed ? facility_.counters_.rearmed : facility_.counters_.armed);
     state.armed = true;
-    state.deadline = timeout > Instant::max() - now ? Instant::max() : now + timeout;
+    state.deadline = now > Instant::max() - timeout ? Instant::max() : now + timeout;
     if (!facility_.lazy_) {
       state.os_timer.expires_after(timeout); // cancels the pending wait
       wait();
@@ -111,6 +125,8 @@ public:
   bool armed() const noexcept { return state_->armed; }
 
 private:
+  friend AsioBaseline;
+
   // A handler that Asio has queued cannot be recalled. It holds a weak reference to this, so that
   // it does nothing when it comes after the timer's end.
   struct State {
@@ -133,6 +149,9 @@ private:
 
   void wait() {
     State& state = *state_;
+    if (facility_.stopped_) {
+      return;
+    }
     state.waiting = true;
     ++facility_.counters_.moved;
     state.os_timer.async_wait([weak = std::weak_ptr(state_),
@@ -165,6 +184,20 @@ private:
   AsioBaseline& facility_;
   std::shared_ptr<State> state_;
 };
+
+inline AsioBaseline::~AsioBaseline() {
+  for (Timer& timer : timers_) {
+    timer.state_->armed = false;
+    timer.cancel();
+  }
+}
+
+inline void AsioBaseline::stop() noexcept {
+  stopped_ = true;
+  for (Timer& timer : timers_) {
+    timer.cancel();
+  }
+}
 
 static_assert(TimerFacility<AsioBaseline>);
 

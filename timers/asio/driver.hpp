@@ -11,9 +11,10 @@
 // The OS timer is programmed only when the next deadline becomes earlier than what it is programmed
 // for. Under load timers only move later, so that is never: no timerfd_settime per request.
 //
-// The io_context must be run by one thread, which also uses the timers. Expired timers are handled
-// in passes of at most `budget` timers. Each pass is a handler of its own, so a storm of expiries
-// does not hold up I/O.
+// The io_context must be run by one thread at a time, which also uses the timers. They may be set
+// up before it runs in another thread, and destroyed after that was joined. Expired timers are
+// handled in passes of at most `budget` timers. Each pass is a handler of its own, so a storm of
+// expiries does not hold up I/O.
 //
 // An exception that an action throws leaves io_context::run(). When that is called again, the other
 // due timers run.
@@ -28,6 +29,7 @@
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/core/no_exceptions_support.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -57,16 +59,14 @@ public:
   explicit AsioDriver(Executor executor, DriverConfig config = {}, Trace trace = {})
       : service_(config.service, {}, trace), os_timer_(executor), budget_(config.budget) {
     if (budget_ == 0) {
-      throw std::invalid_argument("a pass must handle more than no timer");
+      fail(std::invalid_argument("a pass must handle more than no timer"));
     }
     service_.on_earlier_deadline([this] { program(service_.next_deadline()); });
   }
 
   // These mean what they mean in TimerService.
   Instant now() noexcept { return service_.now(); }
-  Timeout timeout(std::chrono::nanoseconds duration) const noexcept {
-    return service_.timeout(duration);
-  }
+  Timeout timeout(Nanoseconds duration) const noexcept { return service_.timeout(duration); }
   const TimerCounters& counters() const noexcept { return service_.counters(); }
   std::string_view check() const { return service_.check(); }
 
@@ -125,15 +125,16 @@ private:
   // handled.
   void post_pass() noexcept {
     service_.expect_wake(kNever);
-    try {
+    BOOST_TRY {
       boost::asio::post(os_timer_.get_executor(), [this, alive = std::weak_ptr(alive_)] {
         if (!alive.expired() && !stopped_) {
           run_pass();
         }
       });
       service_.expect_wake(0); // it is on its way: nothing needs an earlier one
-    } catch (const std::bad_alloc&) {
     }
+    BOOST_CATCH(const std::bad_alloc&) {}
+    BOOST_CATCH_END
   }
 
   Service service_;

@@ -17,6 +17,7 @@
 
 #include <deque>
 #include <stdexcept>
+#include <thread>
 
 namespace {
 std::size_t timerfd_settimes = 0;
@@ -41,7 +42,7 @@ constexpr nanoseconds kPatience = 10s; // no wait is longer
 class LoopTimer {
 public:
   virtual ~LoopTimer() = default;
-  virtual void rearm(nanoseconds timeout) = 0;
+  virtual void rearm(Nanoseconds timeout) = 0;
   virtual bool disarm() = 0;
   virtual bool armed() const = 0;
 };
@@ -72,7 +73,7 @@ private:
     TimerOf(Facility& facility, std::function<void()> action)
         : facility_(facility), action_(std::move(action)),
           timer_(facility, [this] { run_copy(action_); }) {}
-    void rearm(nanoseconds timeout) override {
+    void rearm(Nanoseconds timeout) override {
       timer_.rearm(facility_.timeout(timeout), facility_.now());
     }
     bool disarm() override { return timer_.disarm(); }
@@ -129,14 +130,25 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(, LoopContract, ::testing::ValuesIn(loop_kinds()), loop_id);
 
+// Those and the control, which runs nothing.
+std::vector<LoopKind> facility_kinds() {
+  std::vector<LoopKind> kinds = loop_kinds();
+  kinds.push_back(loop_kind<timers::None>(timers::None::kInfo, Rearm::lazy));
+  return kinds;
+}
+
+class FacilityContract : public LoopContract {};
+INSTANTIATE_TEST_SUITE_P(, FacilityContract, ::testing::ValuesIn(facility_kinds()), loop_id);
+
 class DriverContract : public LoopContract {};
 INSTANTIATE_TEST_SUITE_P(, DriverContract, ::testing::ValuesIn(driver_kinds()), loop_id);
 
 // An io_context and a facility on it.
 class Loop {
 public:
-  explicit Loop(const LoopKind& kind, std::size_t budget = 256)
-      : facility_(kind.make(io, {.service = {.rearm = kind.rearm}, .budget = budget})) {}
+  explicit Loop(const LoopKind& kind, std::size_t budget = 256, nanoseconds tick = 1ms)
+      : facility_(
+            kind.make(io, {.service = {.tick = tick, .rearm = kind.rearm}, .budget = budget})) {}
 
   AnyLoop& facility() { return *facility_; }
   void destroy_facility() { facility_.reset(); }
@@ -226,6 +238,30 @@ TEST_P(LoopContract, TimersOneAfterAnotherAllRun) {
   ASSERT_TRUE(loop.drains());
   EXPECT_EQ(ran, 7);
   EXPECT_TRUE(early.empty());
+}
+
+// A timeout that overflows, of whatever type, never comes due, and others do beside it
+// (CONTRACT.md, line 6).
+TEST_P(LoopContract, ADurationThatOverflowsNanosecondsNeverRuns) {
+  for (const nanoseconds tick : {nanoseconds(1ms), nanoseconds(1us)}) {
+    Loop loop(kind, 256, tick);
+    int ran = 0;
+    std::vector<LoopTimerPtr> timers;
+    for (const Nanoseconds endless :
+         {Nanoseconds(std::chrono::hours::max()), Nanoseconds(std::chrono::hours::max() / 10),
+          Nanoseconds(nanoseconds::max()), Nanoseconds(std::chrono::duration<double>(1e300)),
+          Nanoseconds(std::chrono::duration<std::uint64_t>(std::uint64_t{1} << 62))}) {
+      timers.push_back(loop.timer([&] { ++ran; }));
+      timers.back()->rearm(endless);
+      timers.back()->rearm(endless);
+    }
+    const LoopTimerPtr other = loop.timer([] {});
+    other->rearm(3ms);
+    ASSERT_TRUE(loop.runs_until([&] { return !other->armed(); }));
+    loop.io.poll();
+    EXPECT_EQ(ran, 0);
+    EXPECT_EQ(loop.facility().counters().live(), timers.size());
+  }
 }
 
 TEST_P(LoopContract, AnActionMayArmItsTimerAgain) {
@@ -332,6 +368,27 @@ TEST_P(LoopContract, AnActionThatThrowsLeavesTheOthersToRun) {
   EXPECT_EQ(ran, 3);
 }
 
+// After stop() the loop ends although timers are armed (CONTRACT.md, line 25).
+TEST_P(FacilityContract, StoppedWithTimersArmedTheIoContextDrains) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(30min), nanoseconds(2h)}) {
+    timers.push_back(loop.timer([&] { ++ran; }));
+    timers.back()->rearm(timeout);
+  }
+  loop.io.poll();
+  loop.facility().stop();
+  const auto start = Clock::now();
+  ASSERT_TRUE(loop.drains());
+  timers.front()->rearm(1ms); // may still be armed, and does not run
+  timers.back()->disarm();
+  timers.back()->rearm(0ms);
+  ASSERT_TRUE(loop.drains());
+  EXPECT_LT(Clock::now() - start, kPatience);
+  EXPECT_EQ(ran, 0);
+}
+
 // The loop ends as a server ends: stop(), then the connections go, each with its timers
 // (CONTRACT.md, line 25).
 TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
@@ -351,6 +408,55 @@ TEST_P(LoopContract, StoppedAndWithoutTimersTheIoContextDrains) {
   EXPECT_EQ(ran, 0);
 }
 
+// Timers may outlive their facility, whatever their state: they are disarmed, and then destroyed
+// (CONTRACT.md, line 31).
+TEST_P(FacilityContract, TimersMayOutliveTheFacility) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 5; ++i) {
+    timers.push_back(loop.timer([&] { ++ran; }));
+  }
+  timers[0]->rearm(1h);
+  timers[1]->rearm(0ms); // its handler may be queued
+  timers[2]->rearm(1h);
+  timers[2]->disarm();
+  timers[3]->rearm(1ms);
+  timers[3]->rearm(2h); // lazily: filed at another place than where it is due
+  loop.io.poll();
+  ran = 0;
+  loop.destroy_facility();
+  for (const LoopTimerPtr& timer : timers) {
+    EXPECT_FALSE(timer->armed());
+    EXPECT_FALSE(timer->disarm());
+  }
+  ASSERT_TRUE(loop.drains()) << "a timer without a facility keeps the loop busy";
+  EXPECT_EQ(ran, 0);
+  timers.pop_back();
+  timers.clear();
+  ASSERT_TRUE(loop.drains());
+}
+
+// The action of a timer may destroy the facility, and the timers come later (CONTRACT.md, lines 13
+// and 31).
+TEST_P(LoopContract, AnActionMayDestroyTheFacilityBeforeItsTimers) {
+  Loop loop(kind);
+  int ran = 0;
+  std::vector<LoopTimerPtr> timers;
+  for (int i = 0; i < 3; ++i) {
+    timers.push_back(loop.timer([&] {
+      ++ran;
+      loop.destroy_facility();
+    }));
+    timers.back()->rearm(1ms);
+  }
+  timers.push_back(loop.timer([&] { ++ran; }));
+  timers.back()->rearm(1h);
+  ASSERT_TRUE(loop.drains());
+  EXPECT_EQ(ran, 1);
+  EXPECT_FALSE(timers.back()->armed());
+}
+
 // The facility may go while handlers are still in Asio's queue (CONTRACT.md, line 25).
 TEST_P(LoopContract, TheIoContextMayOutliveTheFacility) {
   Loop loop(kind);
@@ -362,6 +468,30 @@ TEST_P(LoopContract, TheIoContextMayOutliveTheFacility) {
   loop.destroy_facility();
   ASSERT_TRUE(loop.drains());
   EXPECT_EQ(ran, 0);
+}
+
+// Set up in one thread, run in another, torn down in the first after the join, in any order
+// (CONTRACT.md, line 32).
+TEST_P(FacilityContract, IsSetUpRunAndTornDownByDifferentThreads) {
+  for (const bool facility_goes_first : {false, true}) {
+    Loop loop(kind);
+    std::vector<LoopTimerPtr> timers;
+    for (int i = 0; i < 3; ++i) {
+      timers.push_back(loop.timer([] {}));
+    }
+    timers[0]->rearm(1ms);
+    timers[1]->rearm(1h);
+    std::thread([&] {
+      loop.runs_until([&] { return !timers[0]->armed(); });
+      timers[2]->rearm(2h);
+      timers[1]->disarm();
+    }).join();
+    EXPECT_FALSE(timers[0]->armed());
+    if (facility_goes_first) {
+      loop.destroy_facility();
+    }
+    timers.clear();
+  }
 }
 
 // An idle timer that each request moves later costs no system call, by count (CONTRACT.md, line
@@ -404,28 +534,9 @@ TEST_P(DriverContract, ArmingAndDisarmingCostsNoSystemCallInTheLongRun) {
   EXPECT_EQ(timerfd_settimes - before, 0U);
 }
 
-// After stop() the loop ends although timers are armed (CONTRACT.md, line 25).
-TEST_P(DriverContract, StoppedWithTimersArmedTheIoContextDrains) {
-  Loop loop(kind);
-  int ran = 0;
-  std::vector<LoopTimerPtr> timers;
-  for (const nanoseconds timeout : {nanoseconds(1h), nanoseconds(30min), nanoseconds(2h)}) {
-    timers.push_back(loop.timer([&] { ++ran; }));
-    timers.back()->rearm(timeout);
-  }
-  loop.io.poll();
-  loop.facility().stop();
-  const auto start = Clock::now();
-  ASSERT_TRUE(loop.drains());
-  timers.front()->rearm(1ms); // may still be armed, and does not run
-  ASSERT_TRUE(loop.drains());
-  EXPECT_LT(Clock::now() - start, kPatience);
-  EXPECT_EQ(ran, 0);
-}
-
 // Two timers have expired when the loop looks, but the end comes first: neither runs (CONTRACT.md,
 // line 25).
-TEST_P(DriverContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
+TEST_P(LoopContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
   for (const bool destroys : {false, true}) {
     Loop loop(kind);
     int ran = 0;

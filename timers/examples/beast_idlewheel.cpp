@@ -2,6 +2,8 @@
 // plain socket, and expires_after() has become rearm(): a few stores, unless the timer must run
 // earlier than it is filed.
 //   beast_idlewheel [PORT]      (default: 7777, on loopback)
+#include "serving.hpp"
+
 #include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 
@@ -11,7 +13,6 @@
 #include <chrono>
 #include <iostream>
 #include <memory>
-#include <string>
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
@@ -30,7 +31,7 @@ class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, Timers& timers, const Timeouts& timeouts)
       : socket_(std::move(socket)), timers_(timers), timeouts_(timeouts),
-        timeout_(timers, [this] { socket_.close(); }) {}
+        timeout_(timers, [this] { close(); }) {}
 
   void read() {
     request_ = {};
@@ -43,6 +44,11 @@ public:
   }
 
 private:
+  void close() {
+    boost::system::error_code ignored; // the client may have reset the connection
+    socket_.close(ignored);
+  }
+
   void write() {
     response_ = {http::status::ok, request_.version()};
     response_.keep_alive(request_.keep_alive());
@@ -65,21 +71,17 @@ private:
 };
 
 int main(int argc, char** argv) {
-  const auto port = static_cast<unsigned short>(argc > 1 ? std::stoi(argv[1]) : 7777);
-  asio::io_context io{1};
-  Timers timers{io.get_executor()};
-  // timeout() divides, so each timeout is converted once.
-  const Timeouts timeouts{.read = timers.timeout(120s), .write = timers.timeout(30s)};
-  tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
-  const auto accept = [&](const auto& again) -> void {
-    acceptor.async_accept([&, again](auto error, tcp::socket socket) {
-      if (!error) {
-        std::make_shared<Session>(std::move(socket), timers, timeouts)->read();
-      }
-      again(again);
-    });
-  };
-  accept(accept);
-  std::cout << "http on " << acceptor.local_endpoint() << std::endl;
-  io.run();
+  return serving::run([&] {
+    const auto port = serving::port_argument(argc, argv, 1, "beast_idlewheel [PORT]");
+    asio::io_context io{1};
+    Timers timers{io.get_executor()};
+    // timeout() divides, so each timeout is converted once.
+    const Timeouts timeouts{.read = timers.timeout(120s), .write = timers.timeout(30s)};
+    const auto serve = [&](tcp::socket socket) {
+      std::make_shared<Session>(std::move(socket), timers, timeouts)->read();
+    };
+    serving::Listener listener{io, port, serve};
+    std::cout << "http on " << listener.endpoint() << std::endl;
+    io.run();
+  });
 }

@@ -1,13 +1,14 @@
 // Before: a keep-alive server as Beast's documentation teaches it. tcp_stream keeps the timeout,
 // and every operation arms an Asio timer and cancels it again.
 //   beast_tcp_stream [PORT]      (default: 7777, on loopback)
+#include "serving.hpp"
+
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
 
 #include <chrono>
 #include <iostream>
 #include <memory>
-#include <string>
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
@@ -49,18 +50,14 @@ private:
 };
 
 int main(int argc, char** argv) {
-  const auto port = static_cast<unsigned short>(argc > 1 ? std::stoi(argv[1]) : 7777);
-  asio::io_context io{1};
-  tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
-  const auto accept = [&](const auto& again) -> void {
-    acceptor.async_accept([&, again](auto error, tcp::socket socket) {
-      if (!error) {
-        std::make_shared<Session>(std::move(socket))->read();
-      }
-      again(again);
-    });
-  };
-  accept(accept);
-  std::cout << "http on " << acceptor.local_endpoint() << std::endl;
-  io.run();
+  return serving::run([&] {
+    const auto port = serving::port_argument(argc, argv, 1, "beast_tcp_stream [PORT]");
+    asio::io_context io{1};
+    const auto serve = [](tcp::socket socket) {
+      std::make_shared<Session>(std::move(socket))->read();
+    };
+    serving::Listener listener{io, port, serve};
+    std::cout << "http on " << listener.endpoint() << std::endl;
+    io.run();
+  });
 }

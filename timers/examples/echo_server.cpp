@@ -1,5 +1,7 @@
 // An echo server that closes a connection on which nothing came for ten seconds.
 //   echo_server [PORT]      (default: 7777, on loopback)
+#include "serving.hpp"
+
 #include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 
@@ -9,7 +11,6 @@
 #include <chrono>
 #include <iostream>
 #include <memory>
-#include <string>
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
@@ -21,7 +22,7 @@ class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, Timers& timers, Timers::Timeout idle_timeout)
       : socket_(std::move(socket)), timers_(timers), idle_timeout_(idle_timeout),
-        idle_(timers, [this] { socket_.close(); }) {}
+        idle_(timers, [this] { close(); }) {}
 
   void read() {
     idle_.rearm(idle_timeout_, timers_.now());
@@ -34,6 +35,11 @@ public:
   }
 
 private:
+  void close() {
+    boost::system::error_code ignored; // the client may have reset the connection
+    socket_.close(ignored);
+  }
+
   void write(std::size_t size) {
     asio::async_write(socket_, asio::buffer(data_, size),
                       [self = shared_from_this()](auto error, auto) {
@@ -51,20 +57,16 @@ private:
 };
 
 int main(int argc, char** argv) {
-  const auto port = static_cast<unsigned short>(argc > 1 ? std::stoi(argv[1]) : 7777);
-  asio::io_context io{1};
-  Timers timers{io.get_executor()};
-  const auto ten_seconds = timers.timeout(10s); // once: it divides
-  tcp::acceptor acceptor{io, {asio::ip::address_v4::loopback(), port}};
-  const auto accept = [&](const auto& again) -> void {
-    acceptor.async_accept([&, again](auto error, tcp::socket socket) {
-      if (!error) {
-        std::make_shared<Session>(std::move(socket), timers, ten_seconds)->read();
-      }
-      again(again);
-    });
-  };
-  accept(accept);
-  std::cout << "echo on " << acceptor.local_endpoint() << std::endl;
-  io.run();
+  return serving::run([&] {
+    const auto port = serving::port_argument(argc, argv, 1, "echo_server [PORT]");
+    asio::io_context io{1};
+    Timers timers{io.get_executor()};
+    const auto ten_seconds = timers.timeout(10s); // once: it divides
+    const auto serve = [&](tcp::socket socket) {
+      std::make_shared<Session>(std::move(socket), timers, ten_seconds)->read();
+    };
+    serving::Listener listener{io, port, serve};
+    std::cout << "echo on " << listener.endpoint() << std::endl;
+    io.run();
+  });
 }

@@ -5,6 +5,8 @@
 // connections get the new timeout too, counted from their last byte: change_timeout(). About once
 // a second it says how many connections are open. Nobody minds when exactly, so that timer has half
 // a second of slack, and wakes the loop together with others.
+#include "serving.hpp"
+
 #include <timers/asio/driver.hpp>
 #include <timers/hierarchical_wheel.hpp>
 
@@ -46,8 +48,7 @@ struct Server {
 class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, Server& server)
-      : socket_(std::move(socket)), server_(server),
-        idle_(server.timers, [this] { socket_.close(); }) {
+      : socket_(std::move(socket)), server_(server), idle_(server.timers, [this] { close(); }) {
     server_.sessions.insert(this);
   }
   ~Session() { server_.sessions.erase(this); }
@@ -65,6 +66,11 @@ public:
   }
 
 private:
+  void close() {
+    boost::system::error_code ignored; // the client may have reset the connection
+    socket_.close(ignored);
+  }
+
   void write(std::size_t size) {
     asio::async_write(socket_, asio::buffer(data_, size),
                       [self = shared_from_this()](auto error, auto) {
@@ -109,35 +115,31 @@ void reload(Server& server, const std::string& path) {
 }
 
 int main(int argc, char** argv) {
-  const std::string path = argc > 1 ? argv[1] : "";
-  const auto port = static_cast<unsigned short>(argc > 2 ? std::stoi(argv[2]) : 7777);
-  Server server;
-  reload(server, path);
-  Report report{server};
+  return serving::run([&] {
+    const auto port = serving::port_argument(argc, argv, 2, "reload_timeouts FILE [PORT]");
+    const std::string path = argv[1];
+    Server server;
+    reload(server, path);
+    Report report{server};
 
-  asio::signal_set hangup{server.io, SIGHUP};
-  const auto wait = [&](const auto& again) -> void {
-    hangup.async_wait([&, again](auto, int) {
-      try {
-        reload(server, path);
-      } catch (const std::runtime_error& error) {
-        std::cerr << error.what() << "; the timeout stays as it is\n";
-      }
-      again(again);
-    });
-  };
-  wait(wait);
+    asio::signal_set hangup{server.io, SIGHUP};
+    const auto wait = [&](const auto& again) -> void {
+      hangup.async_wait([&, again](auto, int) {
+        try {
+          reload(server, path);
+        } catch (const std::runtime_error& error) {
+          std::cerr << error.what() << "; the timeout stays as it is\n";
+        }
+        again(again);
+      });
+    };
+    wait(wait);
 
-  tcp::acceptor acceptor{server.io, {asio::ip::address_v4::loopback(), port}};
-  const auto accept = [&](const auto& again) -> void {
-    acceptor.async_accept([&, again](auto error, tcp::socket socket) {
-      if (!error) {
-        std::make_shared<Session>(std::move(socket), server)->read();
-      }
-      again(again);
-    });
-  };
-  accept(accept);
-  std::cout << "echo on " << acceptor.local_endpoint() << std::endl;
-  server.io.run();
+    const auto serve = [&](tcp::socket socket) {
+      std::make_shared<Session>(std::move(socket), server)->read();
+    };
+    serving::Listener listener{server.io, port, serve};
+    std::cout << "echo on " << listener.endpoint() << std::endl;
+    server.io.run();
+  });
 }

@@ -140,7 +140,7 @@ public:
   virtual ~AnyService() = default;
   virtual TimerPtr timer(std::function<void()> action) = 0;
   virtual Instant now() = 0;
-  virtual Ticks timeout(nanoseconds duration) const = 0;
+  virtual Ticks timeout(Nanoseconds duration) const = 0;
   virtual Pass run_due(std::size_t budget) = 0;
   virtual Tick next_deadline() const = 0;
   virtual nanoseconds time_of(Tick tick) const = 0;
@@ -160,7 +160,7 @@ public:
     return std::make_unique<TimerOf>(service_, std::move(action));
   }
   Instant now() override { return service_.now(); }
-  Ticks timeout(nanoseconds duration) const override { return service_.timeout(duration); }
+  Ticks timeout(Nanoseconds duration) const override { return service_.timeout(duration); }
   Pass run_due(std::size_t budget) override { return service_.run_due(budget); }
   Tick next_deadline() const override { return service_.next_deadline(); }
   nanoseconds time_of(Tick tick) const override { return service_.time_of(tick); }
@@ -288,13 +288,13 @@ public:
   }
   void note(int id) { log.push_back({service_->now().floor, id}); }
 
-  void arm(const TimerPtr& timer, nanoseconds timeout) {
+  void arm(const TimerPtr& timer, Nanoseconds timeout) {
     timer->arm(service_->timeout(timeout), service_->now());
   }
-  void rearm(const TimerPtr& timer, nanoseconds timeout, Ticks slack = 0) {
+  void rearm(const TimerPtr& timer, Nanoseconds timeout, Ticks slack = 0) {
     timer->rearm(service_->timeout(timeout), service_->now(), slack);
   }
-  void change_timeout(const TimerPtr& timer, nanoseconds timeout) {
+  void change_timeout(const TimerPtr& timer, Nanoseconds timeout) {
     timer->change_timeout(service_->timeout(timeout), service_->now());
   }
 
