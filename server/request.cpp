@@ -91,19 +91,15 @@ void RequestParser::refuse(Status status, error_code& error) noexcept {
 
 // ---- Lines.
 
-// RFC 9112, 2.2: CR and LF are allowed only as the pair that ends a line.
+// RFC 9112, 2.2: a line ends with CR and LF. Elsewhere neither is valid, which whoever looks at the
+// line's characters finds.
 RequestParser::Line RequestParser::next_line(std::string_view input) noexcept {
   const std::size_t end = input.find('\n', scanned_);
-  const std::string_view fresh = input.substr(scanned_, end - scanned_);
-  const std::size_t cr = fresh.find('\r');
-  if (cr != std::string_view::npos && cr + 1 != fresh.size()) {
-    return Line::bad;
-  }
   if (end == std::string_view::npos) {
-    scanned_ += std::min(cr, fresh.size());
+    scanned_ = input.size();
     return Line::need_more;
   }
-  if (cr == std::string_view::npos) {
+  if (end == line_begin_ || input[end - 1] != '\r') {
     return Line::bad;
   }
   line_ = input.substr(line_begin_, end - 1 - line_begin_);
