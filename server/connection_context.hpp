@@ -19,8 +19,8 @@ template <timers::TimerFacility Timers> struct ConnectionContext {
   Timeouts<Timers> timeouts;
   HeldWrites held_writes;
   LoopProbe loop_probe;
-  bool draining = false;         // the next response of each connection is its last
-  bool ends_idle = false;        // a connection ends as soon as it is between requests
+  bool draining = false;           // the next response of each connection is its last
+  bool ends_idle = false;          // a connection ends as soon as it is between requests
   std::function<void()> on_gone{}; // if there is one, it is called whenever a connection is gone
 
   void count_gone() {

@@ -136,9 +136,7 @@ bool Exchange::silent() const noexcept {
          input().find_first_not_of("\r\n") == std::string_view::npos;
 }
 
-bool Exchange::in_progress() const noexcept {
-  return !output_.empty() || !between_requests();
-}
+bool Exchange::in_progress() const noexcept { return !output_.empty() || !between_requests(); }
 
 bool Exchange::may_refuse() const noexcept {
   return output_.empty() && parser_ && parser_->begun();

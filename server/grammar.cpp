@@ -21,8 +21,8 @@ constexpr auto is_host_character = [](char c) {
 };
 
 // The percent sign is not here, because it needs what follows it.
-constexpr auto kTarget = table_of(
-    [](char c) { return c > 0x20 && c < 0x7f && !is_one_of(c, "%#\"<>\\^`{|}"); });
+constexpr auto kTarget =
+    table_of([](char c) { return c > 0x20 && c < 0x7f && !is_one_of(c, "%#\"<>\\^`{|}"); });
 constexpr auto is_target_character = [](char c) { return kTarget[static_cast<unsigned char>(c)]; };
 
 // RFC 3986, 2.1: whether a percent-encoded byte stands at `at`.
@@ -45,9 +45,7 @@ template <class Belongs> std::size_t encoded_size(std::string_view text, Belongs
   return i;
 }
 
-int digit(char hex) {
-  return is_decimal(hex) ? hex - '0' : (hex | 0x20) - 'a' + 10;
-}
+int digit(char hex) { return is_decimal(hex) ? hex - '0' : (hex | 0x20) - 'a' + 10; }
 
 char decoded(std::string_view text, std::size_t at) {
   return static_cast<char>(digit(text[at + 1]) * 16 + digit(text[at + 2]));

@@ -11,7 +11,8 @@ namespace {
 using namespace std::string_view_literals;
 
 TEST(Grammar, KnowsFieldLines) {
-  for (const auto line : {"A:", "A:b", "A: \t b ", "!#$%&'*+-.^_`|~: x", "A: b: c", "A: \xc3\xa4"}) {
+  for (const auto line :
+       {"A:", "A:b", "A: \t b ", "!#$%&'*+-.^_`|~: x", "A: b: c", "A: \xc3\xa4"}) {
     EXPECT_TRUE(is_field_line(line)) << line;
   }
   for (const auto line : {""sv, ":"sv, ": x"sv, "A"sv, "A :"sv, " A:"sv, "\tA:"sv, "A(:"sv,
@@ -30,20 +31,21 @@ TEST(Grammar, KnowsBlankLinesAlsoUnfinishedOnes) {
 }
 
 TEST(Grammar, KnowsTargets) {
-  for (const auto text : {"/", "*", "/a%20b?c=d&e", "/?a[]=1", "http://[::1]:80/", "/;@!$'()*+,=",
-                          "/%ff%FF", "/~-._"}) {
+  for (const auto text : {"/", "*", "/a%20b?c=d&e", "/?a[]=1", "http://[::1]:80/",
+                          "/;@!$'()*+,=", "/%ff%FF", "/~-._"}) {
     EXPECT_TRUE(is_target(text)) << text;
   }
-  for (const auto text : {""sv, "/ "sv, "/#"sv, "/\""sv, "/<"sv, "/>"sv, "/\\"sv, "/^"sv, "/`"sv,
-                          "/{"sv, "/|"sv, "/}"sv, "/\t"sv, "/\0"sv, "/\x7f"sv, "/\xc3\xa4"sv, "/%"sv,
-                          "/%4"sv, "/%zz"sv, "/%4g"sv, "/%%41"sv, "/?%"sv, "/?a=%2"sv}) {
+  for (const auto text :
+       {""sv,   "/ "sv,  "/#"sv,   "/\""sv,  "/<"sv,    "/>"sv,  "/\\"sv,   "/^"sv,
+        "/`"sv, "/{"sv,  "/|"sv,   "/}"sv,   "/\t"sv,   "/\0"sv, "/\x7f"sv, "/\xc3\xa4"sv,
+        "/%"sv, "/%4"sv, "/%zz"sv, "/%4g"sv, "/%%41"sv, "/?%"sv, "/?a=%2"sv}) {
     EXPECT_FALSE(is_target(text)) << text;
   }
 }
 
 TEST(Grammar, KnowsHosts) {
-  for (const auto text : {"", "h", "h:", ":80", "h:80", "127.0.0.1:4242", "a-b.c_d", "%41", "h:00080",
-                          "1.2.3.4.5"}) {
+  for (const auto text :
+       {"", "h", "h:", ":80", "h:80", "127.0.0.1:4242", "a-b.c_d", "%41", "h:00080", "1.2.3.4.5"}) {
     EXPECT_TRUE(is_host(text)) << text;
   }
   for (const auto text : {"a b", "a/b", "u@h", "h:p", "h:80:80", "::1", "a\\b", "h%", "h%2", "h%zz",
@@ -56,18 +58,46 @@ TEST(Grammar, KnowsHosts) {
 TEST(Grammar, KnowsAddressesInBrackets) {
   for (const auto text :
        {"[::]", "[::1]", "[::1]:80", "[::1]:", "[1:2:3:4:5:6:7:8]", "[1:2:3:4:5:6:7::]",
-        "[::2:3:4:5:6:7:8]", "[1::8]", "[2001:DB8::ff]", "[::ffff:1.2.3.4]", "[1:2:3:4:5:6:1.2.3.4]",
-        "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]", "[v1.a]", "[VF.~!$&'()*+,;=:]",
-        "[vabc0.1:2]"}) {
+        "[::2:3:4:5:6:7:8]", "[1::8]", "[2001:DB8::ff]", "[::ffff:1.2.3.4]",
+        "[1:2:3:4:5:6:1.2.3.4]", "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]", "[v1.a]",
+        "[VF.~!$&'()*+,;=:]", "[vabc0.1:2]"}) {
     EXPECT_TRUE(is_host(text)) << text;
   }
-  for (const auto text :
-       {"[]"sv, "[x]"sv, "[::g]"sv, "[1:2:3:4:5:6:7:8:9]"sv, "[1:2:3:4:5:6:7]"sv, "[v1]"sv,
-        "[4712::abcd::]"sv, "[:]"sv, "[:::]"sv, "[1:]"sv, "[:1]"sv, "[12345::]"sv, "[1.2.3.4]"sv,
-        "[::1.2.3]"sv, "[::1.2.3.256]"sv, "[::1.2.3.4:5]"sv, "[::01.2.3.4]"sv, "[::1%25eth0]"sv,
-        "[::1%eth0]"sv, "[::1"sv, "[::1]x"sv, "[::1]]"sv, "[[::1]]"sv, "[ ::1]"sv, "[::1 ]"sv,
-        "[1::2::3]"sv, "[1:2:3:4:5:6:7:8::]"sv, "[v.a]"sv, "[v1.]"sv, "[vg.a]"sv, "[v1.a/b]"sv,
-        "[v1.%41]"sv, "[::1\0]"sv, "[::\0:]"sv, "[::1]:x"sv}) {
+  for (const auto text : {"[]"sv,
+                          "[x]"sv,
+                          "[::g]"sv,
+                          "[1:2:3:4:5:6:7:8:9]"sv,
+                          "[1:2:3:4:5:6:7]"sv,
+                          "[v1]"sv,
+                          "[4712::abcd::]"sv,
+                          "[:]"sv,
+                          "[:::]"sv,
+                          "[1:]"sv,
+                          "[:1]"sv,
+                          "[12345::]"sv,
+                          "[1.2.3.4]"sv,
+                          "[::1.2.3]"sv,
+                          "[::1.2.3.256]"sv,
+                          "[::1.2.3.4:5]"sv,
+                          "[::01.2.3.4]"sv,
+                          "[::1%25eth0]"sv,
+                          "[::1%eth0]"sv,
+                          "[::1"sv,
+                          "[::1]x"sv,
+                          "[::1]]"sv,
+                          "[[::1]]"sv,
+                          "[ ::1]"sv,
+                          "[::1 ]"sv,
+                          "[1::2::3]"sv,
+                          "[1:2:3:4:5:6:7:8::]"sv,
+                          "[v.a]"sv,
+                          "[v1.]"sv,
+                          "[vg.a]"sv,
+                          "[v1.a/b]"sv,
+                          "[v1.%41]"sv,
+                          "[::1\0]"sv,
+                          "[::\0:]"sv,
+                          "[::1]:x"sv}) {
     EXPECT_FALSE(is_host(text)) << text;
   }
 }
@@ -97,7 +127,8 @@ TEST(Grammar, KnowsChunkExtensions) {
   for (const auto text : {"", ";a", " ; a = \"x;\\\"y\" ;b", ";a=b;c", "\t;a"}) {
     EXPECT_TRUE(is_chunk_extension(text)) << text;
   }
-  for (const auto text : {" ", ";", ";=", ";a=", ";a=\"", ";a b", "a", ";a;", ";a= ", ";a=\"\x01\""}) {
+  for (const auto text :
+       {" ", ";", ";=", ";a=", ";a=\"", ";a b", "a", ";a;", ";a= ", ";a=\"\x01\""}) {
     EXPECT_FALSE(is_chunk_extension(text)) << text;
   }
 }
@@ -111,11 +142,28 @@ TEST(Grammar, SaysWhatATransferEncodingMeansForTheBody) {
                           "a ; b = \"c,d\" , e\t,\tCHUNKED"}) {
     EXPECT_EQ(framing_of(text), Framing::unknown) << text;
   }
-  for (const auto text : {"", "gzip", "identity", "chunked, gzip", "chunked, identity",
-                          "chunked, chunked", "gzip, chunked, chunked", "chunked, gzip, chunked",
-                          "chunked;q=1", "chunked;", "gzip;, chunked", "xchunked", "chunkedx",
-                          "gzip chunked", "gzip; chunked", ",chunked", "chunked,", "gzip,,chunked",
-                          "\"chunked\"", "chunked\x0b", "gzip, \"chunked\"", "chunked x"}) {
+  for (const auto text : {"",
+                          "gzip",
+                          "identity",
+                          "chunked, gzip",
+                          "chunked, identity",
+                          "chunked, chunked",
+                          "gzip, chunked, chunked",
+                          "chunked, gzip, chunked",
+                          "chunked;q=1",
+                          "chunked;",
+                          "gzip;, chunked",
+                          "xchunked",
+                          "chunkedx",
+                          "gzip chunked",
+                          "gzip; chunked",
+                          ",chunked",
+                          "chunked,",
+                          "gzip,,chunked",
+                          "\"chunked\"",
+                          "chunked\x0b",
+                          "gzip, \"chunked\"",
+                          "chunked x"}) {
     EXPECT_EQ(framing_of(text), Framing::invalid) << text;
   }
 }

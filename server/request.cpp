@@ -178,8 +178,8 @@ bool RequestParser::check_header_line(std::string_view line) noexcept {
 // RFC 9112, 3: method, target and version with one space between.
 bool RequestParser::check_request_line(std::string_view line) noexcept {
   constexpr std::size_t kVersionSize = 8;
-  const auto method = static_cast<std::size_t>(
-      std::find_if_not(line.begin(), line.end(), is_token) - line.begin());
+  const auto method =
+      static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_token) - line.begin());
   const std::size_t shortest = method + std::string_view(" / ").size() + kVersionSize;
   if (method == 0 || line.size() < shortest || line[method] != ' ') {
     return refuse(Status::bad_request);

@@ -1,10 +1,10 @@
 // From bytes to a request. This is the one place that wraps Beast's parser. Beast accepts some
 // input that this server refuses, and request.cpp reads as the list of those rules.
 //
-// Lines are checked here first, against the grammar. Beast is given a header section, a chunk's line
-// or a trailer section only once it is complete and its lines are valid. So no answer depends on how
-// the bytes were cut into pieces. A line that is not valid is refused as soon as it has arrived; what
-// the fields of a header mean is judged when the header is complete.
+// Lines are checked here first, against the grammar. Beast is given a header section, a chunk's
+// line or a trailer section only once it is complete and its lines are valid. So no answer depends
+// on how the bytes were cut into pieces. A line that is not valid is refused as soon as it has
+// arrived; what the fields of a header mean is judged when the header is complete.
 #pragma once
 
 #include "server/resources.hpp"

@@ -40,9 +40,7 @@ public:
   }
 
   // All requests in order, and how the stream ended.
-  std::string log() const {
-    return log_ + (!refused_ && parser_->begun() ? "half a request" : "");
-  }
+  std::string log() const { return log_ + (!refused_ && parser_->begun() ? "half a request" : ""); }
 
 private:
   void note(const Request& request) {
@@ -157,9 +155,9 @@ TEST(Fields, ThatHttpDoesNotKnowChangeNothing) {
   for (const std::string_view field :
        {"Proxy-Connection: close", "PROXY-CONNECTION: close", "proxy-connection:close,keep-alive",
         "Proxy-Connection: keep-alive", "Proxy-Connection: a;b", "Proxy-Connection:",
-        "Proxy-Connection: \"", "Keep-Alive: timeout=1, max=0", "Keep-Alive: close",
-        "Upgrade: h2c", "Upgrade: a;b", "Proxy-Connection: a\r\nProxy-Connection: b",
-        "HTTP2-Settings: x", "Close: close", "Connection-Close: close", "TE: trailers"}) {
+        "Proxy-Connection: \"", "Keep-Alive: timeout=1, max=0", "Keep-Alive: close", "Upgrade: h2c",
+        "Upgrade: a;b", "Proxy-Connection: a\r\nProxy-Connection: b", "HTTP2-Settings: x",
+        "Close: close", "Connection-Close: close", "TE: trailers"}) {
     const std::string line = std::string(field) + "\r\n";
     EXPECT_EQ(whole(get + line + "\r\n"), whole(get + "\r\n")) << field;
     EXPECT_EQ(whole(get + line + "Connection: close\r\n\r\n"),
@@ -234,8 +232,8 @@ TEST(Fields, OfExpectAreAList) {
     EXPECT_EQ(whole(post + "Expect: " + std::string(value) + "\r\n\r\n"), whole(post + "\r\n"))
         << value;
   }
-  for (const std::string_view value : {"tea", "100-continue, tea", "tea,100-continue", "100-continue x",
-                                       "100-continue;q=1", "100continue"}) {
+  for (const std::string_view value : {"tea", "100-continue, tea", "tea,100-continue",
+                                       "100-continue x", "100-continue;q=1", "100continue"}) {
     EXPECT_EQ(whole(post + "Expect: " + std::string(value) + "\r\n\r\n"), "417!") << value;
   }
 }
