@@ -1,5 +1,6 @@
-"""scripts/configure in a checkout that was moved or copied with its build folders."""
+"""Checkouts that were moved or copied with their build folders, or lie under an odd path."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -56,6 +57,40 @@ class Moved(unittest.TestCase):
         self.configure(self.first, "-DSOMETHING=1")
         self.assertEqual(self.configure(self.first), "")
         self.assertIn("SOMETHING:", (self.first / "build/release/CMakeCache.txt").read_text())
+
+
+@unittest.skipUnless(shutil.which("cmake") and shutil.which("ninja"),
+                     "needs cmake and ninja (scripts/setup installs them)")
+class Found(unittest.TestCase):
+    """Tests are found under any path; without them, ctest would pass."""
+
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        text = (CONFIGURE.parents[1] / "CMakeLists.txt").read_text(encoding="utf-8")
+        self.function = re.search(r"^function\(find_files .*?^endfunction\(\)$", text, re.M | re.S)[0]
+        self.folder = Path(scratch.name).resolve()
+
+    def configure(self, name: str, *files: str) -> subprocess.CompletedProcess:
+        folder = self.folder / name
+        (folder / "inner").mkdir(parents=True)
+        for file in files:
+            (folder / file).touch()
+        (folder / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.22)\nproject(some LANGUAGES NONE)\n" + self.function +
+            '\nfind_files(found *_test.py inner/*_test.py)\nmessage(STATUS "found: ${found}")\n')
+        return subprocess.run(["cmake", "-G", "Ninja", "-S", folder, "-B", folder / "build"],
+                              capture_output=True, text=True, timeout=100)
+
+    def test_brackets_and_other_signs_of_patterns(self) -> None:
+        for name in ("plain", "tree [1]", "tree (1)", "[a-z]", "a]b[", "star*", "what?", "ü {x}"):
+            with self.subTest(name=name):
+                ended = self.configure(name, "a_test.py", "inner/b_test.py", "other.py")
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                self.assertIn("found: a_test.py;inner/b_test.py\n", ended.stdout)
+
+    def test_nothing_found_is_an_error(self) -> None:
+        self.assertNotEqual(self.configure("empty", "other.py").returncode, 0)
 
 
 if __name__ == "__main__":
