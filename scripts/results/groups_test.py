@@ -16,7 +16,7 @@ class Shares(unittest.TestCase):
                          "timer")
         self.assertEqual(self.owner("timers::BinaryHeap::rearm", "__memmove_avx_unaligned"),
                          "timer")
-        self.assertEqual(self.owner("timers::AsioDriver::program", "operator new", "malloc"),
+        self.assertEqual(self.owner("timers::AsioDriver::run_pass", "operator new", "malloc"),
                          "allocator")
         self.assertEqual(self.owner("server::Connection::on_readable",
                                     "beast::http::basic_parser::put"), "parser")
@@ -43,7 +43,7 @@ class Shares(unittest.TestCase):
     def test_entering_the_kernel_belongs_to_the_call(self) -> None:
         self.assertEqual(self.owner("asio::socket_ops::recv", "__libc_recv",
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel network")
-        self.assertEqual(self.owner("timers::AsioDriver::program", "timerfd_settime",
+        self.assertEqual(self.owner("timers::AsioDriver::run_pass", "timerfd_settime",
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel timer")
 
     def test_steady_timers_machinery_is_the_timers(self) -> None:
