@@ -55,7 +55,7 @@ template <class Backend> Count count_wake_ups(Rearm rearm, nanoseconds tick) {
     clock_ns = service.next_deadline() * static_cast<std::uint64_t>(tick.count());
     const std::uint64_t expired = service.counters().expired;
     service.run_due();
-    count.idle_wake_ups += service.counters().expired == expired ? 1 : 0;
+    count.idle_wake_ups += service.counters().expired == expired ? 1U : 0U;
   }
   return count;
 }
