@@ -13,19 +13,6 @@ namespace {
 constexpr std::size_t kGathered = 64 * 1024;
 constexpr auto kLongest = std::chrono::seconds(1);
 
-// A request line has no control characters, because request.cpp refuses them. A quote would end the
-// field, so it is escaped.
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-    }
-    out += c;
-  }
-  out += '"';
-}
-
 // The front of the lines that one write may carry: as many whole lines as a pipe takes whole or not
 // at all, or a part of a longer line.
 std::string_view one_write(std::string_view lines) {
@@ -54,9 +41,9 @@ void AccessLog::note(std::string_view client, std::string_view request_line, Sta
     awaits_flush_ = true;
   }
   append_time();
-  lines_.append(" ").append(client).append(" ");
-  append_quoted(lines_, request_line.empty() ? "-" : request_line);
-  lines_.append(" ").append(std::to_string(static_cast<unsigned>(status)));
+  lines_.append(" ").append(client);
+  lines_.append(" \"").append(request_line.empty() ? "-" : request_line).append("\" ");
+  lines_.append(std::to_string(static_cast<unsigned>(status)));
   lines_.append(" ").append(std::to_string(content_length)).append("\n");
   if (lines_.size() >= kGathered) {
     flush();

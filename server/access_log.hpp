@@ -29,7 +29,9 @@ public:
 
   bool enabled() const noexcept { return file_ != nullptr; }
 
-  // Requires enabled(). The line is written, or dropped, within a second. Throws std::bad_alloc.
+  // Requires enabled(). The line is written, or dropped, within a second. `request_line` is written
+  // as it is: request.cpp keeps none that has a quote, a backslash or a control character in it.
+  // Throws std::bad_alloc.
   void note(std::string_view client, std::string_view request_line, Status status,
             std::uint64_t content_length) override;
 

@@ -49,12 +49,16 @@ class AccessLog(unittest.TestCase):
             with Server("--access-log", file, "--threads=2") as server:
                 exchange(server, b"G\x1b[2J\x00 / HTTP/1.1\r\nHost: h\r\n\r\n")
                 exchange(server, b"GET /bytes/7?'x=%22 HTTP/1.1\r\nHost: h\r\n\r\n" + GET)
+                # What would have to be escaped is refused, so the line is not kept.
+                for unsafe in (b'"', b"\\", b"\x1b", b"\x7f", b"\xe4"):
+                    exchange(server, b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n" % unsafe)
+                exchange(server, b'G"T / HTTP/1.1\r\nHost: h\r\n\r\n')
                 exchange(server, b"nonsense\x1b\r\n\r\n")
                 exchange(server, b"GET / HTTP/2.0\r\n\r\n")
             self.assertEqual(os.stat(file).st_mode & 0o007, 0)  # it is nobody else's business
             with open(file) as log:
                 rows = [re.match(LINE, line).groups() for line in log]
-            self.assertEqual(sorted(rows), [("-", "400", "0"), ("-", "400", "0"), ("-", "505", "0"),
+            self.assertEqual(sorted(rows), [*[("-", "400", "0")] * 8, ("-", "505", "0"),
                                             ("GET / HTTP/1.1", "200", "0"),
                                             ("GET /bytes/7?'x=%22 HTTP/1.1", "200", "7")])
 
