@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <iostream>
@@ -106,8 +107,8 @@ public:
 private:
   using Loops = std::vector<std::unique_ptr<asio::io_context>>;
 
-  // Runs each loop in a thread of its own until destroyed. Loop i is run for worker
-  // i + 1; worker 0 runs in the main thread. Throws std::system_error.
+  // Runs each loop in a thread of its own until destroyed. Loop i is run for worker i + 1; worker 0
+  // runs in the main thread. Throws std::system_error.
   class Threads {
   public:
     Threads(const Loops& loops, const std::vector<std::unique_ptr<Worker>>& workers)
@@ -165,22 +166,18 @@ private:
     if (share && !options_.reuse_port && options_.port != 0) {
       require_free_port(endpoint);
     }
-    WorkerConfig config{.io = *main_,
-                        .options = options_,
-                        .access_log = access_log_ ? &*access_log_ : nullptr,
-                        .port = options_.port,
-                        .share_port = share,
-                        .on_finished = [this] { on_worker_finished(); }};
-    workers_.push_back(make_worker(config));
+    const auto add_worker = [&](asio::io_context& io, std::uint16_t port) {
+      workers_.push_back(make_worker({.io = io,
+                                      .options = options_,
+                                      .access_log = access_log_ ? &*access_log_ : nullptr,
+                                      .port = port,
+                                      .share_port = share,
+                                      .on_finished = [this] { on_worker_finished(); }}));
+    };
+    add_worker(*main_, options_.port);
     for (std::size_t i = 1; i < options_.threads; ++i) {
       others_.push_back(make_io());
-      WorkerConfig other{.io = *others_.back(),
-                         .options = options_,
-                         .access_log = config.access_log,
-                         .port = workers_.front()->endpoint().port(),
-                         .share_port = share,
-                         .on_finished = config.on_finished};
-      workers_.push_back(make_worker(other));
+      add_worker(*others_.back(), workers_.front()->endpoint().port());
     }
     running_ = workers_.size();
   }
