@@ -89,6 +89,7 @@ std::size_t Channel::unread_input() {
   return socket_.available(error);
 }
 
+// Without an answer from the kernel, as after a reset, nothing is to be expected of the peer.
 std::chrono::milliseconds Channel::silence() {
   tcp_info info{};
   socklen_t size = sizeof info;

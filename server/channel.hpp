@@ -62,7 +62,7 @@ protected:
   Transfer write(const std::array<std::string_view, 2>& pieces, std::size_t& size);
   std::size_t unread_input();          // bytes that have arrived and were not read
   bool shut_down_send();               // false when the peer is gone already
-  std::chrono::milliseconds silence(); // how long ago the peer sent a byte, or has connected
+  std::chrono::milliseconds silence(); // since the peer's last byte, or since it connected
   void close_socket();
   void reset_socket(); // sends RST; what was not delivered is dropped
 

@@ -97,7 +97,8 @@ public:
   // (RFC 9112, 2.2). Responses may still be queued.
   bool between_requests() const noexcept;
 
-  // Whether nothing is here but line ends before a request: the peer counts as silent.
+  // Whether nothing is here but line ends before a request, or the second half of one: the peer
+  // counts as silent.
   bool silent() const noexcept;
 
   // Whether nothing would be lost by giving it back.

@@ -36,7 +36,11 @@ public:
 
 private:
   // How a write is kept from waiting.
-  enum class Access { own, shared, socket };
+  enum class Access {
+    own,    // this process alone has it, and it is non-blocking
+    shared, // other processes have it too: poll() says whether a write would wait
+    socket  // they may have it too, but each send() can say that it must not wait
+  };
 
   // A descriptor and the way to write to it.
   struct Opened {
