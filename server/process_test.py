@@ -294,9 +294,7 @@ class Drain(unittest.TestCase):
         with Server("--drain-timeout=1h", "--idle-timeout=1h") as server, server.connect() as client:
             client.sendall(b"GET /bytes/20000000 HTTP/1.1\r\nHost: h\r\n\r\n")
             server.wait_for_stats(lambda s: s["writes"] > 0)
-            server.process.send_signal(signal.SIGTERM)
-            while server.admin("/readyz")[0] != 503:
-                time.sleep(0.01)
+            server.begin_drain()
             (response,) = split_responses(read_to_end(client))
             self.assertEqual(len(response.body), 20_000_000)
             self.assertEqual(server.process.wait(PATIENCE_S), 0)
@@ -305,9 +303,7 @@ class Drain(unittest.TestCase):
         with Server("--drain-timeout=1h", "--threads=3") as server, server.connect() as client:
             client.sendall(GET[:10])
             server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
-            server.process.send_signal(signal.SIGTERM)
-            while server.admin("/readyz")[0] != 503:
-                time.sleep(0.01)
+            server.begin_drain()
             for _ in range(3):
                 self.assertEqual(server.stats()["connections"]["open"], 1)
             client.sendall(GET[10:])
@@ -381,15 +377,8 @@ class Drain(unittest.TestCase):
         with Server("--drain-timeout=1h") as server, server.connect() as client:
             client.sendall(GET[:10])
             server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
-            server.process.send_signal(signal.SIGTERM)
-            while server.admin("/readyz")[0] != 503:
-                time.sleep(0.01)
+            server.begin_drain()
             self.assertEqual(server.stop(), 0)
-
-    def test_sighup_does_not_end_it(self):
-        with Server() as server:
-            server.process.send_signal(signal.SIGHUP)
-            self.assertEqual(len(split_responses(exchange(server, GET))), 1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 // The result of parsing does not depend on how the bytes are cut into pieces. Which bytes are
-// accepted is tested over a socket (http_test.py).
+// accepted is tested over a socket (http_test.py, limits_test.py).
 #include "server/request.hpp"
 
 #include <gtest/gtest.h>

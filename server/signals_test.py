@@ -2,7 +2,6 @@
 
 import resource
 import signal
-import time
 import unittest
 
 from testing import GET, PATIENCE_S, Server, read_to_end, split_responses
@@ -68,12 +67,12 @@ class Signals(unittest.TestCase):
         for inherited, before in self.INHERITED.items():
             for number in sorted(DRAIN):
                 with self.subTest(inherited=inherited, signal=number), \
-                        Server("--drain-timeout=1h", "--linger-timeout=0s", preexec_fn=before) as server, \
+                        Server("--drain-timeout=1h", "--linger-timeout=0s",
+                               preexec_fn=before) as server, \
                         server.connect() as client:
                     client.sendall(GET[:10])
                     server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
-                    server.process.send_signal(number)
-                    self.wait_until_draining(server)
+                    server.begin_drain(number)
                     client.sendall(GET[10:])
                     (response,) = split_responses(read_to_end(client))
                     self.assertEqual(response.fields["connection"], "close")
@@ -84,8 +83,7 @@ class Signals(unittest.TestCase):
             client.sendall(GET[:10])
             server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
             for _ in range(3):
-                server.process.send_signal(signal.SIGXCPU)
-                self.wait_until_draining(server)
+                server.begin_drain(signal.SIGXCPU)
             self.assertEqual(server.stats()["connections"]["open"], 1)
             server.process.send_signal(signal.SIGQUIT)
             self.assertEqual(server.process.wait(PATIENCE_S), 0)
@@ -94,8 +92,7 @@ class Signals(unittest.TestCase):
         with Server("--drain-timeout=1h", "--linger-timeout=0s") as server, server.connect() as client:
             client.sendall(GET[:10])
             server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
-            server.process.send_signal(signal.SIGTERM)
-            self.wait_until_draining(server)
+            server.begin_drain()
             for number in sorted(REOPEN | IGNORED | HARMLESS):
                 server.process.send_signal(number)
             client.sendall(GET[10:])
@@ -105,12 +102,6 @@ class Signals(unittest.TestCase):
     def test_one_that_reports_a_bug_ends_it(self):
         with Server(exit_code=-signal.SIGTRAP, preexec_fn=leave_no_core) as server:
             server.stop(signal.SIGTRAP)
-
-    def wait_until_draining(self, server: Server):
-        limit = time.monotonic() + PATIENCE_S
-        while server.admin("/readyz")[0] != 503 and time.monotonic() < limit:
-            time.sleep(0.01)
-        self.assertEqual(server.admin("/readyz")[0], 503)
 
 
 if __name__ == "__main__":

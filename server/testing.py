@@ -24,6 +24,7 @@ READY = re.compile(
 )
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 GET_OF_WRK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4242\r\n\r\n"
+LOG_LINE = r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ 127\.0\.0\.1:\d+ "(.*)" (\d+) (\d+)$'
 # Without any answer for so many seconds the server hangs, even on a slow machine.
 PATIENCE_S = 20
 
@@ -40,6 +41,15 @@ def backends() -> list[str]:
     )
     names = [line.split("\t")[0] for line in listing.stdout.splitlines()]
     return [name for name in names if name != "none"]
+
+
+def wait_for(condition):
+    """Polls until the condition holds, and returns what it has returned then."""
+    limit = time.monotonic() + PATIENCE_S
+    while not (result := condition()):
+        assert time.monotonic() < limit, "it never came to that"
+        time.sleep(0.01)
+    return result
 
 
 class Server:
@@ -109,6 +119,16 @@ class Server:
         assert status == 200, body
         return json.loads(body)
 
+    def dropped_log_lines(self) -> int:
+        """How many lines of the access log the server says that it has dropped."""
+        _, metrics = self.admin("/metrics")
+        return int(re.search(r"(?m)^idlewheel_access_log_lines_dropped_total\S* (\d+)$", metrics)[1])
+
+    def begin_drain(self, sent: signal.Signals = signal.SIGTERM):
+        """Asks the server to end, and returns once it drains."""
+        self.process.send_signal(sent)
+        wait_for(lambda: self.admin("/readyz")[0] == 503)
+
     def wait_for_stats(self, condition) -> dict:
         """Polls /stats until the condition holds; counters change a moment after the wire does."""
         limit = time.monotonic() + PATIENCE_S
@@ -125,6 +145,10 @@ def request(line: str, *fields: str, body: bytes = b"") -> bytes:
 
 def post(*fields: str, body: bytes = b"") -> bytes:
     return request("POST /echo HTTP/1.1", *fields, body=body)
+
+
+def chunked(body: bytes, *fields: str) -> bytes:
+    return post("Transfer-Encoding: chunked", *fields, body=body)
 
 
 def read_to_end(client: socket.socket) -> bytes:
@@ -166,6 +190,11 @@ def split_responses(data: bytes, heads: int = 0) -> list[Response]:
     return responses
 
 
+def lines_of(file: str) -> list[str]:
+    with open(file) as text:
+        return text.read().splitlines()
+
+
 def run(*flags: str) -> subprocess.CompletedProcess:
     """Runs a server that is expected to end by itself."""
     return subprocess.run([BINARY, *flags], capture_output=True, text=True, timeout=PATIENCE_S)
@@ -186,3 +215,22 @@ class WireTest(unittest.TestCase):
 
     def statuses(self, request: bytes) -> list[int]:
         return [response.status for response in self.responses(request)]
+
+
+class StrictTest(WireTest):
+    """A server with small limits, and requests that it must refuse or serve."""
+
+    FLAGS = ("--max-header-bytes=1000", "--max-headers=10", "--max-body-bytes=100")
+
+    def assert_refused(self, bad: bytes, status: int = 400):
+        """The request before is answered, the bad one gets one error, and the server ends the
+        connection first. Nothing after the bad request is parsed as a request."""
+        with self.subTest(bad=bad), self.server.connect() as client:
+            client.sendall(GET + bad + GET)
+            responses = split_responses(read_to_end(client))
+            self.assertEqual([r.status for r in responses], [200, status])
+            self.assertEqual(responses[-1].fields["connection"], "close")
+
+    def assert_served(self, good: bytes, status: int = 200):
+        with self.subTest(good=good):
+            self.assertEqual(self.statuses(GET + good + GET), [200, status, 200])

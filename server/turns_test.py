@@ -1,6 +1,5 @@
 """How bytes travel: requests in pieces, resets, the write window, peers that do not read."""
 
-import signal
 import socket
 import struct
 import time
@@ -155,9 +154,7 @@ class WriteWindow(unittest.TestCase):
                 server.connect() as client:
             client.sendall(GET[:5])
             server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
-            server.process.send_signal(signal.SIGTERM)
-            while server.admin("/readyz")[0] != 503:
-                time.sleep(0.01)
+            server.begin_drain()
             client.sendall(GET[5:] + GET[:5])
             self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
             client.sendall(GET[5:])
