@@ -31,7 +31,7 @@ class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, Timers& timers, const Timeouts& timeouts)
       : socket_(std::move(socket)), timers_(timers), timeouts_(timeouts),
-        timeout_(timers, [this] { close(); }) {}
+        timeout_(timers, [this] { serving::close(socket_); }) {}
 
   void read() {
     request_ = {};
@@ -44,11 +44,6 @@ public:
   }
 
 private:
-  void close() {
-    boost::system::error_code ignored; // the client may have reset the connection
-    socket_.close(ignored);
-  }
-
   void write() {
     response_ = {http::status::ok, request_.version()};
     response_.keep_alive(request_.keep_alive());

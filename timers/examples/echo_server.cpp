@@ -22,7 +22,7 @@ class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, Timers& timers, Timers::Timeout idle_timeout)
       : socket_(std::move(socket)), timers_(timers), idle_timeout_(idle_timeout),
-        idle_(timers, [this] { close(); }) {}
+        idle_(timers, [this] { serving::close(socket_); }) {}
 
   void read() {
     idle_.rearm(idle_timeout_, timers_.now());
@@ -35,11 +35,6 @@ public:
   }
 
 private:
-  void close() {
-    boost::system::error_code ignored; // the client may have reset the connection
-    socket_.close(ignored);
-  }
-
   void write(std::size_t size) {
     asio::async_write(socket_, asio::buffer(data_, size),
                       [self = shared_from_this()](auto error, auto) {

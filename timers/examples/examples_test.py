@@ -95,7 +95,6 @@ class Examples(unittest.TestCase):
             while process.stdout.readline() != "0 open\n":
                 self.assertIsNone(process.poll())
 
-
     def test_out_of_descriptors_they_pause_and_go_on(self):
         for program in SERVERS:
             with self.subTest(program):

@@ -48,7 +48,8 @@ struct Server {
 class Session : public std::enable_shared_from_this<Session> {
 public:
   Session(tcp::socket socket, Server& server)
-      : socket_(std::move(socket)), server_(server), idle_(server.timers, [this] { close(); }) {
+      : socket_(std::move(socket)), server_(server),
+        idle_(server.timers, [this] { serving::close(socket_); }) {
     server_.sessions.insert(this);
   }
   ~Session() { server_.sessions.erase(this); }
@@ -66,11 +67,6 @@ public:
   }
 
 private:
-  void close() {
-    boost::system::error_code ignored; // the client may have reset the connection
-    socket_.close(ignored);
-  }
-
   void write(std::size_t size) {
     asio::async_write(socket_, asio::buffer(data_, size),
                       [self = shared_from_this()](auto error, auto) {

@@ -1,5 +1,5 @@
 // What the servers of these examples share: the port from the command line, a listener that waits
-// when descriptors run out, and one clear line about what went wrong.
+// when descriptors run out, closing a socket, and one clear line about what went wrong.
 #pragma once
 
 #include <boost/asio.hpp>
@@ -32,6 +32,12 @@ inline unsigned short port_argument(int argc, char** argv, int at, const char* u
     throw std::invalid_argument("'" + std::string(text) + "' is not a port (0 to 65535)");
   }
   return port;
+}
+
+// Closes a socket, whose client may have reset the connection.
+inline void close(tcp::socket& socket) {
+  boost::system::error_code ignored;
+  socket.close(ignored);
 }
 
 // Hands each connection on loopback to on_accept(). When accepting fails, as it does while there is
