@@ -20,10 +20,10 @@ namespace {
 
 using boost::asio::ip::tcp;
 using Timers = timers::AsioBaseline;
-using Session = Connection<Timers>;
+using AdminConnection = Connection<Timers>;
 
-constexpr std::size_t kMostSessions = 32;
-constexpr auto kTimeout = std::chrono::seconds(30); // of idle sessions and of requests
+constexpr std::size_t kMostConnections = 32;
+constexpr auto kTimeout = std::chrono::seconds(30); // of idle connections and of requests
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr auto kPause = std::chrono::seconds(1);      // after a failure to accept
 constexpr auto kTick = std::chrono::milliseconds(10); // of the kernel's clock of silence, at most
@@ -32,7 +32,7 @@ constexpr auto kTick = std::chrono::milliseconds(10); // of the kernel's clock o
 constexpr RequestLimits kLimits{
     .max_header_bytes = 8192, .max_headers = 100, .max_body_bytes = 0, .site = Site::admin};
 
-// A descriptor in reserve. It is given up when the process has no other left for a session.
+// A descriptor in reserve. It is given up when the process has no other left for a connection.
 class SpareDescriptor {
 public:
   SpareDescriptor() { take(); }
@@ -108,7 +108,7 @@ class AdminListener final : public Admin {
 public:
   AdminListener(boost::asio::io_context& io, const tcp::endpoint& endpoint, AdminSource source)
       : io_(io), acceptor_(io, endpoint), pause_(io), timers_(io.get_executor()),
-        documents_(std::move(source), [this] { resume_sessions(); }), context_(make_context()) {
+        documents_(std::move(source), [this] { resume_connections(); }), context_(make_context()) {
     acceptor_.set_option(tcp::no_delay(true));
     acceptor_.non_blocking(true);
     accept();
@@ -127,7 +127,7 @@ public:
     Error error;
     acceptor_.close(error);
     pause_.cancel();
-    for (auto at = sessions_.begin(); at != sessions_.end();) {
+    for (auto at = connections_.begin(); at != connections_.end();) {
       (at++)->cut();
     }
     finish_if_idle();
@@ -180,7 +180,7 @@ private:
     accept();
   }
 
-  // The process is most likely out of descriptors, and its sessions have the spare one.
+  // The process is most likely out of descriptors, and its connections have the spare one.
   void wait_and_accept() {
     make_room();
     pause_.expires_after(kPause);
@@ -194,32 +194,33 @@ private:
   }
 
   void begin(Socket socket) {
-    if (sessions_.size() >= kMostSessions) {
+    if (connections_.size() >= kMostConnections) {
       make_room();
     }
-    sessions_.push_back(Session::start(context_, std::move(socket)));
+    connections_.push_back(AdminConnection::start(context_, std::move(socket)));
   }
 
-  // Ends the session that is idle for longest, or the oldest if none is idle. Sessions are in the
-  // order in which they were accepted.
+  // Ends the connection that is idle for longest, or the oldest if none is idle. Connections are in
+  // the order in which they were accepted.
   void make_room() {
-    Session* least = sessions_.empty() ? nullptr : &sessions_.front();
+    AdminConnection* least = connections_.empty() ? nullptr : &connections_.front();
     auto least_heard = Timers::Instant::max();
-    for (Session& session : sessions_) {
-      const auto heard = timers_.now() - session.silence(); // the loop may be interrupted for long
-      if (!session.busy() && heard + kTick < least_heard) {
-        least = &session;
+    for (AdminConnection& connection : connections_) {
+      // The clock is read for each, because this loop may be interrupted for long.
+      const auto heard = timers_.now() - connection.silence();
+      if (!connection.busy() && heard + kTick < least_heard) {
+        least = &connection;
         least_heard = heard;
       }
     }
     if (least != nullptr) {
-      sessions_.erase(sessions_.iterator_to(*least));
+      connections_.erase(connections_.iterator_to(*least));
       least->cut();
     }
   }
 
-  void resume_sessions() {
-    for (auto at = sessions_.begin(); at != sessions_.end();) {
+  void resume_connections() {
+    for (auto at = connections_.begin(); at != connections_.end();) {
       (at++)->resume();
     }
   }
@@ -244,7 +245,7 @@ private:
   AdminDocuments documents_;
   ConnectionContext<Timers> context_;
   SpareDescriptor spare_;
-  boost::intrusive::list<Session, boost::intrusive::constant_time_size<false>> sessions_;
+  boost::intrusive::list<AdminConnection, boost::intrusive::constant_time_size<false>> connections_;
   std::function<void()> done_;
   bool waiting_ = false; // for a client, or for the end of a pause
 };
