@@ -229,7 +229,7 @@ void RequestParser::on_request_impl(Method method, string_view /*name*/, string_
   } else if (asterisk) {
     refuse(Status::bad_request, error);
   } else {
-    request_.resource = limits_.site == Site::main ? find_resource(target) : find_document(target);
+    request_.resource = find_resource(target, limits_.site);
   }
 }
 

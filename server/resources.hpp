@@ -51,15 +51,12 @@ struct Resource {
   bool operator==(const Resource&) const = default;
 };
 
-// The resource of a path with or without a query; an empty path is "/", and "/%65cho" is "/echo".
-// The target "*" is no path, so its resource is never returned. Allocates only for a path with a
-// percent sign. Throws std::bad_alloc.
-Resource find_resource(std::string_view path);
+// The site's resource of a path with or without a query. An empty path is "/" on the main site, and
+// "/%65cho" is "/echo". The target "*" is no path, so its resource is never returned. Allocates
+// only for a path with a percent sign. Throws std::bad_alloc.
+Resource find_resource(std::string_view path, Site site = Site::main);
 
-// As find_resource(), among the resources of the admin listener.
-Resource find_document(std::string_view path);
-
-// The resource of the target "*".
+// The site's resource of the target "*".
 Resource whole_server(Site site) noexcept;
 
 // Whether a document is the answer to GET.

@@ -78,16 +78,16 @@ TEST(Resources, NameTheirMethodsToOptions) {
 }
 
 TEST(Resources, OfTheAdminListenerAreItsOwn) {
-  EXPECT_EQ(find_document("/healthz").kind, Kind::health);
-  EXPECT_EQ(find_document("/readyz?x").kind, Kind::readiness);
-  EXPECT_EQ(find_document("/%73tats").kind, Kind::stats);
-  EXPECT_EQ(find_document("/metrics").kind, Kind::metrics);
+  EXPECT_EQ(find_resource("/healthz", Site::admin).kind, Kind::health);
+  EXPECT_EQ(find_resource("/readyz?x", Site::admin).kind, Kind::readiness);
+  EXPECT_EQ(find_resource("/%73tats", Site::admin).kind, Kind::stats);
+  EXPECT_EQ(find_resource("/metrics", Site::admin).kind, Kind::metrics);
   for (const char* path : {"", "/", "/echo", "/bytes/7", "/healthz/", "/Healthz", "*"}) {
-    EXPECT_EQ(find_document(path), Resource{}) << path;
+    EXPECT_EQ(find_resource(path, Site::admin), Resource{}) << path;
   }
   for (const char* path : {"/healthz", "/readyz", "/stats", "/metrics"}) {
     EXPECT_EQ(find_resource(path), Resource{}) << path;
-    EXPECT_TRUE(is_document(find_document(path).kind));
+    EXPECT_TRUE(is_document(find_resource(path, Site::admin).kind));
   }
   EXPECT_EQ(whole_server(Site::main).kind, Kind::asterisk);
   EXPECT_EQ(whole_server(Site::admin).kind, Kind::admin_asterisk);
