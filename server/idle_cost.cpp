@@ -3,17 +3,34 @@
 #include "server/quantity.hpp"
 #include "timers/backends.hpp"
 #include "timers/idle_wake_ups.hpp"
-#include "timers/none.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 
 namespace server {
 namespace {
 
+std::size_t connections(const Options& options) {
+  return options.max_connections != 0 ? options.max_connections : kAssumedConnections;
+}
+
+// The timers that idle connections leave in the structure. With lazy re-arming the request timer of
+// the last request stays there until its time is over.
 timers::IdleTimers idle_timers(const Options& options) {
-  return {.count = options.max_connections != 0 ? options.max_connections : kAssumedConnections,
-          .timeout = options.idle_timeout};
+  timers::IdleTimers all{.count = 0, .timeout = timers::kForever};
+  const auto add = [&](timers::Nanoseconds timeout) {
+    if (timeout.count() != 0) {
+      all.count += connections(options);
+      all.timeout = std::min<std::chrono::nanoseconds>(all.timeout, timeout);
+    }
+  };
+  add(options.idle_timeout);
+  if (options.rearm == timers::Rearm::lazy) {
+    add(options.request_timeout);
+  }
+  return all;
 }
 
 double wake_ups(const Options& options, const timers::BackendInfo& backend,
@@ -38,21 +55,19 @@ std::uint64_t rounded(double number) {
 
 } // namespace
 
+// Where a wheel has no rounds, a timer of an idle connection causes a few wake-ups before it
+// expires and closes the connection, and no more.
 std::optional<std::string> idle_cost_warning(const Options& options,
                                              const timers::BackendInfo& backend) {
-  const double each_second = wake_ups(options, backend, options.tick);
-  if (backend.name == timers::None::kInfo.name || each_second <= kManyIdleWakeUps) {
+  const double each_second = backend.rounds() ? wake_ups(options, backend, options.tick) : 0;
+  if (each_second <= kManyIdleWakeUps) {
     return std::nullopt;
   }
-  std::string line = "--tick " + format_duration(options.tick) + " with --timer-backend " +
-                     std::string(backend.name) + ": " + std::to_string(idle_timers(options).count) +
-                     " idle connections wake a thread up to " +
-                     std::to_string(rounded(each_second)) + " times a second; take --tick " +
-                     format_duration(long_enough_tick(options, backend)) + " or longer";
-  if (backend.rounds()) {
-    line += ", or --timer-backend " + std::string(timers::DefaultBackend::kInfo.name);
-  }
-  return line;
+  return "--tick " + format_duration(options.tick) + " with --timer-backend " +
+         std::string(backend.name) + ": " + std::to_string(connections(options)) +
+         " idle connections wake a thread up to " + std::to_string(rounded(each_second)) +
+         " times a second; take --tick " + format_duration(long_enough_tick(options, backend)) +
+         " or longer, or --timer-backend " + std::string(timers::DefaultBackend::kInfo.name);
 }
 
 } // namespace server

@@ -8,7 +8,7 @@ import testing
 from testing import Server
 
 WARNING = ("--tick 1us with --timer-backend hashed-wheel: 1000 idle connections wake a thread up to "
-           "240000 times a second; take --tick 1ms or longer, or --timer-backend hierarchical-wheel")
+           "490000 times a second; take --tick 1ms or longer, or --timer-backend hierarchical-wheel")
 
 
 def said(*flags: str) -> list[str]:
