@@ -1,6 +1,7 @@
 """Result folders that somebody has edited, cut or overwritten: a line and an exit code, always."""
 
 import copy
+import functools
 import json
 import shutil
 import unittest
@@ -14,8 +15,9 @@ from harness.environment_test import GOOD
 from harness.measured_server import Binary
 from harness.measured_server_test import Fakes
 from report import page, testing
-from results import journal
+from results import journal, stats
 from results.manifest import MANIFEST
+from study_cli import arguments, commands
 from study_cli.commands_test import call, figures
 
 ABSENT = object()
@@ -50,7 +52,9 @@ def with_value(found: dict, path: tuple, value: object) -> dict:
     return changed
 
 
-@mock.patch.object(page, "flame_section", new=lambda *_: [])  # needs what npm installs
+@mock.patch.object(page, "flame_section", new=lambda *_: [])  # It needs what npm installs.
+@mock.patch.object(stats, "RESAMPLES", 10)  # Intervals take most of a report's time.
+@mock.patch.object(commands, "parser", new=functools.cache(arguments.parser))
 class Damaged(Fakes):
     def setUp(self) -> None:
         super().setUp()
@@ -90,9 +94,12 @@ class Damaged(Fakes):
 
     def write(self, folder: Path, manifest: dict | None = None, sample: dict | None = None) -> None:
         folder.mkdir(exist_ok=True)
-        (folder / MANIFEST).write_text(json.dumps(manifest or self.manifest))
         samples = [sample, *self.samples[1:]] if sample else self.samples
-        (folder / journal.SAMPLES).write_text("".join(json.dumps(s) + "\n" for s in samples))
+        for name, text in ((MANIFEST, json.dumps(manifest or self.manifest)),
+                           (journal.SAMPLES, "".join(json.dumps(s) + "\n" for s in samples))):
+            path = folder / name
+            if not path.exists() or path.read_bytes() != text.encode():  # Reading is cheaper.
+                path.write_text(text)
 
     def try_all(self, *commands: str, **changed: dict) -> None:
         for command in commands:
