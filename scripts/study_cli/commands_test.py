@@ -14,7 +14,7 @@ from unittest import mock
 
 from harness import environment, lock, measure, side_by_side, study
 from harness.environment_test import GOOD
-from harness.measured_server_test import Fakes, gone
+from harness.testing import Fakes, gone
 from report import testing
 from results import journal
 from results.cell import Measurement

@@ -13,7 +13,7 @@ from unittest import mock
 from harness import environment, measure, measured_server
 from harness.environment_test import GOOD
 from harness.measured_server import Binary
-from harness.measured_server_test import Fakes
+from harness.testing import Fakes
 from report import page, testing
 from results import journal, stats
 from results.manifest import MANIFEST

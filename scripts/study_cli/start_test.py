@@ -7,13 +7,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from harness.testing import STATS, Fakes
 from report import testing
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -28,12 +28,7 @@ def ended(*argv: object, **options: object) -> subprocess.CompletedProcess:
                           timeout=LIMIT_S, **options)
 
 
-class Scratch(unittest.TestCase):
-    def setUp(self) -> None:
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.folder = Path(scratch.name).resolve()
-
+class Scratch(Fakes):
     def link(self, name: str, target: object) -> Path:
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
@@ -41,41 +36,7 @@ class Scratch(unittest.TestCase):
         return path
 
 
-# Stand-ins whose figures mean nothing; they let a whole study take seconds, on any machine.
-SERVER = """#!/usr/bin/python3
-import json, socket, sys, threading, time
-if "--list-timer-backends" in sys.argv:
-    print("hierarchical-wheel\t7\ta wheel")
-    sys.exit()
-if "--version" in sys.argv:
-    print("idlewheel-server 9.9")
-    sys.exit()
-def listen(body):
-    listener = socket.create_server(("127.0.0.1", 0))
-    def serve():
-        while True:
-            peer, _ = listener.accept()
-            peer.recv(4096)
-            text = body()
-            peer.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n"
-                         % len(text) + text)
-            peer.close()
-    threading.Thread(target=serve, daemon=True).start()
-    return listener.getsockname()[1]
-def stats():
-    now = time.monotonic_ns()
-    timers = dict.fromkeys(("armed", "rearmed", "moved", "disarmed", "expired"), 0)
-    return json.dumps({"requests": now // 10**6, "responses": 100, "writes": 1, "bytes_out": 1,
-                       "connections": {"open": 20, "closed": {"request": 0}}, "cpu_ns": now // 2,
-                       "timers": timers | {"late_us": {"p50": 0, "p99": 0, "max": 0}},
-                       "mono_ns": now}).encode()
-print(f"listening on http://127.0.0.1:{listen(bytes)} backend=x rearm=lazy threads=1 "
-      f"admin=http://127.0.0.1:{listen(stats)}", flush=True)
-import signal
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-while True:
-    signal.pause()
-"""
+# Stand-ins let a whole study take seconds, on any machine. Their figures mean nothing.
 WRK = """#!/bin/sh
 [ "$1" = -v ] && { echo "wrk 4.1.0"; exit 1; }
 trap 'echo "100 requests in 1.00s, 1MB read"; exit 0' INT
@@ -85,7 +46,12 @@ PERF = """#!/bin/sh
 echo "no perf here" >&2
 exit 1
 """
+CONNECTIONS = 20
 ROUNDS = 3
+COMMANDS = """import json, signal, sys
+def start():
+    print("started with", sys.argv[1:])
+"""
 
 
 class Working(Scratch):
@@ -93,22 +59,23 @@ class Working(Scratch):
 
     def setUp(self) -> None:
         super().setUp()
-        for name, text in (("server", SERVER), ("wrk", WRK), ("perf", PERF)):
-            path = self.folder / "programs" / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-            path.chmod(0o755)
-        patch = mock.patch.dict(os.environ, PATH=f"{path.parent}:{os.environ['PATH']}",
-                                IDLEWHEEL_STUDY_LOCK=f"idlewheel-study-test-{os.getpid()}")
+        programs = self.folder / "programs"
+        programs.mkdir()
+        for name, text in (("wrk", WRK), ("perf", PERF)):
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
+        patch = mock.patch.dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}")
         patch.start()
         self.addCleanup(patch.stop)
+        self.server = self.fake("busy", STATS | {
+            "connections": {"open": CONNECTIONS, "closed": {"request": 0}}})
         self.out = self.folder / "out"
 
-    def command(self, *more: object) -> list[str]:
-        words = [STUDY, "run", "--server", self.folder / "programs/server", "--preset", "smoke",
-                 "--backends", "hierarchical-wheel", "--rearm", "lazy", "--scenario", "respond",
-                 "--connections", "20", "--rounds", ROUNDS, "--duration", "0.1", "--no-profile",
-                 "--no-report", "-o", self.out, *more]
+    def command(self) -> list[str]:
+        words = [STUDY, "run", "--server", self.server, "--preset", "smoke",
+                 "--backends", "ordered-list", "--rearm", "lazy", "--scenario", "respond",
+                 "--connections", CONNECTIONS, "--rounds", ROUNDS, "--duration", "0.1",
+                 "--no-profile", "--no-report", "-o", self.out]
         return list(map(str, words))
 
     def start(self, *argv: object, **options: object) -> subprocess.Popen:
@@ -127,15 +94,24 @@ class Working(Scratch):
 
 
 class Links(Scratch):
-    """Each script says how it is used, which it can only when it finds the rest of the tree."""
+    """scripts/study finds its own tree. The commands are a stand-in, which starts sooner."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.scripts = self.folder / "checkout/scripts"
+        package = self.scripts / "study_cli"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(COMMANDS)
+        self.study = shutil.copy(STUDY, self.scripts)
 
     def assert_starts(self, *argv: object, **options: object) -> None:
-        found = ended(*argv, "--help", **options)
-        self.assertEqual((found.returncode, found.stderr), (0, ""))
-        self.assertIn("usage: scripts/study", found.stdout)
+        found = ended(*argv, "two words", **options)
+        self.assertEqual((found.returncode, found.stdout, found.stderr),
+                         (0, "started with ['two words']\n", ""))
 
     def test_a_link_and_a_chain_of_relative_links(self) -> None:
-        first = self.link("bin/study", STUDY)
+        first = self.link("bin/study", self.study)
         self.assert_starts(first)
         self.link("bin/second", "study")
         third = self.link("third", "bin/second")
@@ -144,31 +120,33 @@ class Links(Scratch):
         self.assert_starts("bin/../third", cwd=self.folder)
 
     def test_a_link_to_a_folder_of_the_tree(self) -> None:
-        self.assert_starts(self.link("tree", SCRIPTS) / "study")
-        self.assert_starts(self.link("top", SCRIPTS.parent) / "scripts/study")
+        self.assert_starts(self.link("tree", self.scripts) / "study")
+        self.assert_starts(self.link("top", self.scripts.parent) / "scripts/study")
 
     def test_on_the_path_from_another_folder(self) -> None:
-        first = self.link("bin/study", STUDY)
-        for folders in (SCRIPTS, first.parent, "bin"):
+        first = self.link("bin/study", self.study)
+        for folders in (self.scripts, first.parent, "bin"):
             path = f"{folders}:{os.environ['PATH']}"
             self.assert_starts("study", cwd=self.folder, env={**os.environ, "PATH": path})
 
     def test_by_a_relative_path_and_as_an_argument_of_the_shell(self) -> None:
-        self.assert_starts(os.path.relpath(STUDY, self.folder), cwd=self.folder)
-        self.assert_starts("./study", cwd=SCRIPTS)
-        self.assert_starts("sh", "study", cwd=SCRIPTS)
+        self.assert_starts(os.path.relpath(self.study, self.folder), cwd=self.folder)
+        self.assert_starts("./study", cwd=self.scripts)
+        self.assert_starts("sh", "study", cwd=self.scripts)
 
     def test_what_lies_in_the_folder_of_the_caller_is_not_imported(self) -> None:
         for name in ("signal", "study_cli", "json"):
             (self.folder / f"{name}.py").write_text("raise SystemExit('imported')")
-        self.assert_starts(STUDY, cwd=self.folder)
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        self.assert_starts(self.study, cwd=self.folder, env=environment)
 
     def test_variables_of_the_shell_do_not_move_it(self) -> None:
-        (self.folder / "elsewhere").mkdir()
-        self.assert_starts("./study", cwd=SCRIPTS,
+        self.assert_starts("./study", cwd=self.scripts,
                            env={**os.environ, "CDPATH": str(self.folder), "PYTHONSAFEPATH": "1"})
 
-    def test_the_other_scripts_work_in_the_tree_and_say_how_they_are_used(self) -> None:
+
+class OtherScripts(Scratch):
+    def test_they_work_in_the_tree_and_say_how_they_are_used(self) -> None:
         for name, argument in (("test", "--no-such"), ("setup", "--no-such"), ("fuzz", "none")):
             self.link(f"bin/{name}", SCRIPTS / name)
             self.link(f"chain-{name}", f"bin/{name}")
@@ -235,7 +213,7 @@ class Streams(Working):
 
 class Signals(Working):
     def test_an_interrupt_at_any_moment_of_the_start_is_one_line_and_130(self) -> None:
-        for milliseconds in range(0, 500, 25):
+        for milliseconds in range(0, 500, 50):
             study = subprocess.Popen([STUDY, "doctor"], stdout=subprocess.DEVNULL,
                                      stderr=subprocess.PIPE, text=True)
             time.sleep(milliseconds / 1000)
@@ -265,12 +243,13 @@ class Signals(Working):
 
 
 class Locales(Scratch):
-    NAMES = ("C", "POSIX", "C.UTF-8", "de_DE.ISO-8859-1", "nonsense")
+    LATIN = "de_DE.ISO-8859-1"
+    NAMES = ("C", "C.UTF-8", LATIN, "nonsense")
 
     def setUp(self) -> None:
         super().setUp()
         # Few machines have it; where it cannot be made, its name stands for C.
-        locale = self.folder / self.NAMES[3]
+        locale = self.folder / self.LATIN
         with contextlib.suppress(OSError):
             ended("localedef", "-i", "de_DE", "-f", "ISO-8859-1", locale)
         self.odd = Path(os.fsdecode(os.fsencode(self.folder) + b"/caf\xe9 \xc3\xa4"))
@@ -289,17 +268,13 @@ class Locales(Scratch):
             self.assertEqual(found.returncode, 2, found.stderr)
             self.assertRegex(found.stderr, rb"^study: .* is not a result folder[^\n]*\n$")
 
-    def test_a_report_in_such_a_folder_has_its_path_printed_byte_by_byte(self) -> None:
-        testing.write(self.odd / "run", profiles=False)
-        for found in self.in_each(STUDY, "report", self.odd / "run"):
-            self.assertEqual((found.returncode, found.stderr), (0, b""))
-            self.assertEqual(found.stdout, os.fsencode(self.odd) + b"/run/report.html\n")
-
-    def test_a_table_with_more_than_latin_letters(self) -> None:
-        testing.write(self.odd / "run", profiles=False)
-        for found in self.in_each(STUDY, "compare", self.odd / "run", self.odd / "run"):
+    def test_a_path_byte_by_byte_and_a_table_with_more_than_latin_letters(self) -> None:
+        run = testing.write(self.odd / "run", profiles=False)
+        for found in self.in_each(STUDY, "compare", run, run):
             self.assertEqual((found.returncode, found.stderr), (0, b""))
             self.assertIn("1.00\u202f×".encode(), found.stdout)
+            self.assertEqual(found.stdout.splitlines()[-1],
+                             os.fsencode(self.odd) + b"/run/compare-run.html")
 
 
 if __name__ == "__main__":
