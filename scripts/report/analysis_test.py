@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from report import analysis, content, profiles, run, testing
+from report import analysis, content, profiles, run, testing, validity
 from report.analysis import Comparison, Row
 from report.profiles import Tree
 from results import journal
@@ -108,7 +108,7 @@ class FlaggedRoundsTest(unittest.TestCase):
         self.assertEqual(one.comparison.n, 2)
         self.assertNotIn("*", content._overview_cell(one).text)
         self.assertEqual(content._flags(one).text, "1 of 3 rounds left out (steal)")
-        self.assertIn("1 of 3 rounds left out (steal)", content.flagged([one]).rows[0][2].text)
+        self.assertIn("1 of 3 rounds left out (steal)", validity.flagged([one]).rows[0][2].text)
 
     def test_most_rounds_flagged_count_with_a_star(self) -> None:
         most = self.row({1, 2})
@@ -199,13 +199,13 @@ class ContentTest(unittest.TestCase):
 
     def test_an_invalid_cell_is_listed_with_its_flags(self) -> None:
         bad = row("asio", {1: 9.0}, valid_rounds=0, flags=["steal"])
-        table = content.flagged([bad, row("none", {1: 9.0})])
+        table = validity.flagged([bad, row("none", {1: 9.0})])
         self.assertEqual([[c.text for c in line] for line in table.rows],
                          [[bad.cell.label, "0 of 1", "steal"]])
 
     def test_the_a_a_series_stands_beside_what_it_repeats(self) -> None:
         again = row("none", {1: 11.0}, alias="A/A")
-        table = content.same_against_same([row("none", {1: 10.0}), again], 1)
+        table = validity.same_against_same([row("none", {1: 10.0}), again], 1)
         self.assertEqual(table.rows[0][3].text, "1.10\u202f×")
 
     def test_every_figure_of_a_row_survives_json(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
 
 from report import analysis
 from report.analysis import Comparison, Headline, Pair, Row
@@ -15,7 +14,6 @@ from report.tables import NOTHING, Table, Text, micros, number, percent, star, t
 from results import stats
 from results.cell import CONTROL
 from results.groups import GROUPS
-from results.sample import Sample, usable
 from results.stats import Outcome
 
 SCENARIO_WORDS = {
@@ -314,7 +312,7 @@ def _errors(row: Row) -> Text:
 
 
 def _flags(row: Row) -> Text:
-    return Text("; ".join(row.flags + _unused(row)), tone="invalid" if not row.valid else "")
+    return Text("; ".join(row.flags + rounds_left_out(row)), tone="invalid" if not row.valid else "")
 
 
 def left_out_words(unused: int, rounds: int, flags: list[str]) -> list[str]:
@@ -322,7 +320,7 @@ def left_out_words(unused: int, rounds: int, flags: list[str]) -> list[str]:
     return [f"{unused} of {rounds} rounds left out ({', '.join(flags)})"] if unused else []
 
 
-def _unused(row: Row) -> list[str]:
+def rounds_left_out(row: Row) -> list[str]:
     return left_out_words(row.rounds_left_out, row.rounds, row.flags_left_out)
 
 
@@ -368,68 +366,6 @@ def _groups(profiles: list[Profile]) -> list[str]:
     return [g for g in LEDGER if g in known] + [g for g in known if g not in LEDGER]
 
 
-def stack_walks(run: Run) -> Table:
-    """Profiles beside the same cells recorded with the other way to walk a stack."""
-    table = Table([Text("profile")] +
-                  [Text(f"{what}, {walk}", note) for what, note in (
-                      ("timer", "owner share of the timer group"),
-                      ("broken stacks", "stacks that do not reach the root"),
-                      ("stacks", "")) for walk in ("frame pointers", "DWARF")])
-    for cell, checks in sorted(run.of_kind("dwarf").items(), key=lambda found: found[0].sort_key()):
-        plain = usable(run.of_kind("profile").get(cell, []))
-        both = [[s for s in samples if s.shares] for samples in (plain, usable(checks))]
-        if all(both):
-            table.rows.append([Text(cell.label), *[
-                show(samples) for show in (_timer_owned, _broken, _sampled) for samples in both]])
-    return table
-
-
-def _timer_owned(samples: list[Sample]) -> Text:
-    return Text(percent(fmean(s.shares["timer"]["owner"] for s in samples)))
-
-
-def _broken(samples: list[Sample]) -> Text:
-    return Text(percent(fmean(s.unresolved for s in samples)))
-
-
-def _sampled(samples: list[Sample]) -> Text:
-    return Text(number(sum(s.samples for s in samples), 0))
-
-
-GATES = ("A measurement that fails a gate is made again, and the better one is kept. Rounds that "
-         "failed a gate are left out where at least half of the cell's rounds did not; else they "
-         "count, and a star marks the figures. All of them are listed here. steal: the host gave "
-         "more than 1 % of the time to others; foreign_load: other programs used more than a tenth "
-         "of a core; missing_connections: not all were open; socket_errors, wrong_counts, "
-         "cpu_clocks_differ: wrk, the server and the kernel disagree by more than 2 %; few_stacks: "
-         "perf recorded fewer stacks than the CPU time calls for.")
-
-
-def flagged(found: list[Row]) -> Table:
-    """Cells that failed a gate after their retry; kept, not deleted."""
-    bad = [row for row in found if row.flags or row.rounds_left_out or not row.valid
-           or row.failures]
-    return Table([Text("cell"), Text("valid rounds"), Text("flags")],
-                 [[Text(row.cell.label), Text(f"{row.valid_rounds} of {row.rounds}"),
-                   Text("; ".join(row.flags + _unused(row) + row.failures) or "invalid",
-                        tone="" if row.valid else "invalid")] for row in bad])
-
-
-def same_against_same(found: list[Row], seed: int) -> Table:
-    """The A/A series: one variant measured twice in each round. It must show no difference."""
-    table = Table([Text("variant"), Text("first µs"), Text("second µs"), Text("ratio"),
-                   Text("interval"), Text("p", "sign-flip, not adjusted")])
-    for row, twin in analysis.twins(found):
-        if row.cpu_us and twin.cpu_us:
-            same = analysis.paired(row, twin, seed)
-            table.rows.append(
-                [Text(twin.cell.label), Text(micros(twin.cpu_us)), Text(micros(row.cpu_us)),
-                 Text(times(same.ratio)),
-                 Text(NOTHING if same.low is None else f"[{same.low:.3f}, {same.high:.3f}]"),
-                 Text(NOTHING if same.p is None else f"{same.p:.3g}")])
-    return table.without_empty_columns()
-
-
 def shared_cells(pairs: list[Pair]) -> Table:
     """CPU per request of each cell in two folders, B as a ratio to A."""
     table = Table([Text("cell"), Text("A µs"), Text("B µs"), Text("B / A"),
@@ -459,25 +395,3 @@ def _change(pair: Pair) -> str:
     if pair.outcome is Outcome.UNTESTED:
         return f"no statistics (fewer than {analysis.ROUNDS_FOR_MANN_WHITNEY} rounds)"
     return "no difference proven" if pair.outcome is Outcome.INCONCLUSIVE else str(pair.outcome)
-
-
-def environment(run: Run) -> Table:
-    """The machine and the build, as the manifest has them."""
-    facts = dict(_flat("", run.manifest.get("env") or {}))
-    facts |= dict(_flat("scripts ", run.manifest.get("git") or {}))
-    facts |= dict(_flat("binary ", run.manifest.get("binary") or {}))
-    plan = run.manifest.get("plan") or {}
-    facts |= {key: str(plan[key]) for key in ("window_s", "settle_s") if key in plan}
-    facts["seed"] = str(run.manifest.get("seed", ""))
-    return Table([Text("fact"), Text("value")],
-                 [[Text(key), Text(value)] for key, value in facts.items()])
-
-
-def _flat(prefix: str, facts: dict):
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key} ", value)
-        elif isinstance(value, list):
-            yield prefix + key, " – ".join(map(str, value)) or "none"
-        else:
-            yield prefix + key, "unknown" if value is None else str(value)

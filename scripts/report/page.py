@@ -199,18 +199,18 @@ def validity_section(folders: list[Findings]) -> Section:
 
 def _validity(findings: Findings) -> str:
     manifest, rows = findings.run.manifest, findings.rows
-    same = content.same_against_same(rows, seed_of(findings.run))
+    same = validity.same_against_same(rows, seed_of(findings.run))
     parts = [f"<h3>{html.escape(findings.title)}</h3>"] if findings.title else []
     if not manifest.get("finished", True):
         parts.append('<p class="warning">This run was not finished; the same command resumes '
                      "it.</p>")
     if absent := validity.uncounted(findings.run):
         parts.append(f'<p class="warning">{html.escape(absent)}</p>')
-    parts += ["<h3>Gates</h3>", _gates(findings), f'<p class="note">{content.GATES}</p>',
+    parts += ["<h3>Gates</h3>", _gates(findings), f'<p class="note">{validity.GATES}</p>',
               _or_words("A/A: one variant against itself", same, "No A/A series in this run."),
               f"<p>No difference means within ±{percent(noise_margin(rows))}.</p>",
               _broken_stacks(findings.profiles), _stack_walks(findings.run), "<h3>Environment</h3>",
-              content.environment(findings.run).html(), "<h3>Exact commands</h3>",
+              validity.environment(findings.run).html(), "<h3>Exact commands</h3>",
               _commands(manifest)]
     return "".join(parts)
 
@@ -229,7 +229,7 @@ def _broken_stacks(profiles: list[Profile]) -> str:
 
 
 def _stack_walks(run: Run) -> str:
-    table = content.stack_walks(run)
+    table = validity.stack_walks(run)
     if not table.rows:
         return ""
     return ("<h3>Frame pointers against DWARF</h3><p>The profiles follow frame pointers. These "
