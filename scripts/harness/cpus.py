@@ -45,7 +45,7 @@ def governors(wanted: tuple[int, ...], root: Path = ROOT) -> dict[int, str]:
 def mitigations(root: Path = ROOT) -> str | None:
     """What the kernel does about faults of the processor, which system calls pay for."""
     files = sorted((root / f"{_CPU}/vulnerabilities").glob("*"))
-    found = {file.name: text_of(file).strip() for file in files}
+    found = {file.name: text_of(file) for file in files}
     return "; ".join(f"{name}: {text}" for name, text in found.items()
                      if text and text != "Not affected") or None
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import cpus, perf
-from harness.facts import TOOLS, TRACING, Facts, gather, number_of, raise_file_limit
-from harness.process import NOT_STARTED, run, text_of
+from harness.facts import TOOLS, TRACING, Facts, gather, raise_file_limit
+from harness.process import NOT_STARTED, number_of, run, text_of
 
 SPARE_FILES = 100  # descriptors that a process needs beside its connections
 SPARE_PORTS = 100
@@ -25,9 +25,8 @@ LEAST_QUOTA = 2  # cores' time: one for the server and one for the load
 SAID = ("kptr_restrict", "somaxconn", "TIME_WAIT", "core siblings", "frequency governor",
         "CPU quota", "kernel counters")
 
-usable_cores, cores = cpus.usable_cores, cpus.pair
-__all__ = ["Check", "Facts", "check_files", "check_tool", "checks", "cores", "fingerprint",
-           "gather", "raise_file_limit", "usable_cores"]
+__all__ = ["Check", "Facts", "check_files", "check_tool", "checks", "fingerprint", "gather",
+           "raise_file_limit"]
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _tracepoint_fixes(facts: Facts) -> list[str]:
 
 def _core_checks(facts: Facts) -> list[Check]:
     """What makes the two cores slower than they look."""
-    server, client = cores(facts.cores)
+    server, client = cpus.pair(facts.cores)
     slow = {cpu: name for cpu, name in facts.governors.items() if name != "performance"}
     named = ", ".join(f"{name} on core {cpu}" for cpu, name in facts.governors.items())
     return [
@@ -238,8 +237,7 @@ def _os_name() -> str:
 def _compiler(binary: Path) -> str | None:
     """The compiler named in the CMake cache of the folder the binary was built in."""
     for folder in binary.resolve().parents:
-        cache = folder / "CMakeCache.txt"
-        if text := text_of(str(cache)):
+        if text := text_of(folder / "CMakeCache.txt"):
             found = re.search(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", text, re.MULTILINE)
             return _first_line([found[1], "--version"]) if found else None
     return None
@@ -248,7 +246,7 @@ def _compiler(binary: Path) -> str | None:
 def fingerprint(facts: Facts, binary: Path) -> dict:
     """The environment as the manifest keeps it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    server, client = cores(facts.cores)
+    server, client = cpus.pair(facts.cores)
     wrk = _first_line(["wrk", "-v"])
     return {
         "cpu": _cpu_model(), "cores": len(facts.cores), "memory_gib": round(memory, 1),

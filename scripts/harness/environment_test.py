@@ -215,14 +215,5 @@ class Containers(unittest.TestCase):
         self.assertFalse(self.found(set(), True))
 
 
-class Cores(unittest.TestCase):
-    def test_server_and_client_differ(self) -> None:
-        server, client = environment.cores([0, 1])
-        self.assertNotEqual(server, client)
-
-    def test_one_core_serves_both_when_there_is_no_other(self) -> None:
-        self.assertEqual(environment.cores([3]), (3, 3))
-
-
 if __name__ == "__main__":
     unittest.main()

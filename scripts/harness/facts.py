@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import cpus, perf
-from harness.process import HostTimes, text_of
+from harness.process import HostTimes, number_of, text_of
 
 TOOLS = {"wrk": "wrk", "perf": "linux-perf", "cmake": "cmake", "ninja": "ninja-build",
          "node": "nodejs", "npm": "npm"}
@@ -54,13 +54,6 @@ def raise_file_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else sys.maxsize
-
-
-def number_of(path: str) -> int | None:
-    try:
-        return int(text_of(path))
-    except ValueError:
-        return None
 
 
 def _port_range() -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness import fold, scratch
-from harness.process import Child, run, text_of
+from harness.process import Child, number_of, run, text_of
 from results.errors import Failed
 
 # How stacks are walked -> perf's name for it, and stacks per second. The frequencies are primes, so
@@ -113,8 +113,10 @@ def mmap_pages() -> int:
     """The largest buffer that is allowed: root is not bound by the limit on locked memory."""
     if is_root():
         return MAX_PAGES
-    limit_kib = text_of("/proc/sys/kernel/perf_event_mlock_kb")
-    usable = max(1, (int(limit_kib or USUAL_MLOCK_KIB) * 1024) // os.sysconf("SC_PAGE_SIZE") - 1)
+    limit_kib = number_of("/proc/sys/kernel/perf_event_mlock_kb")
+    if limit_kib is None:
+        limit_kib = USUAL_MLOCK_KIB
+    usable = max(1, limit_kib * 1024 // os.sysconf("SC_PAGE_SIZE") - 1)
     return min(MAX_PAGES, 1 << (usable.bit_length() - 1))
 
 

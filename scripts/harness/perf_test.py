@@ -2,7 +2,7 @@ import time
 import unittest
 from unittest import mock
 
-from harness import perf
+from harness import perf, process
 from harness.fold_test import script
 from results.errors import Failed
 
@@ -95,7 +95,7 @@ class Records(unittest.TestCase):
     def test_the_buffer_of_who_is_not_root_has_a_bound(self) -> None:
         for known, pages in (("516", 128), ("", 128), ("64", 8), ("0", 1)):
             with (mock.patch.object(perf, "is_root", return_value=False),
-                  mock.patch.object(perf, "text_of", return_value=known),
+                  mock.patch.object(process, "text_of", return_value=known),
                   mock.patch.object(perf.os, "sysconf", return_value=4096)):
                 self.assertEqual(perf.mmap_pages(), pages)
 

@@ -137,6 +137,14 @@ def text_of(path: Path | str) -> str:
         return ""
 
 
+def number_of(path: Path | str) -> int | None:
+    """The number in a file of the kernel; None where there is none."""
+    try:
+        return int(text_of(path))
+    except ValueError:
+        return None
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process and all its threads, from its own clock in the kernel."""
     return time.clock_gettime((~pid << 3) | 2)  # 2: the scheduler's clock, to the nanosecond

@@ -25,7 +25,8 @@ class Children(unittest.TestCase):
         self.assertTrue(gone(grandchild))
 
     def test_one_that_ignores_the_request_is_forced(self) -> None:
-        with Child(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]) as child:
+        with (mock.patch.object(process, "STOP_LIMIT_S", 0.2),
+              Child(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]) as child):
             while not child.output():
                 time.sleep(0.01)
         self.assertEqual(child.popen.returncode, -signal.SIGKILL)

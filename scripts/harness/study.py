@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import environment, measure, measured_server, perf, plan, resume
+from harness import cpus, environment, measure, measured_server, perf, plan, resume
 from harness.measured_server import Binary
 from harness.plan import Settings
 from harness.process import Child, run
@@ -72,7 +72,7 @@ def _study(options: Options, manifest: dict | None, facts: environment.Facts, pa
     """Measure the binary, a copy of what lies at path, and report."""
     planned = _planned(options, manifest, binary, facts)
     folder, manifest = _open_folder(options, planned, path, binary, facts)
-    cores = environment.cores(facts.cores)
+    cores = cpus.pair(facts.cores)
     with _beside_the_load(cores[1]):
         bench = measure.Bench(binary, planned.settings, folder, *cores)
         _make_samples(folder, manifest, planned, bench)

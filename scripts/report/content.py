@@ -312,7 +312,7 @@ def _errors(row: Row) -> Text:
 
 
 def _flags(row: Row) -> Text:
-    return Text("; ".join(row.flags + rounds_left_out(row)), tone="invalid" if not row.valid else "")
+    return Text("; ".join(row.flags + left_out_note(row)), tone="invalid" if not row.valid else "")
 
 
 def left_out_words(unused: int, rounds: int, flags: list[str]) -> list[str]:
@@ -320,7 +320,7 @@ def left_out_words(unused: int, rounds: int, flags: list[str]) -> list[str]:
     return [f"{unused} of {rounds} rounds left out ({', '.join(flags)})"] if unused else []
 
 
-def rounds_left_out(row: Row) -> list[str]:
+def left_out_note(row: Row) -> list[str]:
     return left_out_words(row.rounds_left_out, row.rounds, row.flags_left_out)
 
 

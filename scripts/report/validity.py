@@ -11,7 +11,7 @@ from statistics import fmean
 
 from report import analysis
 from report.analysis import Row
-from report.content import Findings, left_out_words, rounds_left_out
+from report.content import Findings, left_out_note, left_out_words
 from report.run import Run
 from report.tables import NOTHING, Table, Text, micros, number, percent, times
 from results.sample import Sample, flags_of, left_out, usable
@@ -47,7 +47,7 @@ def flagged(found: list[Row]) -> Table:
            or row.failures]
     return Table([Text("cell"), Text("valid rounds"), Text("flags")],
                  [[Text(row.cell.label), Text(f"{row.valid_rounds} of {row.rounds}"),
-                   Text("; ".join(row.flags + rounds_left_out(row) + row.failures) or "invalid",
+                   Text("; ".join(row.flags + left_out_note(row) + row.failures) or "invalid",
                         tone="" if row.valid else "invalid")] for row in bad])
 
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from harness import environment, lock, running_server, side_by_side, study, traces
+from harness import cpus, environment, lock, running_server, side_by_side, study, traces
 from harness.window import Target
 from report import build, compare
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
@@ -37,7 +37,7 @@ def _load(args: argparse.Namespace) -> None:
         running_server.check_admin(args.admin) if args.admin else None,
         running_server.check_pid(args.pid) if args.pid else None)
     _require_load(args.connections)
-    server, client = environment.cores(environment.usable_cores())
+    server, client = cpus.pair(cpus.usable_cores())
     if server == client:
         study.say(f"note: only core {client} may be used here, so that wrk takes time from the server")
     try:
@@ -59,11 +59,11 @@ def _require_load(connections: int) -> None:
 
 def _two_cores() -> list[int]:
     """The server's core and the load's."""
-    usable = environment.usable_cores()
+    usable = cpus.usable_cores()
     if len(usable) < 2:
         raise cannot(f"a server and its load need a core each, and only core {usable[0]} may be used "
                      "here (taskset, a cpuset or the size of the machine allows no other)")
-    return list(environment.cores(usable))
+    return list(cpus.pair(usable))
 
 
 def _traces(args: argparse.Namespace) -> None:
@@ -72,9 +72,9 @@ def _traces(args: argparse.Namespace) -> None:
         side_by_side.require_built()
     else:
         study.make_ready(["idlewheel-server", "timer-bench"])
-    cpus = list(environment.cores(environment.usable_cores()))
+    cores = list(cpus.pair(cpus.usable_cores()))
     try:
-        made = traces.record(args.output, args.connections, args.duration, cpus)
+        made = traces.record(args.output, args.connections, args.duration, cores)
     except Failed as error:
         raise invalid(str(error)) from None
     for path in made:
@@ -90,14 +90,14 @@ def _side_by_side(args: argparse.Namespace) -> None:
         side_by_side.require_built()
     else:
         study.make_ready(sorted({target for entry in entries for target in entry.targets}))
-    cpus = _two_cores()
+    cores = _two_cores()
     loads = [side_by_side.Load(level, args.pipeline, args.duration) for level in args.connections]
     names = [entry.name for entry in entries]
     found = side_by_side.Results()
     try:
-        side_by_side.run(found, entries, loads, args.rounds, args.seed, cpus)
+        side_by_side.run(found, entries, loads, args.rounds, args.seed, cores)
         if idle:
-            side_by_side.weigh(found, entries, idle, cpus)
+            side_by_side.weigh(found, entries, idle, cores)
     finally:  # also after an interrupt: what was measured is not lost
         if found.samples or found.failures:
             print(side_by_side.table(names, args.connections, found, bool(idle)))

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import environment, lock, measure, side_by_side, study
+from harness import cpus, environment, lock, measure, side_by_side, study
 from harness.environment_test import GOOD
 from harness.testing import Fakes, gone
 from report import testing
@@ -116,7 +116,7 @@ class Environment(Fakes):
         self.assertIn("build it", self.ends_with_three(GOOD, "run", "--server", missing))
 
     def test_one_core_is_too_few_for_what_starts_a_server_and_its_load(self) -> None:
-        with mock.patch.object(environment, "usable_cores", return_value=[3]):
+        with mock.patch.object(cpus, "usable_cores", return_value=[3]):
             with mock.patch.object(side_by_side, "require_built"):
                 for command in ("servers", "windows"):
                     err = self.ends_with_three(GOOD, command, "--no-build", "--connections", "10",
@@ -146,12 +146,20 @@ def failing(bench: measure.Bench, todo: Measurement, error: str) -> Sample:
 class Runs(Fakes):
     """run without load: a function answers each measurement."""
 
-    def run_study(self, measured, *more: str) -> tuple[int, str, str]:
-        argv = ["run", "--preset", "smoke", "--backends", "ordered-list", "--server",
-                self.server, "-o", str(self.folder / "out"), "--no-report", *more]
-        with (mock.patch.object(environment, "gather", return_value=GOOD),
+    def run_study(self, measured, *more: str, facts: environment.Facts = GOOD
+                  ) -> tuple[int, str, str]:
+        return self.measuring("run", measured, facts, "--preset", "smoke", "--backends",
+                              "ordered-list", *more)
+
+    def profile(self, *more: str) -> tuple[int, str, str]:
+        return self.measuring("profile", figures, GOOD, *more)
+
+    def measuring(self, command: str, measured, facts: environment.Facts, *more: str
+                  ) -> tuple[int, str, str]:
+        with (mock.patch.object(environment, "gather", return_value=facts),
               mock.patch.object(measure, "make_sample", side_effect=measured)):
-            return call(*argv)
+            return call(command, "--server", self.server, "-o", str(self.folder / "out"),
+                        "--no-report", *more)
 
     def setUp(self) -> None:
         super().setUp()
@@ -220,11 +228,7 @@ class Runs(Fakes):
         self.assertEqual(code, 0, err)
         self.assertTrue(self.manifest()["finished"])
         self.tear(self.folder / "out")
-        profile = ["profile", "--server", self.server, "-o", str(self.folder / "out"),
-                   "--no-report"]
-        with (mock.patch.object(environment, "gather", return_value=GOOD),
-              mock.patch.object(measure, "make_sample", side_effect=figures)):
-            code, _, err = call(*profile)
+        code, _, err = self.profile()
         self.assertEqual(code, 0, err)
         self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
 
@@ -266,8 +270,7 @@ class Runs(Fakes):
         code, _, err = self.run_study(figures)
         self.assertEqual((code, len(err.splitlines())), (2, 1), err)
         self.assertIn("another machine: kernel (", err)
-        with mock.patch.object(environment, "gather", return_value=GOOD):
-            code, _, err = call("profile", "--server", self.server, "-o", str(self.folder / "out"))
+        code, _, err = self.profile()
         self.assertEqual((code, len(err.splitlines())), (2, 1), err)
         self.assertEqual(self.samples(), before)
 
@@ -291,9 +294,7 @@ class Runs(Fakes):
     def test_profiles_of_another_length_do_not_mix(self) -> None:
         self.run_study(figures)
         for flag in ("--duration", "--rounds"):
-            with mock.patch.object(environment, "gather", return_value=GOOD):
-                code, _, err = call("profile", "--server", self.server, "-o",
-                                    str(self.folder / "out"), flag, "77")
+            code, _, err = self.profile(flag, "77")
             self.assertEqual((code, len(err.splitlines())), (2, 1), err)
             self.assertIn(f"{flag} 77", err)
 
@@ -316,20 +317,17 @@ class Runs(Fakes):
 
     def test_uncountable_system_calls_are_left_out(self) -> None:
         blind = environment.Facts(**vars(GOOD) | {"tracepoints": "no tracefs"})
-        with mock.patch.dict(globals(), GOOD=blind):
-            code, _, err = self.run_study(figures, "--no-profile")
+        code, _, err = self.run_study(figures, "--no-profile", facts=blind)
         self.assertEqual(code, 0, err)
         self.assertIn("no tracefs", err)
         self.assertEqual({s.kind for s in self.samples()}, {"load"})
-
 
     def test_who_may_record_but_not_count_gets_profiles(self) -> None:
         """A user at perf_event_paranoid 1, to whom tracefs is closed."""
         user = environment.Facts(**vars(GOOD) | {
             "root": False, "perf_paranoid": 1, "tracefs": "unreadable",
             "tracepoints": "No permissions to read"})
-        with mock.patch.dict(globals(), GOOD=user):
-            code, _, err = self.run_study(figures)
+        code, _, err = self.run_study(figures, facts=user)
         self.assertEqual(code, 0, err)
         self.assertIn("note: no system calls are counted: No permissions to read", err)
         self.assertEqual({s.kind for s in self.samples()}, {"load", "profile", "dwarf"})
@@ -337,12 +335,11 @@ class Runs(Fakes):
     def test_user_mode_alone_is_refused_before_anything_is_measured(self) -> None:
         user = environment.Facts(**vars(GOOD) | {
             "root": False, "perf_paranoid": 2, "perf_records": "perf records user mode only"})
-        with mock.patch.dict(globals(), GOOD=user):
-            code, _, err = self.run_study(figures)
-            self.assertEqual((code, len(err.splitlines())), (3, 1), err)
-            self.assertIn("sysctl -w kernel.perf_event_paranoid=1 as root, or --no-profile", err)
-            self.assertFalse((self.folder / "out").exists())
-            self.assertEqual(self.run_study(figures, "--no-profile")[0], 0)
+        code, _, err = self.run_study(figures, facts=user)
+        self.assertEqual((code, len(err.splitlines())), (3, 1), err)
+        self.assertIn("sysctl -w kernel.perf_event_paranoid=1 as root, or --no-profile", err)
+        self.assertFalse((self.folder / "out").exists())
+        self.assertEqual(self.run_study(figures, "--no-profile", facts=user)[0], 0)
 
 
 class TornLine(Fakes):
@@ -373,15 +370,15 @@ class Signals(Fakes):
         asked = subprocess.Popen([SCRIPT, "run", "--server", slow, "--no-report",
                                   "--no-profile", "-o", self.folder / "out"],
                                  stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        limit = time.monotonic() + 20
-        while not (self.folder / "pid").exists() and time.monotonic() < limit:
+        pid, limit = self.folder / "pid", time.monotonic() + 20
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < limit:
             time.sleep(0.02)
         asked.send_signal(signal.SIGINT)
         _, err = asked.communicate(timeout=20)
         self.assertEqual(asked.returncode, 130, err)
         self.assertEqual(len(err.splitlines()), 1, err)
         # The kernel ends it with its parent where the signal came while it was being started.
-        server, limit = int((self.folder / "pid").read_text()), time.monotonic() + 5
+        server, limit = int(pid.read_text()), time.monotonic() + 5
         while not gone(server) and time.monotonic() < limit:
             time.sleep(0.01)
         self.assertTrue(gone(server))
