@@ -1,6 +1,6 @@
 """The cores of this machine: which of them the study takes, and what may slow them down.
 
-`root` is "/", but for tests. Whatever a machine does not say is absent: None, or an empty result.
+`root` is "/" except in tests. None or an empty result stands for what a machine does not say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def usable_cores() -> list[int]:
 
 
 def pair(usable: list[int], root: Path = ROOT) -> tuple[int, int]:
-    """The server's core and the client's: not two threads of one core, where there is a choice."""
+    """The server's core and the client's: where possible not two threads of one core."""
     server, twins = usable[0], siblings(usable[0], root)
     others = [c for c in usable[1:] if c not in twins] or usable[1:] or usable
     return server, others[0]
@@ -60,7 +60,10 @@ def quota(root: Path = ROOT) -> float | None:
 
 
 def _limit(group: Path) -> float | None:
-    """Of one group: cpu.max is cgroup v2's, two files are v1's. No quota is "max" or -1."""
+    """The limit of one group: in cpu.max (version 2) or in two files (version 1).
+
+    "max" and -1 mean that there is none.
+    """
     text = text_of(group / "cpu.max") or " ".join(
         text_of(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     found = re.fullmatch(r"(\d+)\s+([1-9]\d*)", text)

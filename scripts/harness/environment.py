@@ -1,4 +1,4 @@
-"""Whether this machine can run the study: checks on its facts. And how the manifest keeps it."""
+"""Checks whether this machine can run the study, and describes it for the manifest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import cpus, perf
-from harness.facts import TOOLS, TRACING, Facts, gather, raise_file_limit
+from harness.facts import TOOLS, Facts, gather, raise_file_limit
 from harness.process import NOT_STARTED, number_of, run, text_of
 
 SPARE_FILES = 100  # descriptors that a process needs beside its connections
@@ -21,9 +21,9 @@ MIN_PYTHON = (3, 11)
 UNKNOWN = "this machine does not say"
 PARANOID_FOR_USERS = 1  # kernel.perf_event_paranoid up to which users may record the kernel
 LEAST_QUOTA = 2  # cores' time: one for the server and one for the load
-# Notes that run says too: each changes figures or names.
-SAID = ("kptr_restrict", "somaxconn", "TIME_WAIT", "core siblings", "frequency governor",
-        "CPU quota", "kernel counters")
+# Checks that run reports too when they fail, as notes: each of them changes figures or names.
+NOTED = ("kptr_restrict", "somaxconn", "TIME_WAIT", "core siblings", "frequency governor",
+         "CPU quota", "kernel counters")
 
 __all__ = ["Check", "Facts", "check_files", "check_tool", "checks", "fingerprint", "gather",
            "raise_file_limit"]
@@ -109,7 +109,7 @@ def _joined(fixes: list[str]) -> str:
 
 
 def _as_root(facts: Facts) -> str:
-    """Who may change what all of a kernel's containers share."""
+    """Who may change a setting that all containers of a kernel share."""
     return "as root on the container's host" if facts.container else "as root"
 
 
@@ -118,14 +118,14 @@ def _sysctl(facts: Facts, name: str, value: int) -> str:
 
 
 def _net_sysctl(facts: Facts, name: str, value: str) -> str:
-    """These belong to the network namespace, which a container has for itself."""
+    """How to set a sysctl of the network namespace, which a container has for itself."""
     if facts.container:
         return f"start the container with --sysctl net.{name}={value}"
     return f"sysctl -w net.{name}={value} as root"
 
 
 def _perf_fixes(facts: Facts) -> list[str]:
-    """What lets perf record here, all of it together, without what is so already."""
+    """Everything that is still needed before perf can record here."""
     if os.strerror(errno.ENOSPC) in facts.perf_records:
         return ["set TMPDIR to a folder with room"]
     if "not found for kernel" in facts.perf_records:  # what Ubuntu's /usr/bin/perf says
@@ -150,17 +150,20 @@ def _perf_fixes(facts: Facts) -> list[str]:
 
 
 def _tracepoint_fixes(facts: Facts) -> list[str]:
-    """What lets perf count system calls. Only root reads the files, or the group of the mount."""
+    """What is needed before perf can count system calls.
+
+    Only root may read the tracepoints, or the group that owns the mount.
+    """
     if facts.perf_records:
         return ["what lets perf record"]
     group = "" if facts.root else "gid=$(id -g),mode=750"
     if facts.tracefs == "unreadable":
         options = "remount" + (f",{group}" if group else "")
-        return [f"mount -o {options} {TRACING} {_as_root(facts)}"]
+        return [f"mount -o {options} {perf.TRACING} {_as_root(facts)}"]
     if facts.tracefs and facts.container:
-        return [f"start the container with -v {TRACING}:{TRACING}:ro"]
+        return [f"start the container with -v {perf.TRACING}:{perf.TRACING}:ro"]
     if facts.tracefs:
-        return [f"mount -t tracefs{f' -o {group}' if group else ''} tracefs {TRACING} as root"]
+        return [f"mount -t tracefs{f' -o {group}' if group else ''} tracefs {perf.TRACING} as root"]
     return [] if facts.root else ["run as root"]
 
 
@@ -187,7 +190,7 @@ def _core_checks(facts: Facts) -> list[Check]:
 
 def checks(facts: Facts, connections: int, profile: bool = True, report: bool = True
            ) -> list[Check]:
-    """Every check. The work that was asked for cannot do without those whose must is true."""
+    """Every check. The requested work needs those whose `must` is true."""
     python = ".".join(map(str, facts.python))
     return [
         Check("python", facts.python >= MIN_PYTHON, True, python, "apt-get install python3"),

@@ -16,14 +16,16 @@ from harness.process import HostTimes, number_of, text_of
 TOOLS = {"wrk": "wrk", "perf": "linux-perf", "cmake": "cmake", "ninja": "ninja-build",
          "node": "nodejs", "npm": "npm"}
 CAP_SYS_ADMIN, CAP_PERFMON = 21, 38
-TRACING = "/sys/kernel/tracing"
-TRACEPOINT = f"{TRACING}/events/raw_syscalls/sys_enter/id"
+TRACEPOINT = f"{perf.TRACING}/events/raw_syscalls/sys_enter/id"
 D3 = Path("scripts/report/node_modules/d3-flame-graph/dist/d3-flamegraph.min.js")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the checks look at, so that tests can invent a machine. None: it does not say."""
+    """Everything the checks look at, so that tests can invent a machine.
+
+    None stands for what a machine does not say.
+    """
 
     python: tuple[int, int]
     cores: list[int]
@@ -92,7 +94,7 @@ def in_container() -> bool:
 
 
 def _has_settings() -> bool:
-    """Whether root may write to /proc/sys here: so in a privileged container and in a guest."""
+    """Whether root may write to /proc/sys, as in a privileged container or a virtual machine."""
     try:
         read_only = os.statvfs("/proc/sys").f_flag & os.ST_RDONLY
     except OSError:
@@ -103,8 +105,8 @@ def _has_settings() -> bool:
 def _tracefs() -> str:
     if os.access(TRACEPOINT, os.R_OK):
         return ""
-    seen = os.access(TRACING, os.X_OK) and not os.path.exists(TRACEPOINT)
-    return "not mounted" if seen or not os.path.exists(TRACING) else "unreadable"
+    seen = os.access(perf.TRACING, os.X_OK) and not os.path.exists(TRACEPOINT)
+    return "not mounted" if seen or not os.path.exists(perf.TRACING) else "unreadable"
 
 
 def _uncounted(usable: list[int]) -> list[str]:

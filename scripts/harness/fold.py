@@ -14,9 +14,9 @@ Stacks = Counter[Stack]
 KERNEL = "_[k]"
 
 # Address, symbol, and in parentheses the file, whose path may hold spaces and parentheses too. A
-# path begins with "/", what is no file with "["; a symbol never has that behind " (".
+# path begins with "/", and anything else with "["; in a symbol neither follows " (".
 _FRAME = re.compile(r"^\s+([0-9a-f]+) (.*?) \(((?:\(unreachable\))?[/\[].*|[^()]*)\)$")
-# Code of the kernel and of its modules; of what stands in brackets, these are the program's.
+# Files of the kernel and of its modules. The names that are excluded belong to the program.
 _KERNEL_FILE = re.compile(r"\[(?!vdso|vsyscall|unknown|heap|stack|anon|uprobes).*\]"
                           r"|/.*\.ko(\.\w+)?$")
 _SEPARATORS = re.compile(r"[;\x00-\x1f\x7f-\x9f\u2028\u2029]")  # of frames and of lines

@@ -1,7 +1,7 @@
 """One measurement at a time on a machine: two would measure each other.
 
-The lock is a socket in the kernel's abstract namespace, @idlewheel-study. It belongs to no folder and
-no user, is gone with its process, and is not inherited by children. The namespace is that of the
+The lock is a socket in the kernel's abstract namespace, @idlewheel-study. It belongs to no folder
+and no user, ends with its process, and is not inherited by children. The namespace is that of the
 network: a container with a network of its own counts as a machine of its own.
 """
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from results.errors import cannot
 
 NAME = os.environ.get("IDLEWHEEL_STUDY_LOCK", "idlewheel-study")  # tests choose another one
-WAITING = 4096  # who was refused stays in the queue of the socket, which has to take all of them
+WAITING = 4096  # length of the socket's queue, in which every refused process stays
 
 
 @contextmanager

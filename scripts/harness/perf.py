@@ -19,6 +19,7 @@ from results.errors import Failed
 # they do not beat with the 1 ms ticks of the server or the kernel's 4 ms. Frame pointers cost next
 # to nothing; DWARF copies 8 KiB of memory for each stack, and serves as a check on them.
 WALKS = {"frame pointers": ("fp", 997), "dwarf": ("dwarf,8192", 199)}
+TRACING = "/sys/kernel/tracing"
 EVENT = "cpu-clock"  # a timer, not a hardware counter: guests often have none
 ACK_LIMIT_S = 10.0
 END_LIMIT_S = 30.0
@@ -100,7 +101,7 @@ class Recorder:
 
 
 def in_first_user_namespace() -> bool:
-    """Rights in another one, such as that of a rootless container, are none to perf."""
+    """perf ignores rights in any other one, such as that of a rootless container."""
     found = text_of("/proc/self/uid_map").split()  # empty: a kernel without user namespaces
     return found in ([], ["0", "0", str(2**32 - 1)])
 
@@ -129,7 +130,7 @@ def record_argv(pid: int | str, walk: str = "frame pointers") -> list[str]:
 
 
 def trial() -> str:
-    """Record a program that mostly runs in the kernel; why that does not work, or nothing."""
+    """Record a program that mostly runs in the kernel. Returns why that fails, or an empty text."""
     walk, frequency = WALKS["frame pointers"]
     with scratch.folder("idlewheel-doctor-") as folder:
         data = Path(folder) / "perf.data"
@@ -148,7 +149,7 @@ def trial() -> str:
 
 
 def trial_of_tracepoints() -> str:
-    """Why perf cannot count system calls; nothing when it can."""
+    """Why perf cannot count system calls; an empty text when it can."""
     code, _, error = run(["perf", "stat", "-x", ",", "-e", TOTAL, "true"], TRIAL_LIMIT_S, PERF_ENV)
     if code:
         return refusal(error) or "perf stat failed"
@@ -156,7 +157,7 @@ def trial_of_tracepoints() -> str:
 
 
 def refusal(error: str) -> str:
-    """The sentence in which perf says what is wrong: behind "Error:", where it says that."""
+    """The line in which perf says what is wrong: the first one after "Error:", if it says that."""
     lines = [line.strip() for line in error.splitlines()]
     at = next((i for i, line in enumerate(lines) if line.startswith("Error:")), -1)
     said = [lines[at].removeprefix("Error:").strip(), *lines[at + 1:]] if at >= 0 else lines
@@ -172,7 +173,7 @@ def script(data: Path) -> str:
     return text
 
 
-def syscall_events(tracing: Path = Path("/sys/kernel/tracing")) -> list[str]:
+def syscall_events(tracing: Path = Path(TRACING)) -> list[str]:
     """The tracepoints of SYSCALLS that this kernel has."""
     names = [name for group in SYSCALLS.values() for name in group]
     folder = tracing / "events/syscalls"

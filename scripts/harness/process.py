@@ -23,7 +23,8 @@ class Child:
     """A child in its own process group, pinned to cpus, that dies with this process.
 
     Its output goes to files in memory, so that it never blocks on a pipe nobody reads, nor fails on
-    a full disk; output() and errors() give what it has written. Leaving the with-block ends the whole group.
+    a full disk; output() and errors() give what it has written. Leaving the with-block ends the
+    whole group.
     visible: its output goes to our stderr instead. asks: it may need the terminal (a password),
     so it stays in our group.
     """
@@ -118,7 +119,7 @@ class Child:
 
 
 def run(argv: list[str], limit_s: float, env: dict | None = None) -> tuple[int, str, str]:
-    """Run to the end: exit code, stdout, stderr; NOT_STARTED and the reason when it does not start."""
+    """Run to the end: exit code, stdout, stderr. NOT_STARTED and the reason if it cannot start."""
     try:
         with Child(argv, env=env) as child:
             code = child.wait(limit_s)
@@ -165,7 +166,7 @@ def rss_kib(pid: int) -> int:
 
 @dataclass(frozen=True)
 class HostTimes:
-    """Counters of the machine and of its cores, in seconds since boot. None: it does not count that.
+    """Counters of the machine and of its cores, in seconds since boot. None: it has no such counter.
 
     A container may see too few cores, or cores that are numbered anew. Those of core_busy_s and
     core_steal_s are the kernel's own: both are empty where the cores that this process may use are

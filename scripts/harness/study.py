@@ -128,7 +128,7 @@ def _require(facts: environment.Facts, options: Options, manifest: dict | None) 
     if failed:
         raise cannot(failed[0].line())
     for check in found:
-        if not check.ok and check.name in environment.SAID:
+        if not check.ok and check.name in environment.NOTED:
             say(f"note: {check.line()}")
 
 

@@ -1,4 +1,4 @@
-"""What of a manifest's `env` makes the machine: figures belong together only where it agrees.
+"""Which parts of a manifest's `env` identify the machine: only where they agree may figures mix.
 
 Limits and permissions decide whether a study is possible, not what it costs, and may differ from
 shell to shell.

@@ -1,4 +1,4 @@
-"""The commands of scripts/study. Only here meet the harness, which measures, and the report."""
+"""The commands of scripts/study. Only this module knows both the harness and the report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _load(args: argparse.Namespace) -> None:
     _require_load(args.connections)
     server, client = cpus.pair(cpus.usable_cores())
     if server == client:
-        study.say(f"note: only core {client} may be used here, so that wrk takes time from the server")
+        study.say(f"note: only core {client} may be used here, so wrk takes time from the server")
     try:
         figures = running_server.drive(target, args.connections, args.duration, {client},
                                        args.pipeline)
