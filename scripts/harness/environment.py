@@ -156,7 +156,7 @@ def _tracepoint_fixes(facts: Facts) -> list[str]:
     """
     if facts.perf_records:
         return ["what lets perf record"]
-    group = "" if facts.root else "gid=$(id -g),mode=750"
+    group = "" if facts.root else f"gid={os.getgid()},mode=750"
     if facts.tracefs == "unreadable":
         options = "remount" + (f",{group}" if group else "")
         return [f"mount -o {options} {perf.TRACING} {_as_root(facts)}"]
