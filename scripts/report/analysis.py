@@ -51,7 +51,7 @@ class Row:
                                                  "connections", "alias"))
     rounds: int = value("rounds", "how often the cell was timed")
     valid_rounds: int = value("rounds", "rounds that could be measured")
-    flags: list[str] = value("", "gates that a round failed which counts")
+    flags: list[str] = value("", "gates that failed in rounds that count")
     failures: list[str] = value("", "why rounds could not be measured")
     cpu_us: float | None = value("µs", "CPU time per request: the median of the rounds")
     cpu_us_by_round: dict[int, float] = value("µs", "CPU time per request in each round",
