@@ -53,7 +53,7 @@ def of_profile(sample: Sample, stacks: int, frequency: int) -> list[str]:
 
 
 def badness(sample: Sample) -> tuple[bool, int, float]:
-    """Of two attempts at a measurement the one with less counts: see make_sample()."""
+    """make_sample() keeps the attempt at a measurement for which this is smallest."""
     host = sample.host
     disturbed = 0.0 if host is None else ((host.steal_pct or 0) / STEAL_LIMIT_PCT +
                                           (host.foreign_pct or 0) / FOREIGN_LIMIT_PCT)

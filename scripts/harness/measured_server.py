@@ -175,5 +175,9 @@ def inspect(path: str, original: str | None = None) -> Binary:
 def _not_a_server(path: str, error: str) -> Stop:
     said = error.strip().splitlines()
     why = f" ({said[-1]})" if said else ""
-    return cannot(f"{path} does not run as idlewheel-server{why}; build it: "
-                  "cmake --preset release && cmake --build --preset release")
+    return cannot(f"{path} does not run as idlewheel-server{why}; build it: {build_command(NAME)}")
+
+
+def build_command(*targets: str) -> str:
+    """What to type for these targets of CMake."""
+    return f"cmake --preset release && cmake --build --preset release --target {' '.join(targets)}"

@@ -126,7 +126,7 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
 
 
 def implausible(plan: Settings) -> str | None:
-    """What of a plan that was read from a file no command line can have asked for."""
+    """Which part of a plan that was read from a file no command line can have asked for."""
     levels = [plan.connections, *plan.levels.values()]
     rounds = [plan.rounds, plan.slow_rounds, plan.profile_rounds, plan.retries]
     windows = [plan.window_s, plan.profile_window_s, plan.settle_s, plan.wrk_duration_s or 1]

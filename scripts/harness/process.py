@@ -178,7 +178,7 @@ class HostTimes:
     steal_s: float | None
     core_busy_s: dict[int, float]
     psi_some_s: float | None
-    cores: int = 0  # that busy_s and steal_s are the sum of
+    cores: int = 0  # how many cores busy_s and steal_s sum up
     core_steal_s: dict[int, float] = field(default_factory=dict)
 
     @staticmethod

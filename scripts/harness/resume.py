@@ -58,7 +58,7 @@ def _identity(plan: dict) -> dict:
 
 @dataclass(frozen=True)
 class Study:
-    """What a folder holds the figures of: a plan, on a machine, with a server."""
+    """What the figures of a folder belong to: a plan, a machine and a server."""
 
     plan: dict
     sha256: str

@@ -132,7 +132,7 @@ def table(found: dict) -> str:
 
 
 def _client_bound(found: dict) -> str:
-    """Words behind requests per second, where they are not what the server is able to do."""
+    """A note behind requests per second, where it was not the server that limited them."""
     if found["server_bound"] is not False:
         return ""
     return f"(client-bound: the server used {found['cpu']['utilisation']:.0%} of a core)"

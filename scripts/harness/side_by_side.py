@@ -21,7 +21,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import environment, running_server
-from harness.measured_server import READY_LIMIT_S, get
+from harness.measured_server import READY_LIMIT_S, build_command, get
 from harness.process import Child, cpu_s, rss_kib
 from harness.window import Target
 from results.errors import Failed, cannot
@@ -53,17 +53,13 @@ def own(name: str, *flags: str, cores: int = 1) -> Contender:
 
 
 def require_built() -> None:
-    """Where nothing is built now: end the program unless our own server is there."""
+    """End the program unless our own server was built before."""
     if not OWN_BINARY.exists():
-        raise cannot(f"{OWN_BINARY} is not there; build it: {_build_command('idlewheel-server')}")
-
-
-def _build_command(*targets: str) -> str:
-    return f"cmake --preset release && cmake --build --preset release --target {' '.join(targets)}"
+        raise cannot(f"{OWN_BINARY} is not there; build it: {build_command('idlewheel-server')}")
 
 
 def _found_nginx() -> str | None:
-    """TOOLS may have a colon in its path, so that it cannot stand in a list of folders."""
+    """TOOLS is no part of a list of folders, because its path may hold a colon."""
     kept = TOOLS / "nginx"
     return shutil.which("nginx") or shutil.which(kept) or shutil.which("nginx", path="/usr/sbin")
 
@@ -122,7 +118,7 @@ def _child(contender: Contender, command: list[str], cpus: set[int]) -> Child:
     try:
         return Child(command, cpus)
     except OSError as error:
-        build = f"; build it: {_build_command(*contender.targets)}" if contender.targets else ""
+        build = f"; build it: {build_command(*contender.targets)}" if contender.targets else ""
         raise Failed(f"cannot start {command[0]}: {error.strerror}{build}") from None
 
 

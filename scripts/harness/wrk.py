@@ -53,7 +53,7 @@ class Shape:
 
 
 def with_path(url: str) -> str:
-    """An address that has a path keeps it exactly."""
+    """The address with "/" as its path where it has none; any other path stays exactly as it is."""
     parts = urlsplit(url)
     return url if parts.path else parts._replace(path="/").geturl()
 

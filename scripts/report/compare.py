@@ -15,7 +15,7 @@ from report.tables import Table
 from results import machine
 from results.errors import BAD_USAGE, Stop
 
-# Of the plan, what changes the figures of a cell or how sure they are.
+# What of the plan changes the figures of a cell, or how sure they are.
 SETTINGS = ("preset", "window_s", "settle_s", "rounds", "slow_rounds", "wrk_threads",
             "wrk_duration_s", "profile_rounds", "profile_window_s")
 

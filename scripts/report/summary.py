@@ -26,7 +26,7 @@ def about(manifest: dict) -> str:
 
 
 def commit(manifest: dict) -> str:
-    """That of the server. Folders of earlier versions know only the commit of the scripts."""
+    """The commit of the server. Folders of earlier versions know only that of the scripts."""
     binary, git = manifest.get("binary") or {}, manifest.get("git") or {}
     sha, dirty = git.get("sha") or "", git.get("dirty")
     if "commit" in binary:

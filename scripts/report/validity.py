@@ -16,7 +16,7 @@ from report.run import Run
 from report.tables import NOTHING, Table, Text, micros, number, percent, times
 from results.sample import Sample, flags_of, left_out, usable
 
-# The kinds beside timing.
+# The kinds of measurement besides timing, and what the table calls them.
 KINDS = {"syscalls": "system calls", "profile": "profile", "dwarf": "profile, DWARF"}
 GATES = ("A measurement that fails a gate is made again, and the better one is kept. Rounds that "
          "failed a gate are left out where at least half of the cell's rounds did not; else they "

@@ -46,7 +46,7 @@ def read(folder: Path) -> dict | None:
 
 
 def lacking(manifest: dict) -> list[str]:
-    """What a study that continues would miss."""
+    """What a study needs to continue, and this manifest does not have."""
     return [name for name in NEEDED if _value(manifest, name) is None]
 
 

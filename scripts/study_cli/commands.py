@@ -151,7 +151,7 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 def _answer_signals() -> None:
-    """All but those that are ignored, as nohup has SIGHUP ignored; scripts/study held them back."""
+    """Answer all that are not ignored, as nohup ignores SIGHUP. scripts/study blocked them before."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

@@ -24,7 +24,7 @@ ABSENT = object()
 WRONG = (None, "x", "", -1, 0, 1.5, 1e300, 10**400, float("nan"), True, [], [None], {},
          {"x": [{}]}, "\ud800", "../../x")
 STEP = 9  # each place is tried with some of them
-# Of files as a whole: cut, empty, of bytes that are no text, of JSON that is something else.
+# Contents of whole files: cut, empty, bytes that are no text, JSON of something else.
 CONTENTS = (b"", b"\n", b"{", b"null\n", b"[]\n", b"{}\n", b"3\n", b'"x"\n', b"\x00" * 100 + b"\n",
             b"\xff\xfe\x00\n", b"\x89PNG\r\n\x1a\n", b"[" * 100_000 + b"\n", b'{"a":' * 50_000 + b"\n")
 
@@ -75,7 +75,7 @@ class Damaged(Fakes):
         self.write(self.whole)
 
     def study(self, command: str, folder: Path) -> int:
-        """The exit code; anything but one line about a failure is one."""
+        """The exit code. A failure must be reported in one line."""
         known = Binary(self.server, "idlewheel-server 9.9", ["ordered-list", "none"])
         with (mock.patch.object(environment, "gather", return_value=GOOD),
               mock.patch.object(measured_server, "inspect", return_value=known),
