@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from statistics import fmean
 
 from harness.measured_server import read_stats
 from harness.process import Child, HostTimes, cpu_s, rss_kib, user_share
@@ -214,21 +215,22 @@ def host_between(before: Reading, after: Reading, core: int | None,
         return None if first is None or last is None else (last - first) / seconds
 
     def rates(first: dict[int, float], last: dict[int, float]) -> list[float]:
-        """Of the watched cores; a sibling may be offline."""
+        """Those of the watched cores; a sibling may be offline."""
         return [(last[n] - first[n]) / seconds for n in watched & first.keys() & last.keys()]
 
     busy_each, steal_each = rates(a.core_busy_s, b.core_busy_s), rates(a.core_steal_s, b.core_steal_s)
-    busy, steal = sum(busy_each) if busy_each else None, None
-    if steal_each:
-        steal = sum(steal_each) / len(steal_each)
-    elif b.cores and (total := rate(a.steal_s, b.steal_s)) is not None:
-        steal = total / b.cores
+    busy = sum(busy_each) if busy_each else None
     if busy is None and b.cores <= len(watched):  # the machine has no others
         busy = rate(a.busy_s, b.busy_s)
-    pressure = rate(a.psi_some_s, b.psi_some_s)
-    core_busy = rate(a.core_busy_s.get(core), b.core_busy_s.get(core))
     foreign = None if busy is None else max(0.0, busy - (ours + FOREIGN_FLOOR_S) / seconds)
-    return Host(steal_pct=None if steal is None else 100 * steal,
-                psi_some_pct=None if pressure is None else 100 * pressure,
-                foreign_pct=None if foreign is None else 100 * foreign,
+    steal = fmean(steal_each) if steal_each else None
+    if steal is None and b.cores:
+        steal = _times(rate(a.steal_s, b.steal_s), 1 / b.cores)
+    core_busy = rate(a.core_busy_s.get(core), b.core_busy_s.get(core))
+    return Host(steal_pct=_times(steal, 100), foreign_pct=_times(foreign, 100),
+                psi_some_pct=_times(rate(a.psi_some_s, b.psi_some_s), 100),
                 server_core_busy=None if core_busy is None else min(1.0, core_busy))
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
