@@ -22,7 +22,7 @@ namespace server {
 class AccessLog final : public ResponseLog {
 public:
   // Without a file there is no log. The file must outlive this object.
-  AccessLog(boost::asio::io_context& io, const LogFile* file) : file_(file), timer_(io) {}
+  AccessLog(boost::asio::io_context& io, LogFile* file) : file_(file), timer_(io) {}
   ~AccessLog();
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
@@ -40,15 +40,12 @@ public:
 
 private:
   void flush();
-  void drop(std::string_view lines);
   void append_time();
 
-  const LogFile* file_;
+  LogFile* file_;
   OsTimer timer_;
   bool awaits_flush_ = false;
   std::string lines_;
-  std::size_t cut_ = 0; // bytes of lines_ that end a line of which the file has the beginning
-  unsigned cut_in_ = 0; // the generation of that file
   std::uint64_t dropped_ = 0;
   std::time_t formatted_at_ = -1;
   std::string time_;

@@ -115,6 +115,24 @@ class AccessLog(unittest.TestCase):
                          "--port=0"], stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
                     self.assert_fails(ended, f"cannot open {name}: it is not open for writing")
 
+    def test_a_descriptor_that_the_server_was_not_started_with_is_a_failure(self):
+        """Not even when the server has opened one of that number."""
+        for folder in ("/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"):
+            for number in range(3, 8):
+                name = f"{folder}/{number}"
+                with self.subTest(name=name):
+                    self.assert_fails(run("--access-log", name, "--port=0"),
+                                      f"cannot open {name}: it is not open for writing")
+
+    def test_a_timer_trace_needs_such_a_descriptor_too(self):
+        self.assert_fails(run("--timer-trace=/dev/fd/3", "--port=0"),
+                          "timer trace: cannot open /dev/fd/3: it is not open for writing")
+
+    def test_a_failure_is_reported_without_control_characters(self):
+        for flag in ("--access-log", "--timer-trace"):
+            with self.subTest(flag=flag):
+                self.assert_fails(run(flag, "no/a\n\x1b[31mb", "--port=0"), "no/a??[31mb")
+
     def assert_fails(self, ended: subprocess.CompletedProcess, reason: str):
         self.assertEqual((ended.returncode, ended.stderr.count("\n")), (1, 1), ended.stderr)
         self.assertIn(reason, ended.stderr)

@@ -117,6 +117,9 @@ public:
     app_.add_option_function<std::string>(
             flag,
             [flag, store = std::move(store)](const std::string& text) {
+              if (text.empty()) {
+                throw CLI::ValidationError(flag, "it needs a value");
+              }
               if (const std::string wrong = store(text); !wrong.empty()) {
                 throw CLI::ValidationError(flag, "'" + text + "' " + wrong);
               }

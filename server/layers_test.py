@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The files of the server, lowest layer first. A file may include only files that stand before it.
 # So there is no circle, and a reader of this order knows every file that the next one includes.
 SERVER = """
-    grammar quantity flags config_file log_file signals
+    grammar quantity one_line flags config_file log_file signals
     resources documents scenario counters write_queue response request exchange
     os_timer channel held_writes loop_probe access_log
     connection_timers connection_context connection

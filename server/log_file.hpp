@@ -2,37 +2,44 @@
 // a terminal, or a descriptor that the process was started with, such as a pipe or a socket.
 #pragma once
 
-#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace server {
 
+// Throws std::runtime_error, with one line that names the file, when the name stands for a
+// descriptor that the process was not started with, or that is not open for writing.
+void require_inherited(const std::string& name);
+
 class LogFile {
 public:
   // Opens a file for appending, and creates it if there is none. "-" is standard output.
-  // "/dev/stderr", "/dev/fd/N" and the like, and links to them, are the descriptors that they name.
-  // A named pipe needs no reader. Throws std::runtime_error with one line that names the file.
+  // "/dev/stderr", "/dev/fd/N" and the like, and links to them, are the descriptors that they name;
+  // the process must have been started with these. A named pipe needs no reader. Throws
+  // std::runtime_error with one line that names the file.
   explicit LogFile(std::string name);
   ~LogFile();
   LogFile(const LogFile&) = delete;
   LogFile& operator=(const LogFile&) = delete;
 
-  // Opens the name again, because the file was renamed or removed. What other threads write
-  // meanwhile goes to one of the two files. Returns what went wrong; the file that is open then
-  // stays. A descriptor of the process has nothing to reopen.
+  // Whether the name may stand for another file later. A descriptor of the process stays the same.
+  bool can_reopen() const noexcept { return !own_descriptor_; }
+
+  // Requires can_reopen(). Opens the name again, because the file was renamed or removed. What
+  // other threads append meanwhile goes whole to one of the two files. Returns what went wrong; the
+  // file that is open then stays.
   std::optional<std::string> reopen();
 
-  // Changes with each reopening that succeeds. A line that was begun in one file must not end in
-  // the next one.
-  unsigned generation() const noexcept { return generation_; }
-
-  // Appends the front of `bytes` without waiting for a reader, and returns how many bytes were
-  // taken: 0 when there is no room or the file has failed. A pipe takes up to PIPE_BUF bytes whole
-  // or not at all. A write to a regular file takes as long as its disk needs. Any thread may call
-  // this.
-  std::size_t append(std::string_view bytes) const noexcept;
+  // Appends whole lines without waiting for a reader, and leaves `lines` empty. Returns how many
+  // lines were dropped since the last call, because there was no room or the file had failed.
+  // Lines of other threads never get between the parts of a line; in a regular file, they do not
+  // get between `lines` either. A write to a regular file takes as long as its disk needs. Any
+  // thread may call this.
+  std::uint64_t append(std::string& lines) noexcept;
 
 private:
   // How a write is kept from waiting.
@@ -50,12 +57,19 @@ private:
 
   static Opened open_own_descriptor(int number);
   static Opened open_file(const std::string& name);
+  bool replace_by(int fresh) noexcept;
+  void finish_line() noexcept;
+  std::size_t write_front(std::string_view lines) const noexcept;
+  std::size_t write_once(std::string_view bytes) const noexcept;
+  std::string_view one_write(std::string_view lines, bool regular) const noexcept;
 
   const std::string name_;
   const std::optional<int> own_descriptor_; // the one that the name stands for
-  int descriptor_ = -1;
-  std::atomic<unsigned> generation_ = 0;
   Access access_ = Access::own;
+  std::mutex mutex_; // guards what stands below, and every write
+  int descriptor_ = -1;
+  std::string unfinished_; // the end of a line of which the file has the beginning
+  std::uint64_t dropped_ = 0;
 };
 
 } // namespace server

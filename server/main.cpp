@@ -1,5 +1,6 @@
 #include "server/idle_cost.hpp"
 #include "server/log_file.hpp"
+#include "server/one_line.hpp"
 #include "server/options.hpp"
 #include "server/server.hpp"
 #include "server/signals.hpp"
@@ -18,6 +19,7 @@
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <variant>
 
 namespace {
@@ -47,10 +49,11 @@ public:
 
 private:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    spdlog::memory_buf_t line;
-    formatter_->format(message, line);
+    spdlog::memory_buf_t formatted; // ends with a line end
+    formatter_->format(message, formatted);
+    std::string line = server::on_one_line({formatted.data(), formatted.size() - 1}) + '\n';
     if (stderr_) {
-      stderr_->append({line.data(), line.size()});
+      stderr_->append(line);
     }
   }
   void flush_() override {}

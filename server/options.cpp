@@ -2,13 +2,13 @@
 
 #include "server/config_file.hpp"
 #include "server/flags.hpp"
+#include "server/one_line.hpp"
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cctype>
 #include <iostream>
 #include <limits>
 #include <stdexcept>
@@ -130,13 +130,6 @@ void add_admin_flags(Flags& flags, Options& options) {
       "--timer-trace", options.timer_trace, "FILE",
       "record every timer operation in this file, for timer-bench --replay; needs one thread "
       "and the default backend");
-}
-
-// Replaces control characters, because what a user typed may hold line ends and escape sequences.
-std::string on_one_line(std::string text) {
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return std::iscntrl(c) != 0; }, '?');
-  return text;
 }
 
 void list_backends(std::span<const BackendName> backends) {

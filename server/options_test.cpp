@@ -202,6 +202,9 @@ TEST(Options, NameTheFlagAndTheBadValue) {
 TEST(Options, SayWhichFlagLacksItsValue) {
   EXPECT_THAT(complaint({"--port="}), HasSubstr("--port: it needs a value"));
   EXPECT_THAT(complaint({"--rearm"}), HasSubstr("--rearm: it needs a value"));
+  for (const std::string flag : {"--access-log", "--timer-trace", "--address", "--port"}) {
+    EXPECT_EQ(complaint({flag, ""}), complaint({flag + "="}));
+  }
 }
 
 TEST(Options, NameTheFirstUnknownArgument) {

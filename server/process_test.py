@@ -56,6 +56,14 @@ class Flags(unittest.TestCase):
                 with self.subTest(flag=flag, value=value):
                     self.assertIn(flag, self.assert_usage_error(f"{flag}={value}"))
 
+    def test_a_trace_that_fails_is_reported_without_control_characters(self):
+        with tempfile.TemporaryDirectory() as folder:
+            trace = os.path.join(folder, "a\n\x1b[31mb")
+            os.symlink("/dev/full", trace)
+            with Server("--timer-trace", trace) as server:
+                exchange(server, GET)
+            self.assertIn("a??[31mb: the trace is cut short", server.errors)
+
     def test_control_characters_are_not_echoed(self):
         for value in ("1\n2", "\x1b[31m"):
             self.assertNotRegex(self.assert_usage_error("--tick", value).rstrip("\n"), r"[\x00-\x1f]")

@@ -2,6 +2,7 @@
 
 #include "server/admin.hpp"
 #include "server/log_file.hpp"
+#include "server/one_line.hpp"
 #include "server/signals.hpp"
 #include "server/worker.hpp"
 
@@ -61,6 +62,16 @@ std::optional<LogFile> open_access_log(const std::string& file) {
     return file.empty() ? std::nullopt : std::optional<LogFile>(std::in_place, file);
   } catch (const std::runtime_error& error) {
     throw std::runtime_error(std::string("access log: ") + error.what());
+  }
+}
+
+void check_timer_trace(const std::string& file) {
+  try {
+    if (!file.empty() && file != "-") { // "-" is a file here
+      require_inherited(file);
+    }
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(std::string("timer trace: ") + error.what());
   }
 }
 
@@ -194,7 +205,8 @@ private:
     }
     line << '\n';
     try {
-      LogFile("-").append(line.str());
+      std::string text = line.str();
+      LogFile("-").append(text);
     } catch (const std::runtime_error&) {
     }
   }
@@ -265,12 +277,15 @@ private:
   }
 
   void reopen_access_log(int signal) {
-    const auto problem = access_log_ ? access_log_->reopen() : std::nullopt;
-    if (problem) {
+    if (!access_log_) {
+      spdlog::info("signal {}: the access log is off", signal);
+    } else if (!access_log_->can_reopen()) {
+      spdlog::info("signal {}: the access log has no file to reopen", signal);
+    } else if (const auto problem = access_log_->reopen()) {
       spdlog::error("signal {}: access log: {}; the file that is open stays in use", signal,
                     *problem);
     } else {
-      spdlog::info("signal {}: the access log is {}", signal, access_log_ ? "reopened" : "off");
+      spdlog::info("signal {}: the access log is reopened", signal);
     }
   }
 
@@ -310,11 +325,12 @@ ExitCode serve(const Options& options) {
                  "ever. For measuring only.");
   }
   try {
+    check_timer_trace(options.timer_trace);
     Process process(options);
     process.run();
     return kExitDone;
   } catch (const std::exception& error) {
-    std::cerr << "idlewheel-server: " << error.what() << '\n';
+    std::cerr << "idlewheel-server: " << on_one_line(error.what()) << '\n';
     return kExitFailure;
   }
 }

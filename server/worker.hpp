@@ -40,11 +40,11 @@ public:
 };
 
 struct WorkerConfig {
-  boost::asio::io_context& io;         // run by one thread
-  const Options& options;              // must outlive the worker
-  const LogFile* access_log = nullptr; // must outlive the worker; null: none
-  std::uint16_t port = 0;  // replaces options.port: later workers share the first one's port
-  bool share_port = false; // SO_REUSEPORT; replaces options.reuse_port
+  boost::asio::io_context& io;   // run by one thread
+  const Options& options;        // must outlive the worker
+  LogFile* access_log = nullptr; // must outlive the worker; null: none
+  std::uint16_t port = 0;        // replaces options.port: later workers share the first one's port
+  bool share_port = false;       // SO_REUSEPORT; replaces options.reuse_port
   // Called once, in the worker's thread, when it was drained or cut and its last connection is
   // gone.
   std::function<void()> on_finished;
