@@ -260,8 +260,10 @@ class NamedPipe(unittest.TestCase):
                 send_short_and_long(server)
                 server.stop()
                 reading.join()
+        if not lines[-1].endswith("\n"):  # the pipe was full when the server ended
+            lines.pop()
         self.assertFalse([line for line in lines if not re.match(SHORT_OR_LONG, line)])
-        self.assertGreater(len(lines), 1000)
+        self.assertGreater(len(lines), 100)
 
 
 class Rotation(unittest.TestCase):
