@@ -45,11 +45,8 @@ public:
       descriptor_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
   }
-  void give_up() noexcept {
-    if (descriptor_ >= 0) {
-      close(std::exchange(descriptor_, -1));
-    }
-  }
+  // False when it was given up before.
+  bool give_up() noexcept { return descriptor_ >= 0 && close(std::exchange(descriptor_, -1)) == 0; }
 
 private:
   int descriptor_ = -1;
@@ -117,20 +114,23 @@ public:
   tcp::endpoint endpoint() const override { return acceptor_.local_endpoint(); }
 
   void resume() override {
-    if (!waiting_ && acceptor_.is_open()) {
+    if (done_) {
+      end_idle(); // may have failed
+    } else if (!waiting_ && acceptor_.is_open()) {
       accept();
     }
   }
 
+  void drain() override { context_.draining = true; }
+
   void end(std::function<void()> done) override {
     done_ = std::move(done);
-    Error error;
-    acceptor_.close(error);
-    pause_.cancel();
-    for (auto at = connections_.begin(); at != connections_.end();) {
-      (at++)->cut();
-    }
-    finish_if_idle();
+    context_.ends_idle = true;
+    end_idle();
+  }
+
+  void cut() override {
+    for_each_connection([](auto& connection) { connection.cut(); });
   }
 
 private:
@@ -164,25 +164,30 @@ private:
   }
 
   void accept_one() {
-    Socket socket(io_);
-    Error error;
-    acceptor_.accept(socket, error);
-    if (error == boost::asio::error::no_descriptors) {
-      spare_.give_up();
-      acceptor_.accept(socket, error);
-    }
-    if (!error) {
-      begin(std::move(socket));
-    } else if (error != boost::asio::error::would_block) {
+    const Error error = accept_client();
+    if (error && error != boost::asio::error::would_block) {
       spdlog::warn("the admin listener cannot accept: {}", error.message());
-      return wait_and_accept();
+      return pause();
     }
     accept();
   }
 
-  // The process is most likely out of descriptors, and its connections have the spare one.
-  void wait_and_accept() {
-    make_room();
+  // Accepts a client that waits. Without a descriptor for it, the spare one is given up first, and
+  // then other connections.
+  Error accept_client() {
+    Socket socket(io_);
+    Error error;
+    acceptor_.accept(socket, error);
+    while (error && error != boost::asio::error::would_block && (spare_.give_up() || make_room())) {
+      acceptor_.accept(socket, error);
+    }
+    if (!error) {
+      begin(std::move(socket));
+    }
+    return error;
+  }
+
+  void pause() {
     pause_.expires_after(kPause);
     pause_.async_wait([this](Error cancelled) {
       waiting_ = false;
@@ -193,16 +198,35 @@ private:
     waiting_ = true;
   }
 
+  // At the end all that wait are served, because nobody will connect after them.
   void begin(Socket socket) {
-    if (connections_.size() >= kMostConnections) {
+    if (!done_ && connections_.size() >= kMostConnections) {
       make_room();
     }
     connections_.push_back(AdminConnection::start(context_, std::move(socket)));
   }
 
-  // Ends the connection that is idle for longest, or the oldest if none is idle. Connections are in
-  // the order in which they were accepted.
-  void make_room() {
+  void end_idle() {
+    stop_accepting();
+    for_each_connection([](auto& connection) { connection.drain({}); });
+    finish_if_idle();
+  }
+
+  // Accepts what waits first, because closing the socket resets connections that were not accepted.
+  void stop_accepting() {
+    if (!acceptor_.is_open()) {
+      return;
+    }
+    for (int i = 0; i < tcp::acceptor::max_listen_connections && !accept_client(); ++i) {
+    }
+    Error error;
+    acceptor_.close(error);
+    pause_.cancel();
+  }
+
+  // Ends the connection that is idle for longest, or the oldest if none is idle. False if there is
+  // none. Connections are in the order in which they were accepted.
+  bool make_room() {
     AdminConnection* least = connections_.empty() ? nullptr : &connections_.front();
     auto least_heard = Timers::Instant::max();
     for (AdminConnection& connection : connections_) {
@@ -213,15 +237,22 @@ private:
         least_heard = heard;
       }
     }
-    if (least != nullptr) {
-      connections_.erase(connections_.iterator_to(*least));
-      least->cut();
+    if (least == nullptr) {
+      return false;
     }
+    connections_.erase(connections_.iterator_to(*least));
+    least->cut();
+    return true;
   }
 
   void resume_connections() {
+    for_each_connection([](auto& connection) { connection.resume(); });
+  }
+
+  // `visit` may delete the connection it is given.
+  template <class Visit> void for_each_connection(Visit visit) {
     for (auto at = connections_.begin(); at != connections_.end();) {
-      (at++)->resume();
+      visit(*at++);
     }
   }
 

@@ -38,9 +38,16 @@ public:
   // again if that handler was the listener's. Throws std::bad_alloc.
   virtual void resume() = 0;
 
-  // Accepts no more, ends every connection, and calls `done` once none is left. To be called before
-  // it is destroyed if the io_context has run.
+  // From now on each connection ends with its next response.
+  virtual void drain() = 0;
+
+  // To be called after drain(). Accepts no more than the clients that wait, answers the requests
+  // that were received, closes idle connections, and calls `done` once none is left. To be called
+  // before it is destroyed if the io_context has run.
   virtual void end(std::function<void()> done) = 0;
+
+  // Ends at once the connections that end() waits for.
+  virtual void cut() = 0;
 };
 
 // Binds and listens; throws boost::system::system_error when that fails.

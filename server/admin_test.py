@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -10,7 +11,8 @@ import time
 import unittest
 
 import testing
-from testing import GET, PATIENCE_S, Server, exchange, needs, read_to_end, split_responses
+from testing import (GET, PATIENCE_S, Server, exchange, needs, read_to_end, split_responses,
+                     wait_for)
 
 MOST_CONNECTIONS = 32
 
@@ -208,15 +210,19 @@ class AsStrictAsTheMainPort(unittest.TestCase):
             self.assertEqual(after.body, b"ok\n")
 
     def test_options_and_other_methods_are_told_what_is_allowed(self):
-        for target in ("*", "/healthz", "/stats", "http://h/metrics", "http://h"):
-            for method, status in ((b"OPTIONS", 200), (b"DELETE", 405)):
-                if method == b"DELETE" and not target.rpartition("//")[2].partition("/")[2]:
-                    continue
-                with self.subTest(target=target, method=method):
-                    request = get(target).replace(b"GET", method)
-                    (response,) = split_responses(self.exchange(request))
-                    self.assertEqual((response.status, response.fields["allow"]),
-                                     (status, "GET, HEAD, OPTIONS"))
+        whole = [(target, b"OPTIONS", 200) for target in ("*", "/", "/?q", "http://h", "http://h/")]
+        parts = [(target, method, status) for target in ("/healthz", "/stats", "http://h/metrics")
+                 for method, status in ((b"OPTIONS", 200), (b"DELETE", 405))]
+        for target, method, status in whole + parts:
+            with self.subTest(target=target, method=method):
+                request = get(target).replace(b"GET", method)
+                (response,) = split_responses(self.exchange(request))
+                self.assertEqual((response.status, response.fields["allow"]),
+                                 (status, "GET, HEAD, OPTIONS"))
+
+    def test_the_health_check_that_load_balancers_bring_with_them(self):
+        (response,) = split_responses(self.exchange(b"OPTIONS / HTTP/1.0\r\n\r\n"))
+        self.assertEqual((response.status, response.fields["allow"]), (200, "GET, HEAD, OPTIONS"))
 
     def test_http_1_0_closes_unless_keep_alive_is_asked_for(self):
         old = get("/healthz", version="HTTP/1.0")
@@ -315,12 +321,113 @@ class Room(unittest.TestCase):
             self.hold(stack, server, 3 * MOST_CONNECTIONS, b"nonsense\r\n\r\n")
             self.assert_healthy(server)
 
+    def test_without_descriptors_every_idle_connection_makes_room_at_once(self):
+        """So many pauses of a second would be longer than the patience of this test."""
+        with Server() as server, contextlib.ExitStack() as stack:
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, hard))
+            for _ in range(60):
+                stack.enter_context(server.connect())
+            wait_for(lambda: re.search(r"(?m)^idlewheel_accept_errors_total\S* [^0]",
+                                       server.admin("/metrics")[1]))
+            self.hold(stack, server, 3 * PATIENCE_S)
+            self.assert_healthy(server)
+            server.stop()
+            self.assertNotIn("the admin listener cannot accept", server.errors)
+
+
+class Drain(unittest.TestCase):
+    @contextlib.contextmanager
+    def asleep(self, server: Server):
+        """What happens meanwhile happens for the server at the same time, and then it drains."""
+        server.process.send_signal(signal.SIGSTOP)
+        yield
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGCONT)
+
+    def test_requests_that_came_before_the_signal_are_answered(self):
+        """On connections that are open, and on those that wait to be accepted, however many."""
+        for threads in (1, 2, 8):
+            for target in ("/metrics", "/stats", "/healthz"):
+                with self.subTest(threads=threads, target=target), \
+                        Server(f"--threads={threads}") as server, contextlib.ExitStack() as stack:
+                    clients = [stack.enter_context(connect_admin(server)) for _ in range(10)]
+                    for client in clients:
+                        client.sendall(get("/healthz"))
+                        client.recv(65536)
+                    with self.asleep(server):
+                        clients += [stack.enter_context(connect_admin(server)) for _ in range(40)]
+                        for client in clients:
+                            client.sendall(get(target))
+                    for client in clients:
+                        (response,) = split_responses(read_to_end(client))
+                        client.close()
+                        self.assertEqual(response.status, 200)
+
+    def test_every_request_of_a_batch_is_answered(self):
+        with Server("--threads=2") as server, connect_admin(server) as client:
+            with self.asleep(server):
+                client.sendall((get("/metrics") + get("/stats") + get("/healthz")) * 20)
+            responses = split_responses(read_to_end(client))
+            self.assertEqual([r.status for r in responses], [200] * 60)
+            self.assertEqual([r.fields.get("connection") for r in responses[:-1]], [None] * 59)
+
+    def test_an_answer_during_the_drain_closes_its_connection(self):
+        with Server("--drain-timeout=1h", "--linger-timeout=0s") as server, \
+                server.connect() as straggler, connect_admin(server) as kept:
+            straggler.sendall(GET[:10])
+            server.wait_for_stats(lambda s: s["connections"]["open"] == 1)
+            server.begin_drain()
+            for client in (kept, connect_admin(server)):
+                with client:
+                    client.sendall(get("/metrics"))
+                    (response,) = split_responses(read_to_end(client))
+                    self.assertEqual(response.status, 200)
+                    self.assertEqual(response.fields["connection"], "close")
+            straggler.sendall(GET[10:])
+            self.assertEqual(len(split_responses(read_to_end(straggler))), 1)
+
+    def test_an_idle_connection_is_closed_and_a_late_request_is_not_reset(self):
+        with Server() as server, connect_admin(server) as idle:
+            idle.sendall(get("/healthz"))
+            idle.recv(65536)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(idle.recv(65536), b"")
+            idle.sendall(get("/healthz"))
+            self.assertEqual(idle.recv(65536), b"")
+
+    def test_a_half_request_has_the_time_of_the_drain(self):
+        with Server("--drain-timeout=1h") as server, connect_admin(server) as late:
+            late.sendall(get("/metrics")[:-1])
+            self.assertEqual(server.admin("/healthz")[0], 200)  # so the other one was accepted
+            server.process.send_signal(signal.SIGTERM)
+            with self.assertRaises(OSError):
+                while True:
+                    connect_admin(server).close()  # until it drains
+            late.sendall(b"\n")
+            (response,) = split_responses(read_to_end(late))
+            self.assertEqual((response.status, response.fields["connection"]), (200, "close"))
+
+    def test_it_waits_no_longer_than_the_drain_timeout_or_a_second_signal(self):
+        for timeout, signals in (("0s", 1), ("100ms", 1), ("1h", 2)):
+            with self.subTest(timeout=timeout), Server(f"--drain-timeout={timeout}") as server, \
+                    connect_admin(server) as half, connect_admin(server) as no_reader:
+                half.sendall(b"G")
+                no_reader.sendall(get("/metrics") * 1000)
+                for _ in range(signals - 1):
+                    server.process.send_signal(signal.SIGTERM)
+                    with self.assertRaises(OSError):
+                        while True:
+                            connect_admin(server).close()
+                self.assertEqual(server.stop(), 0)
+
     def test_it_ends_with_connections_in_every_state(self):
         for _ in range(3):
-            with Server("--threads=2") as server, contextlib.ExitStack() as stack:
-                self.hold(stack, server, 20, b"G", b"nonsense\r\n\r\n", get("/stats"),
-                          get("/metrics") * 200)
-                self.hold(stack, server, 5)
+            with Server("--threads=2", "--drain-timeout=100ms") as server, \
+                    contextlib.ExitStack() as stack:
+                for sent in 5 * (b"", b"G", b"nonsense\r\n\r\n", get("/stats"),
+                                 get("/metrics") * 200):
+                    stack.enter_context(connect_admin(server)).sendall(sent)
                 self.assertEqual(server.stop(), 0)
 
 

@@ -22,7 +22,9 @@ Answer other_method(Method method, std::string_view allow) noexcept {
 }
 
 Resource find_on_admin(std::string_view path) noexcept {
-  constexpr std::array<std::pair<std::string_view, Kind>, 4> kPaths{{{"/healthz", Kind::health},
+  constexpr std::array<std::pair<std::string_view, Kind>, 6> kPaths{{{"", Kind::admin_root},
+                                                                     {"/", Kind::admin_root},
+                                                                     {"/healthz", Kind::health},
                                                                      {"/readyz", Kind::readiness},
                                                                      {"/stats", Kind::stats},
                                                                      {"/metrics", Kind::metrics}}};
@@ -61,7 +63,7 @@ Resource find_resource(std::string_view path, Site site) {
 }
 
 Resource whole_server(Site site) noexcept {
-  return {site == Site::main ? Kind::asterisk : Kind::admin_asterisk};
+  return {site == Site::main ? Kind::asterisk : Kind::admin_root};
 }
 
 bool keeps_body(const Resource& resource, Method method) noexcept {
@@ -81,7 +83,9 @@ Answer answer_to(const Resource& resource, Method method, std::string_view body)
                                   : other_method(method, "POST, OPTIONS");
   case Kind::asterisk:
     return other_method(method, "GET, HEAD, POST, OPTIONS");
-  case Kind::admin_asterisk:
+  case Kind::admin_root:
+    return method == Method::options ? other_method(method, kReadOnly)
+                                     : Answer{.status = Status::not_found};
   case Kind::health:
   case Kind::readiness:
   case Kind::stats:

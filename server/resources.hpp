@@ -9,7 +9,7 @@
 // The admin listener has others:
 //
 //   /healthz, /readyz, /stats, /metrics   GET, HEAD   a document (documents.hpp)
-//   *                                                 the listener as a whole
+//   / and *                                           the listener as a whole: OPTIONS only
 //
 // OPTIONS of any of these is answered 200 with the methods in Allow.
 #pragma once
@@ -38,7 +38,7 @@ struct Resource {
     echo,
     asterisk,
     unknown,
-    admin_asterisk,
+    admin_root,
     health, // the first of the documents
     readiness,
     stats,
@@ -51,8 +51,8 @@ struct Resource {
   bool operator==(const Resource&) const = default;
 };
 
-// The site's resource of a path with or without a query. An empty path is "/" on the main site, and
-// "/%65cho" is "/echo". The target "*" is no path, so its resource is never returned. Allocates
+// The site's resource of a path with or without a query. An empty path is "/", and "/%65cho" is
+// "/echo". The target "*" is no path, so its resource is never returned. Allocates
 // only for a path with a percent sign. Throws std::bad_alloc.
 Resource find_resource(std::string_view path, Site site = Site::main);
 

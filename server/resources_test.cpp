@@ -82,7 +82,7 @@ TEST(Resources, OfTheAdminListenerAreItsOwn) {
   EXPECT_EQ(find_resource("/readyz?x", Site::admin).kind, Kind::readiness);
   EXPECT_EQ(find_resource("/%73tats", Site::admin).kind, Kind::stats);
   EXPECT_EQ(find_resource("/metrics", Site::admin).kind, Kind::metrics);
-  for (const char* path : {"", "/", "/echo", "/bytes/7", "/healthz/", "/Healthz", "*"}) {
+  for (const char* path : {"//", "/echo", "/bytes/7", "/healthz/", "/Healthz", "*"}) {
     EXPECT_EQ(find_resource(path, Site::admin), Resource{}) << path;
   }
   for (const char* path : {"/healthz", "/readyz", "/stats", "/metrics"}) {
@@ -90,13 +90,26 @@ TEST(Resources, OfTheAdminListenerAreItsOwn) {
     EXPECT_TRUE(is_document(find_resource(path, Site::admin).kind));
   }
   EXPECT_EQ(whole_server(Site::main).kind, Kind::asterisk);
-  EXPECT_EQ(whole_server(Site::admin).kind, Kind::admin_asterisk);
-  for (const Kind kind : {Kind::admin_asterisk, Kind::health, Kind::metrics}) {
+  for (const Kind kind : {Kind::health, Kind::metrics}) {
     EXPECT_EQ(answer_to({kind}, Method::options, "").allow, "GET, HEAD, OPTIONS");
     EXPECT_EQ(answer_to({kind}, Method::post, "").status, Status::method_not_allowed);
   }
   for (const Kind kind : {Kind::root, Kind::bytes, Kind::echo, Kind::asterisk, Kind::unknown}) {
     EXPECT_FALSE(is_document(kind));
+  }
+}
+
+TEST(Resources, OfTheAdminListenerAsAWholeHaveTheirMethodsAndNothingElse) {
+  EXPECT_EQ(whole_server(Site::admin).kind, Kind::admin_root);
+  for (const char* path : {"", "/", "/?x", "?x"}) {
+    const Resource root = find_resource(path, Site::admin);
+    EXPECT_EQ(root.kind, Kind::admin_root) << path;
+    EXPECT_FALSE(is_document(root.kind));
+    EXPECT_EQ(answer_to(root, Method::options, "").status, Status::ok);
+    EXPECT_EQ(answer_to(root, Method::options, "").allow, "GET, HEAD, OPTIONS");
+    for (const Method method : {Method::get, Method::head, Method::post}) {
+      EXPECT_EQ(answer_to(root, method, "").status, Status::not_found);
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include "server/admin.hpp"
 #include "server/log_file.hpp"
 #include "server/one_line.hpp"
+#include "server/os_timer.hpp"
 #include "server/signals.hpp"
 #include "server/worker.hpp"
 
@@ -86,12 +87,6 @@ std::unique_ptr<asio::io_context> make_io() {
 class Process {
 public:
   explicit Process(const Options& options) : options_(options) {
-    for (const int signal : kDrainSignals) {
-      signals_.add(signal);
-    }
-    for (const int signal : kReopenSignals) {
-      signals_.add(signal);
-    }
     listening_on({asio::ip::make_address(options.address), options.port},
                  [this](const tcp::endpoint& endpoint) { make_workers(endpoint); });
     if (options.admin_port) {
@@ -101,8 +96,7 @@ public:
   }
 
   void run() {
-    await_signal();
-    let_signals_through();
+    handle_signals();
     const Threads threads(others_, workers_);
     announce();
     run_until_finished(*main_, [this] {
@@ -240,11 +234,47 @@ private:
     });
   }
 
+  // The admin listener ends last, so that the drain can be watched.
   void end() {
     if (admin_ == nullptr) {
       return main_->stop();
     }
     admin_->end([this] { main_->stop(); });
+    if (drain_is_over_) {
+      admin_->cut();
+    }
+  }
+
+  // Until the workers have finished, the admin listener can be asked about them.
+  void end_drain() {
+    drain_is_over_ = true;
+    if (running_ == 0 && admin_ != nullptr) {
+      admin_->cut();
+    }
+  }
+
+  void begin_drain() {
+    if (admin_ != nullptr) {
+      admin_->drain();
+    }
+    drain_limit_.expires_after(options_.drain_timeout);
+    drain_limit_.async_wait([this](boost::system::error_code cancelled) {
+      if (!cancelled) {
+        end_drain();
+      }
+    });
+  }
+
+  // Until now a signal could end a start that waits, for a file for example.
+  void handle_signals() {
+    for (const int signal : kDrainSignals) {
+      signals_.add(signal);
+    }
+    for (const int signal : kReopenSignals) {
+      signals_.add(signal);
+    }
+    await_signal();
+    let_signals_through();
   }
 
   // Waits for the next signal, unless it waits already.
@@ -274,6 +304,7 @@ private:
     for (const auto& worker : workers_) {
       again ? worker->cut() : worker->drain();
     }
+    again ? end_drain() : begin_drain();
   }
 
   void reopen_access_log(int signal) {
@@ -311,8 +342,10 @@ private:
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
   asio::signal_set signals_{*main_};
-  std::size_t running_ = 0;
+  OsTimer drain_limit_{*main_};
+  std::size_t running_ = 0; // workers that have not finished
   bool draining_ = false;
+  bool drain_is_over_ = false;
   bool awaits_signal_ = false;
 };
 

@@ -15,16 +15,18 @@ inline constexpr std::array kDrainSignals{SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGX
 // Each of these asks it to reopen its log.
 inline constexpr std::array kReopenSignals{SIGHUP, SIGUSR1};
 
-// To be called first. Ignores the signals that mean nothing to the server, unless a library that
-// was loaded before main() handles them, as profilers do. Holds back those above until they are
-// handled. What the process inherits, signals that are ignored or blocked, changes nothing.
+// To be called first. From here on each signal does what the table says, unless a library that was
+// loaded before main() handles it, as profilers do. What the process inherits, signals that are
+// ignored or blocked, changes nothing. Two kinds are special until the server handles them: one
+// that asks the server to end does so at once, with exit code 0, because there is nothing to drain.
+// One that asks it to reopen its log is held back.
 void prepare_signals();
 
 // To be called once the signals above are handled: lets through what was held back.
 void let_signals_through();
 
-// Holds back the signals above again, because nobody will handle them any more, and their default
-// action must not end a process that is being torn down.
+// Holds back the signals above, because nobody will handle them any more, and their default action
+// must not end a process that is being torn down.
 void hold_signals();
 
 } // namespace server

@@ -15,6 +15,8 @@
 #include "timers/failure.hpp"
 #include "timers/trace_sink.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -50,24 +52,34 @@ inline constexpr std::array<char, 8> kTraceMagic = {'t', 'i', 'm', 'e', 'r', 's'
 using TraceWords = std::array<std::uint64_t, 2>;
 static_assert(std::endian::native == std::endian::little, "the file's byte order is the machine's");
 
-inline File open_trace(const std::filesystem::path& path, const char* mode) {
-  File file(std::fopen(path.c_str(), mode), std::fclose);
+inline File checked(File file, const std::filesystem::path& path) {
   if (file == nullptr) {
     fail(std::system_error(errno, std::generic_category(), path.string()));
   }
   return file;
 }
 
+inline File open_trace(const std::filesystem::path& path) {
+  return checked(File(std::fopen(path.c_str(), "rb"), std::fclose), path);
+}
+
+// Never waits, neither here nor in a write: a pipe may have no reader, or a slow one.
+inline File create_trace(const std::filesystem::path& path) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK;
+  const int descriptor = ::open(path.c_str(), kFlags, 0666);
+  return checked(File(descriptor < 0 ? nullptr : ::fdopen(descriptor, "wb"), std::fclose), path);
+}
+
 inline constexpr std::uint64_t kFurthest = std::numeric_limits<std::uint32_t>::max();
 } // namespace detail
 
-// Writes a trace, from one thread. A write that fails, as when the disk is full, ends the trace but
-// not the program.
+// Writes a trace, from one thread. A write that fails, as when the disk or a pipe is full, ends the
+// trace but not the program.
 class TraceFile {
 public:
-  // Throws std::system_error when the file cannot be made.
+  // Throws std::system_error when the file cannot be made, or is a pipe without a reader.
   TraceFile(const std::filesystem::path& path, Nanoseconds tick)
-      : file_(detail::open_trace(path, "wb")) {
+      : file_(detail::create_trace(path)) {
     const auto tick_ns = static_cast<std::uint64_t>(tick.count());
     put(detail::kTraceMagic);
     put(tick_ns);
@@ -128,7 +140,7 @@ private:
 class TraceReader {
 public:
   // Throws std::system_error when the file cannot be read, std::runtime_error when it is no trace.
-  explicit TraceReader(const std::filesystem::path& path) : file_(detail::open_trace(path, "rb")) {
+  explicit TraceReader(const std::filesystem::path& path) : file_(detail::open_trace(path)) {
     std::array<char, 8> magic{};
     std::uint64_t tick_ns = 0;
     if (!get(magic) || magic != detail::kTraceMagic || !get(tick_ns) || tick_ns == 0) {

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <fstream>
 #include <vector>
 
@@ -91,6 +93,11 @@ TEST_F(Trace, WhatIsNoTraceIsRefused) {
   EXPECT_THROW(TraceReader{path_}, std::system_error);
   std::ofstream(path_) << "GET / HTTP/1.1\r\n\r\n";
   EXPECT_THROW(TraceReader{path_}, std::runtime_error);
+}
+
+TEST_F(Trace, APipeThatNobodyReadsIsRefusedWithoutAWait) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_THROW(TraceFile(path_, 1ms), std::system_error);
 }
 
 TEST_F(Trace, ATornLastRecordIsTheEnd) {
