@@ -117,8 +117,11 @@ class Signals(unittest.TestCase):
                 server.stop(signal.SIGTRAP)
 
     def test_one_that_stops_it_does_so_whatever_the_server_inherits(self):
+        """In a process group of its own: the kernel drops SIGTSTP for a group without a parent in its
+        session, and the tests may run in such a group."""
         for inherited, before in self.INHERITED.items():
-            with self.subTest(inherited=inherited), Server(preexec_fn=before) as server:
+            with self.subTest(inherited=inherited), \
+                    Server(preexec_fn=before, process_group=0) as server:
                 server.process.send_signal(signal.SIGTSTP)
                 wait_for(lambda pid=server.process.pid:
                          os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED | os.WNOHANG)[1]))
