@@ -89,8 +89,7 @@ private:
   // A connection's turn (server/connection.hpp).
   template <class Write> void serve(Write write) {
     auto exchange = pool_.borrow();
-    const auto room = exchange->prepare();
-    exchange->received(input_.copy(room.data(), room.size()));
+    exchange->receive(input_);
     server::Outcome outcome = server::Outcome::window_full;
     while (outcome == server::Outcome::window_full) {
       outcome = exchange->answer(false);

@@ -2,6 +2,7 @@
 
 #include "server/connection.hpp"
 #include "server/os_timer.hpp"
+#include "server/transport.hpp"
 #include "timers/asio/baseline.hpp"
 
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -79,10 +80,10 @@ public:
     switch (kind) {
     case Resource::Kind::stats:
       return Document{.content_type = "application/json",
-                      .body = stats_json(source_.backend, source_.rearm, snapshot_)};
+                      .body = stats_json(source_.settings, snapshot_)};
     case Resource::Kind::metrics:
       return Document{.content_type = "text/plain; version=0.0.4",
-                      .body = metrics_text(source_.backend, source_.rearm, snapshot_)};
+                      .body = metrics_text(source_.settings, snapshot_)};
     case Resource::Kind::readiness:
       if (!source_.ready()) {
         return Document{.status = Status::service_unavailable, .body = "draining\n"};
@@ -114,6 +115,7 @@ public:
   tcp::endpoint endpoint() const override { return acceptor_.local_endpoint(); }
 
   void resume() override {
+    context_.transport.resume();
     if (done_) {
       end_idle(); // may have failed
     } else if (!waiting_ && acceptor_.is_open()) {
@@ -137,7 +139,8 @@ private:
   using Acceptor = boost::asio::basic_socket_acceptor<tcp, boost::asio::io_context::executor_type>;
 
   ConnectionContext<Timers> make_context() {
-    return {.counters = counters_,
+    return {.transport = epoll_transport(io_),
+            .counters = counters_,
             .exchanges = ExchangePool({.limits = kLimits,
                                        .window = {},
                                        .scenario = {Scenario::respond, 1},
@@ -175,14 +178,14 @@ private:
   // Accepts a client that waits. Without a descriptor for it, the spare one is given up first, and
   // then other connections.
   Error accept_client() {
-    Socket socket(io_);
     Error error;
-    acceptor_.accept(socket, error);
+    const int listener = acceptor_.native_handle();
+    std::optional<Socket> socket = accept_from(listener, error);
     while (error && error != boost::asio::error::would_block && (spare_.give_up() || make_room())) {
-      acceptor_.accept(socket, error);
+      socket = accept_from(listener, error);
     }
-    if (!error) {
-      begin(std::move(socket));
+    if (socket) {
+      begin(*std::move(socket));
     }
     return error;
   }

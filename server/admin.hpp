@@ -16,8 +16,7 @@ namespace server {
 
 // Where the answers of the admin listener come from.
 struct AdminSource {
-  std::string backend;
-  std::string rearm;
+  Settings settings;
   std::function<bool()> ready; // false once the server drains
   // Calls its argument, in the admin listener's thread, with the sum over all workers.
   std::function<void(std::function<void(Snapshot)>)> snapshot;

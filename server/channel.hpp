@@ -1,89 +1,183 @@
-// The socket of a connection: it waits until the socket is readable or writable, and reads and
-// writes without waiting. A Channel knows no HTTP and no timers, so it is compiled once for all
-// backends.
+// A client's socket in an event loop. What has arrived comes to the channel; what it sends leaves
+// now or with the round of the loop. How, is the transport's business: an edge-triggered epoll
+// instance (epoll_set.hpp), or io_uring (ring.hpp). A channel knows no HTTP and no timers, so it
+// and the transports are compiled once for all backends.
 #pragma once
 
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include "server/socket.hpp"
 
-#include <array>
-#include <chrono>
-#include <cstddef>
-#include <span>
-#include <string>
-#include <string_view>
+#include <boost/asio/io_context.hpp>
+#include <boost/intrusive/list.hpp>
+
+#include <cstdint>
 
 namespace server {
 
-using Socket =
-    boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
-using Error = boost::system::error_code;
+class Channel;
 
-// What became of a read or a write. With `done`, the size says how many bytes moved.
-enum class Transfer {
-  done,
-  would_block,  // nothing can move now
-  end_of_input, // the peer has sent FIN
-  failed        // reset, most likely
+// Linked while the transport is to call the channel again without an event.
+using AgainHook =
+    boost::intrusive::list_base_hook<boost::intrusive::tag<Channel>,
+                                     boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+// When bytes are sent.
+enum class Sending {
+  soon, // they may leave with the round, together with what other channels send
+  now   // after the call the kernel has them: nothing comes back in on_unsent()
 };
 
-// At most one wait is pending in each direction. Closing the socket makes the pending waits
-// complete soon, with an error. A derived class deletes itself once it is closed and pending() is
-// false, because a pending wait refers to the object.
-class Channel {
+// The channels of one io_context, which one thread runs. A service of that io_context, so it lives
+// as long. Its rounds are handlers of the io_context, and take turns with the others.
+class Transport : public boost::asio::execution_context::service {
+public:
+  // The value of --io, and of `io` in /stats.
+  virtual std::string_view name() const noexcept = 0;
+
+  // To be called after a handler of the io_context has thrown for lack of memory. Starts a round
+  // that could not be started. Throws std::bad_alloc.
+  virtual void resume() = 0;
+
+protected:
+  // The most that one call of on_input() hands over.
+  static constexpr std::size_t kReadSize = 16 * 1024;
+
+  using boost::asio::execution_context::service::service;
+
+  // Fetches a channel, and what is derived from it, into the cache. Among thousands of connections
+  // the next one is in no cache. It is fetched while an earlier one has its turn, instead of part
+  // by part in its own.
+  static void prefetch(const void* channel) noexcept {
+    constexpr std::size_t kCacheLine = 64;
+    constexpr std::size_t kConnection = 320; // bytes, about
+    for (std::size_t at = 0; channel != nullptr && at < kConnection; at += kCacheLine) {
+      __builtin_prefetch(static_cast<const char*>(channel) + at, 1);
+    }
+  }
+
+  using Channels = boost::intrusive::list<Channel, boost::intrusive::base_hook<AgainHook>,
+                                          boost::intrusive::constant_time_size<false>>;
+
+private:
+  friend Channel;
+
+  // What the functions of Channel do that have these names. open() may throw; the others may not.
+  virtual void open(Channel& channel) = 0;
+  virtual void read_on(Channel& channel) noexcept = 0;
+  virtual Transfer take(Channel& channel, std::string_view& bytes) noexcept = 0;
+  virtual std::size_t unread_input(const Channel& channel) const noexcept = 0;
+  virtual Transfer send(Channel& channel, const Pieces& pieces, Sending when,
+                        std::size_t& size) noexcept = 0;
+  virtual bool sending(const Channel& channel) const noexcept = 0;
+  virtual void wait_writable(Channel& channel) noexcept = 0;
+  virtual bool shut_down_send(Channel& channel) noexcept = 0;
+  virtual void close(Channel& channel) noexcept = 0;
+};
+
+class Channel : public AgainHook {
 public:
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-protected:
-  // Takes over an accepted socket and makes it non-blocking.
-  explicit Channel(Socket socket);
-  virtual ~Channel() = default;
-
-  // Called when a wait has completed. The socket is readable or writable unless there is an error.
-  virtual void on_readable(Error error) = 0;
-  virtual void on_writable(Error error) = 0;
-
-  // The peer's address and port, for a log. Costs a system call. The text is 0.0.0.0:0 when the
-  // peer is gone.
-  std::string peer() const;
-
-  // Starts a wait, which holds no buffer. Does nothing while a wait in this direction is pending.
-  // Throws std::bad_alloc.
-  void wait_readable();
-  void wait_writable();
-  bool waits_readable() const noexcept { return waits_readable_; }
+  bool reads() const noexcept { return reads_; }
   bool waits_writable() const noexcept { return waits_writable_; }
-  bool pending() const noexcept { return waits_readable_ || waits_writable_; }
 
-  // None of these waits. Each makes one system call; closing makes a few.
-  Transfer read(std::span<char> room, std::size_t& size);
-  Transfer write(const std::array<std::string_view, 2>& pieces, std::size_t& size);
-  std::size_t unread_input();          // bytes that have arrived and were not read
-  bool shut_down_send();               // false when the peer is gone already
-  std::chrono::milliseconds silence(); // since the peer's last byte, or since it connected
-  void close_socket();
-  void reset_socket(); // sends RST; what was not delivered is dropped
+  // Since the peer's last byte, or since it connected. Costs a system call.
+  std::chrono::milliseconds silence() const { return socket_.silence(); }
 
-  // Reads and drops input until none is left, in at most `reads` reads. Returns what became of the
-  // last one.
-  Transfer discard(int reads);
+protected:
+  // Takes over an accepted socket, which is not read from before read(true). Throws std::bad_alloc
+  // or boost::system::system_error; the socket is then closed.
+  Channel(Transport& transport, Socket socket);
+  virtual ~Channel();
 
-  // Fetches an object into the cache. Among thousands of connections the current one is in no
-  // cache. To be called before the system call of a turn: the memory is then fetched while the
-  // kernel works, instead of part by part afterwards.
-  static void prefetch(const void* object, std::size_t size) noexcept {
-    constexpr std::size_t kCacheLine = 64;
-    for (std::size_t at = 0; at < size; at += kCacheLine) {
-      __builtin_prefetch(static_cast<const char*>(object) + at, 1);
+  // ---- What the transport calls, in its rounds. Each may delete the channel.
+
+  // Bytes have arrived. They are valid during the call. Not called unless the channel reads.
+  virtual void on_input(std::string_view bytes) noexcept = 0;
+
+  // No more will arrive: `end_of_input`, or `failed`. As on_input(), and called once.
+  virtual void on_end(Transfer how) noexcept = 0;
+
+  // The wait of wait_writable() is over.
+  virtual void on_writable() noexcept = 0;
+
+  // The socket did not take these bytes of the latest send(): they are to be sent again, before any
+  // others. They are valid during the call.
+  virtual void on_unsent(std::string_view bytes) noexcept = 0;
+
+  // ---- What the channel asks for. None of these calls one of the functions above.
+
+  // Whether what arrives is to be handed over. Switching costs no system call in a round, and it
+  // holds no buffer to wait. What arrives meanwhile stays in the kernel, but for what the transport
+  // had received already, which is bounded.
+  void read(bool on) noexcept {
+    if (reads_ != on) {
+      reads_ = on;
+      if (on) {
+        transport_.read_on(*this);
+      }
     }
   }
 
+  // Takes over what has arrived by now, without waiting for the round. The bytes are valid until
+  // another channel of this transport takes or is handed some. An end that this reports is not
+  // reported by on_end(). A system call at most.
+  Transfer take(std::string_view& bytes) noexcept { return transport_.take(*this, bytes); }
+
+  // How many bytes have arrived and were not handed over. Costs a system call.
+  std::size_t unread_input() const noexcept { return transport_.unread_input(*this); }
+
+  // Sends from the front of the pieces; `size` says how many bytes were taken. `would_block` says
+  // that nothing can be taken now: wait_writable() tells when. At most one system call.
+  Transfer send(const Pieces& pieces, Sending when, std::size_t& size) noexcept {
+    return transport_.send(*this, pieces, when, size);
+  }
+
+  // Whether some of what was sent may still come back in on_unsent(). That is known by the time
+  // on_writable() is called.
+  bool sending() const noexcept { return transport_.sending(*this); }
+
+  // Asks for a call of on_writable() in a later round, as soon as more can be sent. Does nothing
+  // when that was asked for already. A system call or two at most.
+  void wait_writable() noexcept {
+    if (!waits_writable_) {
+      waits_writable_ = true;
+      transport_.wait_writable(*this);
+    }
+  }
+
+  // Sends FIN. False when the peer is gone already. Not to be called while sending().
+  bool shut_down_send() noexcept { return transport_.shut_down_send(*this); }
+
+  // None of the functions above is called afterwards. What was sent still leaves.
+  void close() noexcept { transport_.close(*this); }
+  // Sends RST; what was not delivered is dropped.
+  void reset() noexcept {
+    socket_.reset_on_close();
+    close();
+  }
+
+  // The peer's address and port, for a log. Costs a system call.
+  std::string peer() const { return socket_.peer(); }
+
 private:
+  friend class EpollSet;
+  friend class Ring;
+  friend class RingSlots;
+
+  Transport& transport_;
   Socket socket_;
-  bool waits_readable_ = false;
+  std::uint32_t slot_ = 0; // of a Ring
+  bool reads_ = false;
   bool waits_writable_ = false;
+  // What an EpollSet knows of the socket. It is readable until a read finds nothing, or less than
+  // it has room for. Behind the end of input, an error or urgent data there may be more than such a
+  // short read has found.
+  bool readable_ = false;
+  bool writable_ = true;
+  bool short_read_ends_input_ = true;
+  bool reports_writable_ = false;
+  bool ended_ = false; // the end was reported
 };
 
 } // namespace server

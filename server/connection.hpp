@@ -1,7 +1,7 @@
-// One client connection, as a state machine of turns. A turn reads once, lets the exchange answer
-// all that arrived, writes the answers in as few writes as the window allows, and waits again.
+// One client connection, as a state machine of turns. A turn takes what has arrived, lets the
+// exchange answer all of it, and sends the answers in as few writes as the window allows.
 //
-//   socket -> read -> exchange (bytes in, answers out) -> write -> socket
+//   channel -> on_input -> exchange (bytes in, answers out) -> send -> channel
 //      idle.rearm   request.arm                request.disarm, idle.rearm
 //
 // When one of its two timers expires (connection_timers.hpp), the connection ends.
@@ -31,14 +31,13 @@ class Connection final : public Channel,
 public:
   using Context = ConnectionContext<Timers>;
   using Instant = typename Timers::Instant;
-  using Channel::silence;
 
-  // Takes over an accepted socket. The connection deletes itself when it has ended and none of its
-  // waits is pending. Throws std::bad_alloc.
+  // Takes over an accepted socket. The connection deletes itself when it has ended. Throws
+  // std::bad_alloc, or boost::system::system_error when the transport does not take the socket.
   static Connection& start(Context& context, Socket socket) {
     std::unique_ptr<Connection> connection(new Connection(context, std::move(socket)));
     connection->timers_.bound_silence(context.timers.now());
-    connection->wait_readable();
+    connection->read(true);
     ++context.counters.accepted;
     return *connection.release();
   }
@@ -81,7 +80,7 @@ public:
     turn([this] {
       count_end(CloseReason::drain);
       response_is_cut_ = exchange_.owes();
-      close();
+      end_at_once();
     });
   }
 
@@ -91,13 +90,13 @@ private:
     withheld,  // waits for the timeout of a request that will not be answered
     finishing, // writes what is owed, then lingers
     lingering, // has sent FIN: discards what arrives until the peer closes or time is up
-    closed     // the socket is closed; deleted when the last pending wait has completed
+    closed     // the socket is closed; deleted at the end of the turn
   };
 
   static constexpr int kTransfersPerTurn = 16; // then other connections have their turn
 
   Connection(Context& context, Socket socket)
-      : Channel(std::move(socket)), context_(context),
+      : Channel(context.transport, std::move(socket)), context_(context),
         timers_(
             context.timers, context.timeouts, [this] { on_idle(); },
             [this] { on_request_timeout(); }),
@@ -105,20 +104,36 @@ private:
     ++context_.counters.open;
   }
 
-  // ---- Turns: what a completed wait or a timer starts.
+  // ---- Turns: what the channel or a timer starts.
 
-  void on_readable(Error error) override {
-    prefetch(this, sizeof *this);
-    turn([&] { error ? fail() : read_turn(); });
+  void on_input(std::string_view bytes) noexcept override {
+    turn([&] { take_input(bytes); });
   }
 
-  void on_writable(Error error) override {
-    turn([&] { error ? fail() : write_turn(); });
+  void on_end(Transfer how) noexcept override {
+    turn([&] { how == Transfer::failed ? fail() : end_of_input(); });
+  }
+
+  void on_writable() noexcept override {
+    turn([this] { write_turn(); });
+  }
+
+  // What was sent is owed again.
+  void on_unsent(std::string_view bytes) noexcept override {
+    turn([&] {
+      borrow_exchange();
+      exchange_->output().put_back(bytes);
+      context_.counters.bytes_out -= bytes.size();
+      if (state_ == State::open) {
+        timers_.bound_request(context_.timers.now());
+      }
+      wait_writable();
+    });
   }
 
   // Runs a step, and deletes the connection if it has ended. An exception that a step throws ends
   // this connection and no other.
-  template <class Step> void turn(Step step) {
+  template <class Step> void turn(Step step) noexcept {
     try {
       if (state_ != State::closed) {
         step();
@@ -126,40 +141,31 @@ private:
     } catch (const std::exception& error) {
       spdlog::error("a connection failed: {}", error.what());
       count_end(CloseReason::error);
-      close();
+      end_at_once();
     }
-    if (state_ == State::closed && !pending()) {
+    if (state_ == State::closed) {
       delete this;
+    } else {
+      read(wants_input());
     }
+  }
+
+  // A peer that does not read its answers is not read from, and nothing more is read while an
+  // answer has to be waited for.
+  bool wants_input() const noexcept {
+    return state_ == State::lingering || !(waits_writable() || exchange_.awaits());
   }
 
   // ---- Reading.
 
-  void read_turn() {
+  void take_input(std::string_view bytes) {
     if (state_ == State::lingering) {
-      return discard_input();
+      return discard();
     }
-    if (waits_writable()) {
-      return; // a peer that does not read its answers is not read from
-    }
-    borrow_exchange();
-    std::size_t size = 0;
-    switch (read(exchange_->prepare(), size)) {
-    case Transfer::done:
-      return on_input(size);
-    case Transfer::would_block:
-      return rest();
-    case Transfer::end_of_input:
-      return on_end_of_input();
-    case Transfer::failed:
-      return fail();
-    }
-  }
-
-  void on_input(std::size_t size) {
     const Instant now = context_.timers.now(); // the one clock read of this turn
-    exchange_->received(size);
     context_.loop_probe.note_activity();
+    borrow_exchange();
+    exchange_->receive(bytes);
     if (!exchange_->silent()) {
       timers_.bound_silence(now);
       if (state_ == State::open) {
@@ -167,29 +173,28 @@ private:
       }
     }
     state_ == State::open ? work(now) : rest(); // withheld or finishing: later input is not parsed
+    if (exchange_) {
+      exchange_->keep_input();
+    }
   }
 
-  // Every complete request was answered before. The answers were written unless they are held back.
-  void on_end_of_input() {
+  // Every complete request was answered before. The answers were sent unless they are held back.
+  void end_of_input() {
+    input_has_ended_ = true;
     if (state_ == State::open && exchange_.owes()) {
       return finish(CloseReason::client, context_.timers.now());
     }
     count_end(CloseReason::client);
-    close();
+    end_at_once();
   }
 
   // A peer may go on sending what was refused. A server that ends does not wait for all of it.
-  void discard_input() {
-    const Transfer transfer = discard(kTransfersPerTurn);
-    if (transfer == Transfer::end_of_input || transfer == Transfer::failed) {
-      return close();
-    }
+  void discard() {
     if (!context_.draining) {
       const Instant now = context_.timers.now();
       timers_.bound_ending(now);
       timers_.bound_discarding(now);
     }
-    wait_readable();
   }
 
   // ---- Answering.
@@ -224,7 +229,6 @@ private:
   void hold(Instant now) {
     context_.held_writes.hold(*this);
     bound_next_request(now);
-    wait_readable();
   }
 
   void on_window_closed() override {
@@ -250,14 +254,18 @@ private:
 
   // ---- Writing.
 
-  // Writes what is queued. False when the socket takes no more now, or has failed.
+  // Sends what is queued. False when the socket takes no more now, or has failed. A connection that
+  // is about to end makes sure that all of it has left.
   bool flush(Instant now) {
     WriteQueue& output = exchange_->output();
     context_.held_writes.forget(*this);
+    const bool to_end = state_ != State::open || context_.draining;
     for (int writes = 0; !output.empty(); ++writes) {
       std::size_t size = 0;
       const Transfer transfer =
-          writes == kTransfersPerTurn ? Transfer::would_block : write(output.front(), size);
+          writes == kTransfersPerTurn
+              ? Transfer::would_block
+              : send(output.front(), to_end ? Sending::now : Sending::soon, size);
       if (transfer == Transfer::would_block) {
         wait_writable();
         return false;
@@ -270,6 +278,10 @@ private:
       context_.counters.bytes_out += size;
       output.consume(size);
       timers_.bound_silence(now);
+    }
+    if (to_end && sending()) {
+      wait_writable();
+      return false;
     }
     return true;
   }
@@ -297,7 +309,7 @@ private:
     turn([this] {
       const Instant now = context_.timers.now();
       if (state_ == State::lingering) {
-        close();
+        end_at_once();
       } else if (state_ == State::finishing) {
         end(end_reason_, now);
       } else if (held()) {
@@ -312,7 +324,7 @@ private:
   void on_request_timeout() {
     turn([this] {
       if (state_ == State::lingering) {
-        return close();
+        return end_at_once();
       }
       if (held()) {
         write_turn();
@@ -334,11 +346,23 @@ private:
       return false;
     }
     const auto over = [&] { return state_ != State::open || in_time(); };
-    for (auto reads = unread_input() / Exchange::kReadSize + 1; reads > 0 && !over(); --reads) {
-      if (!waits_readable() || unread_input() == 0) {
+    for (auto rest = unread_input(); rest > 0 && !over();) {
+      std::string_view bytes;
+      if (!wants_input()) {
         return false;
       }
-      read_turn();
+      switch (const Transfer transfer = take(bytes)) {
+      case Transfer::done:
+        rest -= std::min(rest, bytes.size());
+        take_input(bytes);
+        break;
+      case Transfer::would_block:
+        return false;
+      case Transfer::end_of_input:
+        return end_of_input(), true;
+      case Transfer::failed:
+        return fail(), true;
+      }
     }
     return over();
   }
@@ -384,17 +408,16 @@ private:
     timers_.release_request();
     release_exchange();
     count_end(end_reason_);
-    if (!shut_down_send() || !context_.timeouts.linger) {
-      return close();
+    if (!shut_down_send() || !context_.timeouts.linger || input_has_ended_) {
+      return end_at_once();
     }
     state_ = State::lingering;
     timers_.bound_ending(now);
-    wait_readable();
   }
 
   void fail() {
     count_end(state_ == State::finishing ? end_reason_ : CloseReason::client);
-    close();
+    end_at_once();
   }
 
   // Counts the end of the connection, the first time it is called.
@@ -406,11 +429,11 @@ private:
 
   // After a response that was cut short a reset loses nothing more, and frees what the kernel still
   // holds of it.
-  void close() {
+  void end_at_once() noexcept {
     state_ = State::closed;
     timers_.stop();
     release_exchange();
-    response_is_cut_ ? reset_socket() : close_socket();
+    response_is_cut_ ? reset() : close();
   }
 
   // ---- The exchange.
@@ -424,17 +447,11 @@ private:
     exchange_.give_back();
   }
 
-  // Waits for more input. Keeps memory only for a request or a response that is not finished.
+  // Keeps memory only for a request or a response that is not finished.
   void rest() {
-    if (exchange_.awaits()) {
-      return; // nothing more is read before it is answered
-    }
     if (state_ == State::withheld || exchange_->empty()) {
       release_exchange();
-    } else {
-      exchange_->shrink();
     }
-    wait_readable();
   }
 
   Context& context_;
@@ -442,7 +459,8 @@ private:
   BorrowedExchange exchange_;
   State state_ = State::open;
   CloseReason end_reason_ = CloseReason::client;
-  bool response_is_cut_ = false; // true once a response was cut short
+  bool response_is_cut_ = false; // a response was cut short
+  bool input_has_ended_ = false;
 };
 
 } // namespace server

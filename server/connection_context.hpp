@@ -1,6 +1,7 @@
 // What the connections of one worker share.
 #pragma once
 
+#include "server/channel.hpp"
 #include "server/connection_timers.hpp"
 #include "server/counters.hpp"
 #include "server/exchange.hpp"
@@ -13,6 +14,7 @@ namespace server {
 
 // Everything in it belongs to the worker's thread.
 template <timers::TimerFacility Timers> struct ConnectionContext {
+  Transport& transport;
   Counters& counters;
   ExchangePool exchanges;
   Timers& timers;

@@ -37,9 +37,10 @@ public:
 class Awaited : public testing::Test {
 protected:
   Outcome answer(std::string_view bytes, bool draining = false) {
-    const auto room = exchange_.prepare();
-    exchange_.received(bytes.copy(room.data(), room.size()));
-    return exchange_.answer(draining);
+    exchange_.receive(bytes);
+    const Outcome outcome = exchange_.answer(draining);
+    exchange_.keep_input();
+    return outcome;
   }
 
   // All that is queued.

@@ -6,14 +6,23 @@
 
 namespace server {
 
-std::span<char> Exchange::prepare() {
-  const auto room = input_.prepare(kReadSize);
-  return {static_cast<char*>(room.data()), room.size()};
+void Exchange::receive(std::string_view bytes) {
+  if (input_.empty()) {
+    input_ = bytes;
+  } else {
+    keep_input();
+    kept_.append(bytes);
+    input_ = kept_;
+  }
 }
 
-std::string_view Exchange::input() const noexcept {
-  const auto bytes = input_.cdata();
-  return {static_cast<const char*>(bytes.data()), bytes.size()};
+void Exchange::keep_input() {
+  if (input_.size() == kept_.size() && input_.data() == kept_.data()) {
+    return;
+  }
+  std::string rest(input_);
+  kept_.swap(rest);
+  input_ = kept_;
 }
 
 Outcome Exchange::answer(bool draining) {
@@ -25,14 +34,14 @@ Outcome Exchange::answer(bool draining) {
   }
   while (output_.has_room(context_.window)) {
     if (!parser_) {
-      if (input_.size() == 0) {
+      if (input_.empty()) {
         return Outcome::need_more;
       }
       parser_.emplace(context_.limits, context_.log != nullptr);
     }
     std::size_t used = 0;
-    const auto state = parser_->put(input(), used);
-    input_.consume(used);
+    const auto state = parser_->put(input_, used);
+    input_.remove_prefix(used);
     if (state == RequestParser::State::need_more) {
       continue_if_expected();
       return Outcome::need_more;
@@ -51,7 +60,7 @@ Outcome Exchange::answer(bool draining) {
 
 // RFC 9110, 10.1.1. The client waits for this before it sends the body.
 void Exchange::continue_if_expected() {
-  if (parser_->take_expect_continue() && input_.size() == 0) {
+  if (parser_->take_expect_continue() && input_.empty()) {
     output_.bytes() += "HTTP/1.1 100 Continue\r\n\r\n";
     output_.mark_urgent();
   }
@@ -61,7 +70,7 @@ void Exchange::continue_if_expected() {
 // the request path shall not pay for the second caller.
 [[gnu::always_inline]] inline Outcome Exchange::conclude(const Request& request,
                                                          const Answer& answer, bool draining) {
-  const bool drained = draining && is_blank(input());
+  const bool drained = draining && is_blank(input_);
   const bool last = !request.keep_alive || drained;
   respond(answer, last               ? Persistence::close
                   : request.http_1_0 ? Persistence::keep_1_0
@@ -128,12 +137,12 @@ void Exchange::refuse(Status status) {
 bool Exchange::take_answered() noexcept { return std::exchange(answered_, false); }
 
 bool Exchange::between_requests() const noexcept {
-  return !(parser_ && parser_->begun()) && is_blank(input());
+  return !(parser_ && parser_->begun()) && is_blank(input_);
 }
 
 bool Exchange::silent() const noexcept {
   return !(parser_ && parser_->begun()) &&
-         input().find_first_not_of("\r\n") == std::string_view::npos;
+         input_.find_first_not_of("\r\n") == std::string_view::npos;
 }
 
 bool Exchange::in_progress() const noexcept { return !output_.empty() || !between_requests(); }
@@ -143,9 +152,10 @@ bool Exchange::may_refuse() const noexcept {
 }
 
 void Exchange::reset(std::size_t keep) noexcept {
-  input_.consume(input_.size());
-  if (input_.capacity() > keep) {
-    input_.shrink_to_fit();
+  input_ = {};
+  kept_.clear();
+  if (kept_.capacity() > keep) {
+    kept_.shrink_to_fit();
   }
   parser_.reset();
   document_.reset();

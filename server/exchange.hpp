@@ -4,7 +4,7 @@
 //
 // An exchange holds what a conversation needs while a request is on its way in or a response on its
 // way out: the input, the parser, and the queue of responses. It knows no socket and no timer. Its
-// owner reads into prepare(), calls answer(), writes output(), and acts on what answer() returned
+// owner calls receive() and answer(), writes output(), and acts on what answer() returned
 // (connection.hpp). Between requests there is nothing in it, so a connection that waits for its
 // next request holds none.
 #pragma once
@@ -17,13 +17,10 @@
 #include "server/scenario.hpp"
 #include "server/write_queue.hpp"
 
-#include <boost/beast/core/flat_buffer.hpp>
-
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -57,12 +54,12 @@ public:
 
   // ---- Input.
 
-  // Room for what is read next: kReadSize bytes. Throws std::bad_alloc.
-  static constexpr std::size_t kReadSize = 16 * 1024;
-  std::span<char> prepare();
+  // Takes what has arrived. The bytes must stay valid until keep_input(). Throws std::bad_alloc.
+  void receive(std::string_view bytes);
 
-  // The first `size` bytes of the room that prepare() returned were filled.
-  void received(std::size_t size) noexcept { input_.commit(size); }
+  // Keeps what is left of the input, so that it outlives the bytes that were received. Memory is
+  // taken for that alone: slow clients may be many. Throws std::bad_alloc.
+  void keep_input();
 
   // Answers the requests that have arrived until the write window is full. `draining` says that the
   // server is ending and that the socket has nothing left to read. The response to the last request
@@ -102,9 +99,7 @@ public:
   bool silent() const noexcept;
 
   // Whether nothing would be lost by giving it back.
-  bool empty() const noexcept {
-    return input_.size() == 0 && output_.empty() && between_requests();
-  }
+  bool empty() const noexcept { return input_.empty() && output_.empty() && between_requests(); }
 
   // Whether a request has begun to arrive and is not answered, or a response is not yet written.
   bool in_progress() const noexcept;
@@ -125,20 +120,16 @@ public:
   // Forgets everything, and keeps at most `keep` bytes of memory each for input and output.
   void reset(std::size_t keep) noexcept;
 
-  // Gives back the memory that the input does not need now. Slow clients may be many.
-  // Throws std::bad_alloc.
-  void shrink() { input_.shrink_to_fit(); }
-
 private:
   Outcome on_request(const Request& request, bool draining);
   Outcome on_document(const Request& request, bool draining);
   Outcome conclude(const Request& request, const Answer& answer, bool draining);
   void respond(const Answer& answer, Persistence persistence);
   void continue_if_expected();
-  std::string_view input() const noexcept;
 
   ExchangeContext& context_;
-  boost::beast::flat_buffer input_;
+  std::string_view input_;              // what has arrived and was not used yet
+  std::string kept_;                    // the memory of input_ between two calls of receive()
   std::optional<RequestParser> parser_; // of the request that is arriving
   WriteQueue output_;
   std::chrono::milliseconds withheld_timeout_{};

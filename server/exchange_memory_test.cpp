@@ -48,12 +48,10 @@ TEST_F(ExchangeMemory, OfTheOutputIsGivenBackBeyondWhatIsToBeKept) {
   EXPECT_LT(allocated(), before + 1000);
 }
 
-TEST_F(ExchangeMemory, OfAShrunkInputIsThatOfItsBytes) {
+TEST_F(ExchangeMemory, OfTheInputIsThatOfTheBytesThatAreLeft) {
   Conversation talk;
   const std::size_t before = allocated();
   talk.receive("GET / HT");
-  EXPECT_GE(allocated(), before + Exchange::kReadSize);
-  talk.exchange.shrink();
   EXPECT_LT(allocated(), before + 100);
   EXPECT_EQ(talk.answer("TP/1.1\r\nHost: h\r\n\r\n"), Outcome::need_more);
   EXPECT_EQ(talk.statuses().size(), 1U);
@@ -69,22 +67,23 @@ protected:
 };
 
 TEST_F(ExchangePoolMemory, IsKeptForTheNextRequest) {
+  const std::string response(1000, 'a');
   auto exchange = pool_.borrow();
-  exchange->prepare();
+  exchange->output().bytes() = response;
   const std::size_t used = allocated();
   pool_.give_back(std::move(exchange));
   EXPECT_EQ(allocated(), used);
   exchange = pool_.borrow();
-  exchange->prepare();
+  exchange->output().bytes() = response;
   EXPECT_EQ(allocated(), used);
 }
 
 TEST_F(ExchangePoolMemory, OfALargeRequestIsNotKept) {
   auto exchange = pool_.borrow();
+  const std::string input(kLarge, 'a');
   const std::size_t before = allocated();
-  for (std::size_t size = 0; size < kLarge; size += Exchange::kReadSize) {
-    exchange->received(exchange->prepare().size());
-  }
+  exchange->receive(input);
+  exchange->keep_input();
   pool_.give_back(std::move(exchange));
   EXPECT_LE(allocated(), before + 128 * 1024);
 }

@@ -38,8 +38,8 @@ TEST(Reuse, IsOfTheExchangeGivenBackLast) {
                      .counters = counters});
   auto one = pool.borrow();
   const auto* const same = one.get();
-  one->prepare();
-  one->received(3);
+  one->receive("GET");
+  one->keep_input();
   pool.give_back(std::move(one));
   auto again = pool.borrow();
   EXPECT_EQ(again.get(), same);

@@ -39,19 +39,16 @@ public:
                  .counters = counters_,
                  .log = config.log} {}
 
-  // Puts bytes in, in pieces no larger than one read.
   void receive(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const auto room = exchange.prepare();
-      const std::size_t size = bytes.copy(room.data(), room.size());
-      exchange.received(size);
-      bytes.remove_prefix(size);
-    }
+    exchange.receive(bytes);
+    exchange.keep_input();
   }
 
   Outcome answer(std::string_view bytes, bool draining = false) {
-    receive(bytes);
-    return exchange.answer(draining);
+    exchange.receive(bytes);
+    const Outcome outcome = exchange.answer(draining);
+    exchange.keep_input();
+    return outcome;
   }
 
   // Everything that is queued, as a client reads it.

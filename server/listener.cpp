@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <new>
+#include <optional>
 #include <utility>
 
 namespace server {
@@ -74,8 +75,7 @@ std::array<sock_filter, 5> without_new_handshakes() {
 
 Listener::Listener(boost::asio::io_context& io, const ListenerConfig& config,
                    std::function<void(Socket)> on_accept)
-    : io_(io), backlog_(config.backlog), acceptor_(io), pause_(io),
-      on_accept_(std::move(on_accept)) {
+    : backlog_(config.backlog), acceptor_(io), pause_(io), on_accept_(std::move(on_accept)) {
   acceptor_.open(config.endpoint.protocol());
   acceptor_.set_option(boost::asio::socket_base::reuse_address(true));
   acceptor_.set_option(tcp::no_delay(true));
@@ -112,14 +112,13 @@ void Listener::accept_some() {
 // Accepts at most `limit` of the connections that wait. Returns the error that ended this, if any.
 Error Listener::accept_all(int limit) {
   for (int accepted = 0; accepted < limit; ++accepted) {
-    Socket socket(io_);
     Error error;
-    acceptor_.accept(socket, error);
+    std::optional<Socket> socket = accept_from(acceptor_.native_handle(), error);
     if (error == boost::asio::error::would_block) {
       break;
     }
-    if (!error) {
-      error = hand_over(std::move(socket));
+    if (socket) {
+      error = hand_over(*std::move(socket));
     }
     if (error && error != boost::asio::error::connection_aborted) {
       return error;
@@ -134,6 +133,8 @@ Error Listener::hand_over(Socket socket) {
     return {};
   } catch (const std::bad_alloc&) {
     return boost::asio::error::no_memory;
+  } catch (const boost::system::system_error& error) {
+    return error.code();
   }
 }
 

@@ -1,10 +1,11 @@
 // Accepts connections on one socket, and goes on after descriptors or memory have run out.
 #pragma once
 
-#include "server/channel.hpp"
 #include "server/os_timer.hpp"
+#include "server/socket.hpp"
 
 #include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -25,7 +26,8 @@ class Listener {
 public:
   // Binds and listens; throws boost::system::system_error when that fails. Accepted sockets inherit
   // TCP_NODELAY, because the write queue does the batching, and a limit on the unsent bytes that
-  // the kernel holds. on_accept may throw std::bad_alloc; the connection is then lost.
+  // the kernel holds. on_accept may throw std::bad_alloc or boost::system::system_error; the
+  // connection is then lost.
   Listener(boost::asio::io_context& io, const ListenerConfig& config,
            std::function<void(Socket)> on_accept);
 
@@ -62,7 +64,6 @@ private:
   Error hand_over(Socket socket);
   void pause(Error error);
 
-  boost::asio::io_context& io_;
   const int backlog_;
   Acceptor acceptor_;
   OsTimer pause_;

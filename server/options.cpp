@@ -46,6 +46,8 @@ void add_listener_flags(Flags& flags, Options& options) {
                 "threads, each with its own listener and timers; they share nothing");
   flags.integer("--backlog", options.backlog, 1, std::numeric_limits<int>::max(),
                 "connections the kernel holds until they are accepted");
+  flags.choice("--io", options.io, {Io::epoll, Io::io_uring, Io::automatic},
+               "how sockets are read and written; auto: io_uring where it is allowed");
 }
 
 void add_timer_flags(Flags& flags, Options& options, std::span<const BackendName> backends) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/scenario.hpp"
+#include "server/transport.hpp"
 #include "server/write_queue.hpp"
 #include "timers/config.hpp"
 
@@ -21,6 +22,7 @@ struct Options {
   bool reuse_port = false;
   std::size_t threads = 1;
   int backlog = 4096;
+  Io io = Io::epoll;
 
   std::string timer_backend; // one of the names that parse_options() was given
   timers::Rearm rearm = timers::ServiceConfig{}.rearm;

@@ -87,6 +87,9 @@ std::unique_ptr<asio::io_context> make_io() {
 class Process {
 public:
   explicit Process(const Options& options) : options_(options) {
+    make_loops(options.io);
+    signals_.emplace(*main_);
+    drain_limit_.emplace(*main_);
     listening_on({asio::ip::make_address(options.address), options.port},
                  [this](const tcp::endpoint& endpoint) { make_workers(endpoint); });
     if (options.admin_port) {
@@ -158,10 +161,26 @@ private:
     }
   }
 
+  // All loops have transports of one kind. With `auto` that is the kind that all of them can have.
+  void make_loops(Io kind) {
+    main_ = make_io();
+    transports_ = {&make_transport(*main_, kind)};
+    kind = transports_.front()->name() == to_string(Io::epoll) ? Io::epoll : kind;
+    others_.clear();
+    for (std::size_t i = 1; i < options_.threads; ++i) {
+      others_.push_back(make_io());
+      transports_.push_back(&make_transport(*others_.back(), kind));
+      if (transports_.back()->name() != transports_.front()->name()) {
+        return make_loops(Io::epoll);
+      }
+    }
+  }
+
   void listen_for_admins(const tcp::endpoint& endpoint) {
     admin_ = make_admin(*main_, endpoint,
-                        AdminSource{.backend = options_.timer_backend,
-                                    .rearm = std::string(to_string(options_.rearm)),
+                        AdminSource{.settings = {.backend = options_.timer_backend,
+                                                 .rearm = std::string(to_string(options_.rearm)),
+                                                 .io = std::string(transports_.front()->name())},
                                     .ready = [this] { return !draining_; },
                                     .snapshot = [this](auto done) { collect(std::move(done)); }});
   }
@@ -173,6 +192,7 @@ private:
     }
     const auto add_worker = [&](asio::io_context& io, std::uint16_t port) {
       workers_.push_back(make_worker({.io = io,
+                                      .transport = *transports_[workers_.size()],
                                       .options = options_,
                                       .access_log = access_log_ ? &*access_log_ : nullptr,
                                       .port = port,
@@ -180,9 +200,8 @@ private:
                                       .on_finished = [this] { on_worker_finished(); }}));
     };
     add_worker(*main_, options_.port);
-    for (std::size_t i = 1; i < options_.threads; ++i) {
-      others_.push_back(make_io());
-      add_worker(*others_.back(), workers_.front()->endpoint().port());
+    for (const auto& io : others_) {
+      add_worker(*io, workers_.front()->endpoint().port());
     }
     running_ = workers_.size();
   }
@@ -193,7 +212,7 @@ private:
     std::ostringstream line;
     line << "listening on " << url(workers_.front()->endpoint())
          << " backend=" << options_.timer_backend << " rearm=" << to_string(options_.rearm)
-         << " threads=" << options_.threads;
+         << " threads=" << options_.threads << " io=" << transports_.front()->name();
     if (admin_ != nullptr) {
       line << " admin=" << url(admin_->endpoint());
     }
@@ -257,8 +276,8 @@ private:
     if (admin_ != nullptr) {
       admin_->drain();
     }
-    drain_limit_.expires_after(options_.drain_timeout);
-    drain_limit_.async_wait([this](boost::system::error_code cancelled) {
+    drain_limit_->expires_after(options_.drain_timeout);
+    drain_limit_->async_wait([this](boost::system::error_code cancelled) {
       if (!cancelled) {
         end_drain();
       }
@@ -268,10 +287,10 @@ private:
   // Until now a signal could end a start that waits, for a file for example.
   void handle_signals() {
     for (const int signal : kDrainSignals) {
-      signals_.add(signal);
+      signals_->add(signal);
     }
     for (const int signal : kReopenSignals) {
-      signals_.add(signal);
+      signals_->add(signal);
     }
     await_signal();
     let_signals_through();
@@ -282,7 +301,7 @@ private:
     if (awaits_signal_) {
       return;
     }
-    signals_.async_wait([this](boost::system::error_code error, int signal) {
+    signals_->async_wait([this](boost::system::error_code error, int signal) {
       awaits_signal_ = false;
       if (!error) {
         on_signal(signal);
@@ -337,12 +356,13 @@ private:
   const Options& options_;
   // Opened before any other descriptor, so that a name like /dev/fd/5 is none of the server's own.
   std::optional<LogFile> access_log_ = open_access_log(options_.access_log);
-  std::unique_ptr<asio::io_context> main_ = make_io();
+  std::unique_ptr<asio::io_context> main_;
   Loops others_;
+  std::vector<Transport*> transports_; // of all loops, the main one first
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
-  asio::signal_set signals_{*main_};
-  OsTimer drain_limit_{*main_};
+  std::optional<asio::signal_set> signals_;
+  std::optional<OsTimer> drain_limit_;
   std::size_t running_ = 0; // workers that have not finished
   bool draining_ = false;
   bool drain_is_over_ = false;

@@ -87,8 +87,7 @@ private:
 
 } // namespace
 
-std::string stats_json(const std::string& backend, const std::string& rearm,
-                       const Snapshot& snapshot) {
+std::string stats_json(const Settings& settings, const Snapshot& snapshot) {
   const Counters& server = snapshot.server;
   const timers::TimerCounters& timers = snapshot.timers;
   nlohmann::ordered_json closed;
@@ -96,8 +95,9 @@ std::string stats_json(const std::string& backend, const std::string& rearm,
     closed[std::string(kCloseReasonNames[i])] = server.closed[i];
   }
   const nlohmann::ordered_json stats{
-      {"backend", backend},
-      {"rearm", rearm},
+      {"backend", settings.backend},
+      {"rearm", settings.rearm},
+      {"io", settings.io},
       {"requests", server.requests},
       {"responses", server.responses},
       {"writes", server.writes},
@@ -119,11 +119,11 @@ std::string stats_json(const std::string& backend, const std::string& rearm,
   return stats.dump() + "\n";
 }
 
-std::string metrics_text(const std::string& backend, const std::string& rearm,
-                         const Snapshot& snapshot) {
+std::string metrics_text(const Settings& settings, const Snapshot& snapshot) {
   const Counters& server = snapshot.server;
   const timers::TimerCounters& timers = snapshot.timers;
-  Families families({{"backend", backend}, {"rearm", rearm}});
+  Families families(
+      {{"backend", settings.backend}, {"rearm", settings.rearm}, {"io", settings.io}});
   families.counter("idlewheel_requests_total", "Complete requests received.", server.requests);
   families.counter("idlewheel_responses_total", "Responses queued for writing.", server.responses);
   families.counter("idlewheel_writes_total", "System calls that wrote response bytes.",

@@ -22,12 +22,17 @@ struct Snapshot {
   }
 };
 
+// What a server was started with that decides what its figures mean.
+struct Settings {
+  std::string backend;
+  std::string rearm;
+  std::string io;
+};
+
 // One JSON object. cpu_ns and mono_ns are read here, so the snapshot should be taken just before.
-std::string stats_json(const std::string& backend, const std::string& rearm,
-                       const Snapshot& snapshot);
+std::string stats_json(const Settings& settings, const Snapshot& snapshot);
 
 // The Prometheus text exposition format.
-std::string metrics_text(const std::string& backend, const std::string& rearm,
-                         const Snapshot& snapshot);
+std::string metrics_text(const Settings& settings, const Snapshot& snapshot);
 
 } // namespace server

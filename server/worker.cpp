@@ -51,8 +51,9 @@ constexpr auto kHandOverStep = std::chrono::milliseconds(200);
 template <timers::TimerFacility Timers> class WorkerOf final : public Worker {
 public:
   explicit WorkerOf(WorkerConfig config)
-      : io_(config.io), options_(config.options), on_finished_(std::move(config.on_finished)),
-        timers_(make_timers()), access_log_(io_, config.access_log), context_(make_context()),
+      : io_(config.io), transport_(config.transport), options_(config.options),
+        on_finished_(std::move(config.on_finished)), timers_(make_timers()),
+        access_log_(io_, config.access_log), context_(make_context()),
         listener_(io_,
                   {.endpoint = {boost::asio::ip::make_address(options_.address), config.port},
                    .share_port = config.share_port,
@@ -72,6 +73,7 @@ public:
   }
 
   void resume() override {
+    transport_.resume();
     listener_.resume();
     context_.held_writes.wait();
     if (context_.draining && !drain_begun_) {
@@ -128,7 +130,8 @@ private:
   }
 
   ConnectionContext<Timers> make_context() {
-    return {.counters = counters_,
+    return {.transport = transport_,
+            .counters = counters_,
             .exchanges = ExchangePool(exchange_context()),
             .timers = timers_,
             .timeouts = {.idle = timeout(options_.idle_timeout),
@@ -255,6 +258,7 @@ private:
   }
 
   boost::asio::io_context& io_;
+  Transport& transport_;
   const Options& options_;
   const std::size_t max_connections_ = limit_of(options_.max_connections);
   std::function<void()> on_finished_;

@@ -4,6 +4,7 @@
 #include "server/log_file.hpp"
 #include "server/options.hpp"
 #include "server/stats.hpp"
+#include "server/transport.hpp"
 #include "timers/backend.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -41,6 +42,7 @@ public:
 
 struct WorkerConfig {
   boost::asio::io_context& io;   // run by one thread
+  Transport& transport;          // of that io_context
   const Options& options;        // must outlive the worker
   LogFile* access_log = nullptr; // must outlive the worker; null: none
   std::uint16_t port = 0;        // replaces options.port: later workers share the first one's port

@@ -55,6 +55,9 @@ public:
   // Removes the first `size` bytes of front(), which were written.
   void consume(std::size_t size) noexcept;
 
+  // Queues bytes again, in front of all others, which were removed and not written after all.
+  void put_back(std::string_view bytes) { bytes_.insert(sent_, bytes); }
+
   // Forgets everything that is queued. Keeps the memory.
   void clear() noexcept {
     bytes_.clear();

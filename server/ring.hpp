@@ -1,0 +1,98 @@
+// The transport on io_uring: what many sockets read and send in a round costs one system call. A
+// receive is armed once per socket and goes on; its bytes come in buffers that all share. What is
+// sent is copied into an arena, and leaves with the call that fetches the next completions. The
+// io_context waits for the ring as for one descriptor, an eventfd.
+//
+// Sends do not wait in the kernel: they are over when the call that submits them returns. Only one
+// that failed, or took not all, has a completion. So no connection needs a buffer for what it
+// sends.
+#pragma once
+
+#include "server/channel.hpp"
+#include "server/ring_slots.hpp"
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+namespace server {
+
+class Ring final : public Transport {
+public:
+  static inline boost::asio::execution_context::id id;
+  static constexpr std::string_view kName = "io_uring";
+
+  // For boost::asio::make_service(). The thread that makes it need not be the one that runs the
+  // io_context. Throws RingRefused.
+  explicit Ring(boost::asio::execution_context& io, const RingSizes& sizes = {});
+
+  std::string_view name() const noexcept override { return kName; }
+  void resume() override;
+
+  // Bytes that were received for channels that do not read. Costs O(such channels).
+  std::size_t stashed() const noexcept;
+
+private:
+  // Calls of the kernel in a round. Then timers and the acceptor have their turns.
+  static constexpr int kMostEnters = 8;
+  // Longer output is sent at once: copying it would cost more than the call that it saves.
+  static constexpr std::size_t kMostQueued = 16 * 1024;
+
+  using Descriptor =
+      boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type>;
+
+  using Kind = RingSlots::Kind;
+
+  void shutdown() override;
+  void open(Channel& channel) override;
+  void read_on(Channel& channel) noexcept override;
+  Transfer take(Channel& channel, std::string_view& bytes) noexcept override;
+  std::size_t unread_input(const Channel& channel) const noexcept override;
+  Transfer send(Channel& channel, const Pieces& pieces, Sending when,
+                std::size_t& size) noexcept override;
+  bool sending(const Channel& channel) const noexcept override;
+  void wait_writable(Channel& channel) noexcept override;
+  bool shut_down_send(Channel& channel) noexcept override;
+  void close(Channel& channel) noexcept override;
+
+  void wait();
+  void round();
+  void enter();
+  bool handle_completions();
+  void handle_sends(unsigned count);
+  void on_completion(const io_uring_cqe& completion);
+  void on_received(std::uint32_t number, const io_uring_cqe& completion);
+  void hand_over(RingSlot& slot, std::string_view bytes) noexcept;
+  void stash(RingSlot& slot, std::string_view bytes) noexcept;
+  std::string_view unstash(RingSlot& slot) noexcept;
+  void report_end(RingSlot& slot) noexcept;
+  void have_turn(Channel& channel) noexcept;
+  void call_again(Channel& channel) noexcept;
+
+  void settle(std::uint32_t number) noexcept;
+  bool queue_send(Channel& channel, std::string_view bytes) noexcept;
+  void want_round() noexcept;
+
+  Uring uring_;
+  Descriptor event_;
+  std::uint64_t event_count_ = 0; // what Asio reads from the eventfd
+  RingSlots slots_{uring_};
+  std::unordered_map<const Channel*, std::string> stashes_;
+  Channels again_;
+  std::array<std::unique_ptr<char[]>, 2>
+      arenas_; // of the current batch of sends and of the one before
+  std::size_t arena_bytes_;
+  std::size_t arena_used_ = 0;
+  unsigned handled_ = 0;               // of the completions that were fetched
+  std::array<char, kReadSize> room_{}; // what take() hands out
+  bool in_round_ = false;
+  bool waits_ = false;   // for the eventfd
+  bool waiting_ = false; // a round will come
+};
+
+} // namespace server
