@@ -10,6 +10,7 @@ prints the counts per request.
 import collections
 import os
 import pathlib
+import signal
 import struct
 import sys
 import tempfile
@@ -26,11 +27,22 @@ from testing import BINARY, GET_OF_WRK, Server, backends  # noqa: E402: it reads
 
 ALLOCATIONS = ("malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc",
                "posix_memalign")
-# Calls that one turn of a connection makes. A turn answers everything that one read has brought.
-ONCE_A_TURN = frozenset({"recv", "send", "epoll_wait", "epoll_ctl"})
-# Calls that the loop probe (loop_probe.hpp) makes every 100 ms. A server of keep-alive
-# requests makes no others.
-ONCE_A_PROBE = frozenset({"timerfd_settime", "read", "epoll_wait", "epoll_ctl"})
+ENTER = "io_uring_submit_and_get_events"
+# The most calls that one turn of a connection makes, with each transport. A turn answers everything
+# that one read has brought. The worst case is a round of the event loop with one turn. The set of
+# sockets is then waited for anew (epoll_ctl) and asked as well as the loop itself (epoll_wait). A ring
+# is entered to fetch, to send, and perhaps in vain, and its eventfd is read to empty it and to wait.
+A_TURN = {
+    "epoll": collections.Counter(recv=1, send=1, epoll_wait=2, epoll_ctl=1),
+    "io_uring": collections.Counter({ENTER: 3, "read": 2, "epoll_wait": 1}),
+}
+# Calls that the loop probe (loop_probe.hpp) makes every 100 ms, and those of a round that has no turn
+# but that one. A server of keep-alive requests makes no others.
+A_PROBE = {
+    "epoll": collections.Counter(timerfd_settime=1, read=1, epoll_wait=2, epoll_ctl=2),
+    "io_uring": collections.Counter({ENTER: 2, "timerfd_settime": 1, "read": 2, "epoll_wait": 2,
+                                     "epoll_ctl": 1}),
+}
 PROBE_PERIOD_S = 0.1
 # Calls that a wheel with rounds makes each time its hand reaches the slot of an idle timer. That
 # happens at most once per tick.
@@ -49,12 +61,13 @@ ANSWER = b"HTTP/1.1 200 OK\r\n"
 class CountedServer(Server):
     """A server that counts its calls, with many idle connections."""
 
-    def __init__(self, *flags: str):
+    def __init__(self, *flags: str, io: str = "epoll"):
+        self.io = io
         self.table = tempfile.NamedTemporaryFile()
         # The variable is a list that spaces and colons divide, so that no name of the path to the
         # build may stand in it.
         library = os.path.relpath(LIBRARY, pathlib.Path(BINARY).parent)
-        super().__init__(*flags, environment={"LD_PRELOAD": f"$ORIGIN/{library}",
+        super().__init__(*flags, io=io, environment={"LD_PRELOAD": f"$ORIGIN/{library}",
                                               "CALL_COUNTS": self.table.name})
 
     def __enter__(self):
@@ -72,7 +85,7 @@ class CountedServer(Server):
     def calls(self) -> collections.Counter:
         """Calls of each function so far. After an answer, a call or two of its turn may follow."""
         self.table.seek(0)
-        rows = struct.iter_unpack("24sQ", self.table.read())
+        rows = struct.iter_unpack("40sQ", self.table.read())
         return collections.Counter({name.rstrip(b"\0").decode(): calls for name, calls in rows})
 
     @staticmethod
@@ -125,6 +138,7 @@ class Counted:
         self.calls = load.server.calls() - before
         self.took_s = time.monotonic() - began_s
         self.requests = self.turns * load.pipelined
+        self.io = load.server.io
 
 
 def allocations(calls: collections.Counter) -> int:
@@ -145,27 +159,51 @@ class CallCounts(unittest.TestCase):
 
     def check(self, counted: Counted, more_a_turn: frozenset[str] = frozenset(),
               once_a_tick: collections.Counter = collections.Counter()):
-        self.assertGreaterEqual(counted.calls["recv"], counted.turns)
-        self.assertGreaterEqual(counted.calls["send"], counted.turns)
-        most = collections.Counter()
-        for function in ONCE_A_TURN | more_a_turn:
-            most[function] += counted.turns
-        for function in ONCE_A_PROBE:
+        most = collections.Counter(dict.fromkeys(more_a_turn, counted.turns))
+        for function, calls in A_TURN[counted.io].items():
+            most[function] += calls * counted.turns
+        for function, calls in A_PROBE[counted.io].items():
             # One probe more than whole periods, and one call of the turn before the count.
-            most[function] += int(counted.took_s / PROBE_PERIOD_S) + 2
+            most[function] += calls * (int(counted.took_s / PROBE_PERIOD_S) + 2)
         for function, calls in once_a_tick.items():
             most[function] += calls * (int(counted.took_s / TICK_S) + 1)
         self.assertEqual(counted.calls - most, {}, f"too many, in {counted.turns} turns")
 
-    def test_a_turn_allocates_nothing_and_calls_the_kernel_four_times(self):
-        variants = [("hierarchical-wheel", "lazy")]
-        variants += [(name, "eager") for name in backends() if name != "asio"]
-        for backend, rearm in variants:
-            with CountedServer("--timer-backend", backend, "--rearm", rearm) as server:
-                for load, counted in count_loads(server).items():
-                    with self.subTest(backend=backend, rearm=rearm, load=load):
-                        self.check(counted, MORE_A_TURN.get((backend, rearm), frozenset()),
-                                   ONCE_A_TICK.get(backend, collections.Counter()))
+    def check_loads(self, backend: str, rearm: str, io: str):
+        with CountedServer("--timer-backend", backend, "--rearm", rearm, io=io) as server:
+            for load, counted in count_loads(server).items():
+                with self.subTest(backend=backend, rearm=rearm, io=io, load=load):
+                    self.check(counted, MORE_A_TURN.get((backend, rearm), frozenset()),
+                               ONCE_A_TICK.get(backend, collections.Counter()))
+                    if io == "epoll":
+                        self.assertGreaterEqual(counted.calls["recv"], counted.turns)
+                        self.assertGreaterEqual(counted.calls["send"], counted.turns)
+
+    def test_a_turn_allocates_nothing_and_calls_the_kernel_five_times(self):
+        self.check_loads("hierarchical-wheel", "lazy", "epoll")
+        for backend in backends():
+            if backend != "asio":
+                self.check_loads(backend, "eager", "epoll")
+
+    def test_with_io_uring_it_reads_and_sends_nothing_of_its_own(self):
+        self.check_loads("hierarchical-wheel", "lazy", "io_uring")
+        self.check_loads("hierarchical-wheel", "eager", "io_uring")
+
+    # The clients send one after the other, while the server answers: how many turns share a round is
+    # up to the machine.
+    def test_busy_connections_share_the_calls_of_a_round(self):
+        for io in A_TURN:
+            with self.subTest(io=io), CountedServer(io=io) as server:
+                load = Load(server, CONNECTIONS, 1)
+                server.process.send_signal(signal.SIGSTOP)
+                for client in load.clients:
+                    client.sendall(GET_OF_WRK)
+                before = server.calls()
+                server.process.send_signal(signal.SIGCONT)
+                for client in load.clients:
+                    load.read_answers(client)
+                calls = (server.calls() - before).total() / CONNECTIONS
+                self.assertLess(calls, 2.3 if io == "epoll" else 0.3)
 
     def test_also_when_the_date_changes(self):
         with CountedServer() as server:
@@ -192,15 +230,18 @@ class CallCounts(unittest.TestCase):
 
 
 def show() -> str:
-    columns = ["recv", "send", "epoll_wait", "epoll_ctl", "timerfd_settime"]
-    lines = [["per request", *columns, "all system calls", "allocations"]]
-    with CountedServer() as server:
-        for load, counted in count_loads(server).items():
-            counts = [counted.calls[column] for column in columns]
-            counts += [counted.calls.total() - allocations(counted.calls),
-                       allocations(counted.calls)]
-            lines.append([load, *(f"{count / counted.requests:.3f}" for count in counts)])
-    return "\n".join(f"{name:30}" + "".join(f"{cell:>18}" for cell in cells)
+    columns = ["recv", "send", ENTER, "read", "epoll_wait", "epoll_ctl", "timerfd_settime"]
+    lines = [["calls per request", *(column[:15] for column in columns), "all of them",
+              "allocations"]]
+    for io in A_TURN:
+        with CountedServer(io=io) as server:
+            for load, counted in count_loads(server).items():
+                counts = [counted.calls[column] for column in columns]
+                counts += [counted.calls.total() - allocations(counted.calls),
+                           allocations(counted.calls)]
+                lines.append([f"{io}, {load}",
+                              *(f"{count / counted.requests:.3f}" for count in counts)])
+    return "\n".join(f"{name:40}" + "".join(f"{cell:>17}" for cell in cells)
                      for name, *cells in lines)
 
 

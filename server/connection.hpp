@@ -14,11 +14,13 @@
 #include <boost/intrusive/list.hpp>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace server {
@@ -111,7 +113,7 @@ private:
   }
 
   void on_end(Transfer how) noexcept override {
-    turn([&] { how == Transfer::failed ? fail() : end_of_input(); });
+    turn([&] { end_of_input(how); });
   }
 
   void on_writable() noexcept override {
@@ -159,10 +161,10 @@ private:
   // ---- Reading.
 
   void take_input(std::string_view bytes) {
-    if (state_ == State::lingering) {
-      return discard();
-    }
     const Instant now = context_.timers.now(); // the one clock read of this turn
+    if (state_ == State::lingering) {
+      return discard(now);
+    }
     context_.loop_probe.note_activity();
     borrow_exchange();
     exchange_->receive(bytes);
@@ -179,7 +181,10 @@ private:
   }
 
   // Every complete request was answered before. The answers were sent unless they are held back.
-  void end_of_input() {
+  void end_of_input(Transfer how) {
+    if (how == Transfer::failed) {
+      return fail();
+    }
     input_has_ended_ = true;
     if (state_ == State::open && exchange_.owes()) {
       return finish(CloseReason::client, context_.timers.now());
@@ -189,9 +194,8 @@ private:
   }
 
   // A peer may go on sending what was refused. A server that ends does not wait for all of it.
-  void discard() {
+  void discard(Instant now) {
     if (!context_.draining) {
-      const Instant now = context_.timers.now();
       timers_.bound_ending(now);
       timers_.bound_discarding(now);
     }
@@ -231,9 +235,7 @@ private:
     bound_next_request(now);
   }
 
-  void on_window_closed() override {
-    turn([this] { write_turn(); });
-  }
+  void on_window_closed() override { on_writable(); }
 
   // To be called when all that can be answered now was answered, and the answers were written.
   void on_all_written(Instant now) {
@@ -259,29 +261,25 @@ private:
   bool flush(Instant now) {
     WriteQueue& output = exchange_->output();
     context_.held_writes.forget(*this);
-    const bool to_end = state_ != State::open || context_.draining;
+    const bool ends = state_ != State::open || context_.draining;
+    const Sending when = ends ? Sending::now : Sending::soon;
     for (int writes = 0; !output.empty(); ++writes) {
       std::size_t size = 0;
       const Transfer transfer =
-          writes == kTransfersPerTurn
-              ? Transfer::would_block
-              : send(output.front(), to_end ? Sending::now : Sending::soon, size);
+          writes == kTransfersPerTurn ? Transfer::would_block : send(output.front(), when, size);
       if (transfer == Transfer::would_block) {
-        wait_writable();
-        return false;
+        return wait_writable(), false;
       }
       if (transfer != Transfer::done) {
-        fail();
-        return false;
+        return fail(), false;
       }
       ++context_.counters.writes;
       context_.counters.bytes_out += size;
       output.consume(size);
       timers_.bound_silence(now);
     }
-    if (to_end && sending()) {
-      wait_writable();
-      return false;
+    if (ends && sending()) {
+      return wait_writable(), false;
     }
     return true;
   }
@@ -346,23 +344,13 @@ private:
       return false;
     }
     const auto over = [&] { return state_ != State::open || in_time(); };
-    for (auto rest = unread_input(); rest > 0 && !over();) {
+    for (auto rest = unread_input(); rest > 0 && wants_input() && !over();) {
       std::string_view bytes;
-      if (!wants_input()) {
-        return false;
+      if (const Transfer transfer = take(bytes); transfer != Transfer::done) {
+        return transfer != Transfer::would_block && (end_of_input(transfer), true);
       }
-      switch (const Transfer transfer = take(bytes)) {
-      case Transfer::done:
-        rest -= std::min(rest, bytes.size());
-        take_input(bytes);
-        break;
-      case Transfer::would_block:
-        return false;
-      case Transfer::end_of_input:
-        return end_of_input(), true;
-      case Transfer::failed:
-        return fail(), true;
-      }
+      rest -= std::min(rest, bytes.size());
+      take_input(bytes);
     }
     return over();
   }

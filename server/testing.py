@@ -60,12 +60,12 @@ class Server:
 
     def __init__(self, *flags: str, exit_code: int = 0, environment: dict[str, str] | None = None,
                  under: tuple[str, ...] = (), stdout: int = subprocess.PIPE,
-                 ready_line_from: typing.TextIO | None = None, **popen):
+                 ready_line_from: typing.TextIO | None = None, io: str = IO, **popen):
         """`under` is a command that runs the server: a tool of valgrind, for example. Whoever gives
         the server another standard output than a pipe says where the line on it can be read."""
         self.exit_code = exit_code
         self.process = subprocess.Popen(
-            [*under, BINARY, "--port", "0", "--admin-port", "0", "--io", IO, *flags],
+            [*under, BINARY, "--port", "0", "--admin-port", "0", "--io", io, *flags],
             env={**os.environ, **(environment or {})},
             stdout=stdout,
             stderr=popen.pop("stderr", subprocess.PIPE),
@@ -77,7 +77,7 @@ class Server:
         if not self.ready:
             self.process.kill()
             errors = self.process.communicate()[1]
-            if IO == "io_uring" and NO_RING in errors:
+            if io == "io_uring" and NO_RING in errors:
                 raise unittest.SkipTest(errors[errors.index(NO_RING):].strip())
             raise AssertionError(f"no ready line: {line!r} {errors}")
         self.port = int(self.ready["port"])
