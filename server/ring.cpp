@@ -82,8 +82,8 @@ void Ring::want_round() noexcept {
 
 void Ring::round() {
   waiting_ = false;
-  in_round_ = true;
   uring_.enable();
+  in_round_ = true;
   for (int enters = 0; enters < kMostEnters; ++enters) {
     enter();
     Channels again;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -131,6 +132,13 @@ bool Uring::try_out() {
 
 void Uring::signal(int event) {
   check(io_uring_register_eventfd(&ring_, event), "registering the eventfd");
+}
+
+// The kernel notes that it has work, and then looks whether it is to signal. Here it is the other
+// way round, so the processor must not exchange the two.
+void Uring::quiet(bool on) noexcept {
+  io_uring_cq_eventfd_toggle(&ring_, !on);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 void Uring::enable() {

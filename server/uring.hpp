@@ -68,13 +68,15 @@ public:
   void give_back(const io_uring_cqe& completion) noexcept;
   void offer_buffers() noexcept;
 
-  // Whether enter() would do something: submit entries, or fetch completions. No system call.
+  // Whether enter() would do something: submit entries, or fetch completions. No system call. What
+  // the kernel finishes after quiet(false) and before this call is not missed: either this says so,
+  // or the eventfd.
   bool has_work() const noexcept;
 
   // The kernel signals this eventfd when there are completions to fetch, unless it is to be quiet.
   // Throws RingRefused.
   void signal(int event);
-  void quiet(bool on) noexcept { io_uring_cq_eventfd_toggle(&ring_, !on); }
+  void quiet(bool on) noexcept;
 
 private:
   Uring() = default;
