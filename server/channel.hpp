@@ -69,7 +69,6 @@ private:
                         std::size_t& size) noexcept = 0;
   virtual bool sending(const Channel& channel) const noexcept = 0;
   virtual void wait_writable(Channel& channel) noexcept = 0;
-  virtual bool shut_down_send(Channel& channel) noexcept = 0;
   virtual void close(Channel& channel) noexcept = 0;
 };
 
@@ -147,7 +146,7 @@ protected:
   }
 
   // Sends FIN. False when the peer is gone already. Not to be called while sending().
-  bool shut_down_send() noexcept { return transport_.shut_down_send(*this); }
+  bool shut_down_send() noexcept { return socket_.shut_down_send(); }
 
   // None of the functions above is called afterwards. What was sent still leaves.
   void close() noexcept { transport_.close(*this); }

@@ -179,10 +179,6 @@ void EpollSet::wait_writable(Channel& channel) noexcept {
   }
 }
 
-bool EpollSet::shut_down_send(Channel& channel) noexcept {
-  return channel.socket_.shut_down_send();
-}
-
 // Events of the channel that were fetched are dropped, so that none reaches the next channel with
 // the same address. Closing the socket takes it out of the epoll instance.
 void EpollSet::close(Channel& channel) noexcept {

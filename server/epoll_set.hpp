@@ -48,7 +48,6 @@ private:
                 std::size_t& size) noexcept override;
   bool sending(const Channel& /*channel*/) const noexcept override { return false; }
   void wait_writable(Channel& channel) noexcept override;
-  bool shut_down_send(Channel& channel) noexcept override;
   void close(Channel& channel) noexcept override;
 
   void wait();

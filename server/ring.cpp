@@ -395,8 +395,6 @@ void Ring::wait_writable(Channel& channel) noexcept {
   }
 }
 
-bool Ring::shut_down_send(Channel& channel) noexcept { return channel.socket_.shut_down_send(); }
-
 void Ring::close(Channel& channel) noexcept {
   const std::uint32_t number = channel.slot_;
   RingSlot& slot = slots_[number];
