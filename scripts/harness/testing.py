@@ -15,6 +15,15 @@ from harness import lock
 FAKE = r"""#!/usr/bin/python3
 import json, signal, socket, sys, threading, time
 MODE = "{mode}"
+def flag(name, default):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+IO = "" if MODE == "old" else "epoll" if MODE == "deaf" else flag("--io", "epoll")
+if MODE == "old" and "--io" in sys.argv:
+    print("idlewheel-server: unknown argument '--io'; see --help", file=sys.stderr)
+    sys.exit(2)
+if MODE == "no ring" and IO == "io_uring":
+    print("idlewheel-server: io_uring is refused: Operation not permitted", file=sys.stderr)
+    sys.exit(1)
 if "--list-timer-backends" in sys.argv:
     print("ordered-list\t2\tsoonest first\nnone\t-\tcontrol")
     sys.exit(0)
@@ -25,6 +34,8 @@ if MODE == "refuses":
     print("cannot bind 127.0.0.1:1", file=sys.stderr)
     sys.exit(1)
 STATS = {stats}
+if IO:
+    STATS["io"] = IO
 def listen(body):
     listener = socket.create_server(("127.0.0.1", 0))
     def serve():
@@ -44,7 +55,8 @@ def stats():
     return json.dumps(STATS).encode()
 main, admin = listen(bytes), listen(stats)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(3 if MODE == "dirty" else 0))
-print(f"listening on http://127.0.0.1:{{main}} backend=ordered-list rearm=lazy threads=1 "
+print(f"listening on http://127.0.0.1:{{main}} backend={{flag('--timer-backend', 'ordered-list')}} "
+      f"rearm={{flag('--rearm', 'lazy')}} threads=1 {{f'io={{IO}} ' if IO else ''}}"
       f"admin=http://127.0.0.1:{{admin}}", flush=True)
 while True:
     signal.pause()
@@ -79,7 +91,10 @@ class Fakes(unittest.TestCase):
             self.addCleanup(patch.stop)
 
     def fake(self, mode: str = "good", stats: dict | None = None) -> str:
-        """A server of that mode; the requests and the CPU time of a busy one grow by themselves."""
+        """A server of that mode; the requests and the CPU time of a busy one grow by themselves.
+
+        An old one knows no --io, a deaf one ignores it, and one of "no ring" cannot have io_uring.
+        """
         path = self.folder / "idlewheel-server"
         path.write_text(FAKE.format(mode=mode, stats=json.dumps(stats or STATS)))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)

@@ -7,6 +7,7 @@ Nothing here is words: content.py writes them. The primary figure is CPU microse
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -93,8 +94,8 @@ def rows(run: Run, profiles: list[Profile]) -> list[Row]:
              for cell, samples in run.of_kind("load").items()]
     found.sort(key=lambda row: row.cell.sort_key())
     margin = noise_margin(found)
-    for alike in by_conditions(found).values():
-        _compare_with_baseline(alike, margin, seed_of(run))
+    for rivals in _by_rivals(found).values():
+        _compare_with_baseline(rivals, margin, seed_of(run))
     return found
 
 
@@ -105,9 +106,18 @@ def seed_of(run: Run) -> int:
 
 def by_conditions(found: list[Row]) -> dict[tuple[str, str, int], list[Row]]:
     """Rows that may be compared with each other."""
-    table: dict[tuple[str, str, int], list[Row]] = {}
+    return _grouped(found, lambda cell: cell.conditions)
+
+
+def _by_rivals(found: list[Row]) -> dict[tuple[str, str, int, str], list[Row]]:
+    """Rows that share a baseline."""
+    return _grouped(found, lambda cell: cell.rivals)
+
+
+def _grouped(found: list[Row], key: Callable[[Cell], tuple]) -> dict[tuple, list[Row]]:
+    table: dict[tuple, list[Row]] = {}
     for row in found:
-        table.setdefault(row.cell.conditions, []).append(row)
+        table.setdefault(key(row.cell), []).append(row)
     return table
 
 
@@ -196,7 +206,7 @@ def _compare_with_baseline(alike: list[Row], margin: float, seed: int) -> None:
     for row in alike:
         if row.cpu_us and row is not base:
             row.comparison = paired(row, base, seed)
-    _judge([row.comparison for row in alike if row.comparison], margin)
+    judge([row.comparison for row in alike if row.comparison], margin)
 
 
 def paired(row: Row, base: Row, seed: int) -> Comparison:
@@ -208,7 +218,7 @@ def paired(row: Row, base: Row, seed: int) -> Comparison:
                       n=found["n"])
 
 
-def _judge(comparisons: list[Comparison], margin: float) -> None:
+def judge(comparisons: list[Comparison], margin: float) -> None:
     """Holm over those that may be compared, then the verdict."""
     tested = [c for c in comparisons if c.p is not None]
     for comparison, p in zip(tested, stats.holm([c.p for c in tested])):
@@ -264,9 +274,9 @@ class Headline:
 
 
 def headline(found: list[Row]) -> Headline:
-    plain = [alike for conditions, alike in by_conditions(found).items()
-             if conditions[:2] == ("respond", "default")]
-    alike = max(plain or list(by_conditions(found).values()), default=[], key=_contrast)
+    groups = _by_rivals(found)
+    plain = [rivals for key, rivals in groups.items() if key[:2] == ("respond", "default")]
+    alike = max(plain or list(groups.values()), default=[], key=_contrast)
     base = baseline_of(alike)
     others = sorted((r for r in alike if r.cpu_us and r is not base and not r.cell.alias),
                     key=lambda row: row.cpu_us)

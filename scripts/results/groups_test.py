@@ -34,7 +34,9 @@ class Shares(unittest.TestCase):
     def test_the_kernel_is_split_in_network_and_timer(self) -> None:
         for frame in ("tcp_v4_rcv", "__sys_sendto", "ep_poll", "do_epoll_wait", "skb_release_data",
                       "net_rx_action", "__dev_queue_xmit", "sock_def_readable", "inet_csk_accept",
-                      "__alloc_skb", "loopback_xmit", "_copy_from_iter_skb", "nf_hook_slow"):
+                      "__alloc_skb", "loopback_xmit", "_copy_from_iter_skb", "nf_hook_slow",
+                      "__do_sys_io_uring_enter", "__io_issue_sqe", "io_run_local_work.isra.0",
+                      "eventfd_signal_mask"):
             stack = ("entry_SYSCALL_64_after_hwframe_[k]", frame + "_[k]", "_raw_spin_lock_[k]")
             self.assertEqual(self.owner(*stack), "kernel network", frame)
         for frame in ("__x64_sys_timerfd_settime", "timerfd_poll", "hrtimer_start_range_ns"):
@@ -42,6 +44,8 @@ class Shares(unittest.TestCase):
 
     def test_entering_the_kernel_belongs_to_the_call(self) -> None:
         self.assertEqual(self.owner("asio::socket_ops::recv", "__libc_recv",
+                                    "entry_SYSCALL_64_after_hwframe_[k]"), "kernel network")
+        self.assertEqual(self.owner("server::serve", "__io_uring_submit",
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel network")
         self.assertEqual(self.owner("timers::AsioDriver::run_pass", "timerfd_settime",
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel timer")

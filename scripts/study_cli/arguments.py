@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import plan
 from harness.plan import MAX_CONNECTIONS, ROUNDS_LIMIT, WINDOW_LIMIT_S
+from results.cell import IOS
 from results.errors import EXIT_CODES, bad_usage
 
 
@@ -81,6 +82,8 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add("--connections", type=connections, metavar="N,M", help="open connections (default: those "
         "of the preset)")
     add("--rearm", type=choices(plan.REARMS), metavar="lazy,eager", help="how timers are re-armed")
+    add("--io", type=choices(IOS), metavar=",".join(IOS), help="transports of the server (default: "
+        "epoll); with both, each is also compared with the other")
     add("--scenario", type=choices(plan.WORKLOADS), metavar="A,B", dest="scenarios",
         help="of " + ", ".join(plan.WORKLOADS) + " (+short: with timeouts of 2 s and 1 s)")
     add("--rounds", type=between(1, ROUNDS_LIMIT), metavar="N", help="how often each cell is measured")

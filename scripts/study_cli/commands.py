@@ -22,8 +22,8 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
     kinds = [] if args.command == "profile" else ["load", "syscalls"]
     if not getattr(args, "no_profile", False):
         kinds += ["profile", "dwarf"]
-    chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "scenarios",
-                                            "rounds", "duration", "seed")}
+    chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "io",
+                                            "scenarios", "rounds", "duration", "seed")}
     chosen["only_profiles"] = args.command == "profile"
     study.execute(study.Options(
         argv, kinds, args.preset, chosen, args.output, args.server,
