@@ -1,6 +1,6 @@
 """The server under test: started afresh and pinned for every measurement, asked for its counters.
 
-The servers that study servers loads beside it stand in side_by_side.py.
+The servers that study servers loads beside it stand in contenders.py.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import cpus, environment, lock, measure, side_by_side, study
-from harness.environment_test import GOOD
+from harness import contenders, cpus, environment, lock, measure, study
+from harness.environment_test import GOOD, RINGLESS
 from harness.testing import Fakes, gone
 from report import testing
 from results import journal
-from results.cell import Measurement
+from results.cell import IOS, Measurement
 from results.sample import Cpu, Sample
 from results.sample_test import paths
 from study_cli import commands
@@ -53,7 +53,8 @@ class Usage(Fakes):
         cases = [
             [], ["fly"], ["run", "--preset", "huge"], ["run", "--connections", "abc"],
             ["run", "--connections", "0"], ["run", "--connections", "400,,5"],
-            ["run", "--rearm", "never"], ["run", "--scenario", "respond,dance"],
+            ["run", "--rearm", "never"], ["run", "--io", "kqueue"], ["run", "--io", "epoll,"],
+            ["profile", "--io", "auto"], ["run", "--scenario", "respond,dance"],
             ["run", "--rounds", "0"], ["run", "--rounds", "-1"], ["run", "--duration", "abc"],
             ["run", "--duration", "0"], ["run", "--duration", "nan"], ["run", "--seed", "x"],
             ["run", "--frobnicate"], ["run", "--backends", "a,,b"], ["load"],
@@ -101,6 +102,20 @@ class Environment(Fakes):
         self.assertIn("1024 per process", self.ends_with_three(few, *run, "--connections", "5000"))
         self.assertFalse((self.folder / "out").exists())
 
+    def test_a_refused_ring(self) -> None:
+        run = ["run", "--server", self.fake(), "-o", str(self.folder / "out"), "--io"]
+        for io in ("io_uring", "epoll,io_uring"):
+            err = self.ends_with_three(RINGLESS, *run, io)
+            self.assertIn("io_uring: refused: a sandbox (seccomp) forbids it; fix: ", err)
+        run[2] = self.fake("no ring")  # built without it, for example
+        self.assertIn("io_uring is refused: Operation not permitted", self.ends_with_three(
+            GOOD, *run, "io_uring", "--backends", "ordered-list"))
+        self.assertFalse((self.folder / "out").exists())
+        with mock.patch.object(environment, "gather", return_value=RINGLESS):
+            code, out, _ = call("doctor")
+        self.assertEqual(code, 0)
+        self.assertIn("note io_uring: refused: a sandbox", out)
+
     def test_doctor_fails_with_the_names(self) -> None:
         facts = environment.Facts(**vars(GOOD) | {"nofile": 1024})
         with mock.patch.object(environment, "gather", return_value=facts):
@@ -117,7 +132,7 @@ class Environment(Fakes):
 
     def test_one_core_is_too_few_for_what_starts_a_server_and_its_load(self) -> None:
         with mock.patch.object(cpus, "usable_cores", return_value=[3]):
-            with mock.patch.object(side_by_side, "require_built"):
+            with mock.patch.object(contenders, "require_built"):
                 for command in ("servers", "windows"):
                     err = self.ends_with_three(GOOD, command, "--no-build", "--connections", "10",
                                                *self.few(command))
@@ -220,6 +235,43 @@ class Runs(Fakes):
         code, _, err = self.run_study(figures)
         self.assertEqual(code, 0, err)
         self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
+
+    def test_both_transports_interrupted_then_resumed(self) -> None:
+        calls = []
+
+        def interrupted(bench: measure.Bench, todo: Measurement) -> Sample:
+            calls.append(todo.id)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return figures(bench, todo)
+
+        both = ["--io", "epoll,io_uring"]
+        self.assertEqual(self.run_study(interrupted, *both)[0], 130)
+        code, _, err = self.run_study(figures)
+        self.assertEqual((code, len(err.splitlines())), (2, 1), err)
+        self.assertIn("different io", err)
+        code, _, err = self.run_study(figures, *both)
+        self.assertEqual(code, 0, err)
+        self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
+        epoll, ring = ({s.id.replace("~io_uring", "") for s in self.samples() if s.io == io}
+                       for io in IOS)
+        self.assertEqual(epoll, ring)
+        self.assertIn(" io_uring: ", err)
+
+    def test_a_folder_that_knows_no_transport_goes_on(self) -> None:
+        self.run_study(figures, "--no-profile")
+        there = self.manifest()
+        del there["plan"]["io"]
+        (self.folder / "out/manifest.json").write_text(json.dumps(there))
+        testing.change_samples(self.folder / "out", lambda sample: sample.pop("io"))
+        before = self.samples()
+        code, _, err = self.run_study(figures)
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.samples()[:len(before)], before)
+        code, _, err = self.profile("--io", "io_uring", "--rearm", "lazy")
+        self.assertEqual(code, 0, err)
+        added = {s.kind for s in self.samples() if s.io == "io_uring"}
+        self.assertEqual(added, {"profile", "dwarf"})
 
     def test_a_torn_last_line_is_due_again_for_run_and_profile(self) -> None:
         self.run_study(figures, "--no-profile")
