@@ -23,9 +23,9 @@ OWN_BINARY = BUILT / "server/idlewheel-server"
 BARE_RING = BUILT / "bench/bare_ring"
 TOOLS = ROOT / "build/tools"
 OWN = "idlewheel"
-FLOOR = "bare epoll, level-triggered"
-EDGE = "bare epoll, edge-triggered"
-RING = "bare ring (io_uring)"
+FLOOR = "bare epoll (level)"
+EDGE = "bare epoll (edge)"
+RING = "bare ring"
 
 
 def _always_there() -> str:
