@@ -49,7 +49,7 @@ class Row:
     """Everything the report says about one cell. None: not measured."""
 
     cell: Cell = value("", "what was measured", ("scenario", "timeouts", "backend", "rearm",
-                                                 "connections", "alias"))
+                                                 "connections", "alias", "io"))
     rounds: int = value("rounds", "how often the cell was timed")
     valid_rounds: int = value("rounds", "rounds that could be measured")
     flags: list[str] = value("", "gates that failed in rounds that count")

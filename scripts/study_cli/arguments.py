@@ -141,8 +141,9 @@ def parser() -> Parser:
                       help="requests in each write (default: 1)")
     load.add_argument("--json", action="store_true", help="print JSON")
 
-    beside = commands.add_parser("servers", help="load idlewheel and other servers alike (bare "
-                                 "epoll loop, Beast tcp_stream, nginx, Node.js); print a table")
+    beside = commands.add_parser("servers", help="load idlewheel on epoll and io_uring and other "
+                                 "servers alike (bare loops, Beast tcp_stream, nginx, h2o, Node.js); "
+                                 "print a table")
     _add_side_by_side(beside, "400,5000,10000", 3)
     beside.add_argument("--idle-connections", type=between(1, MAX_CONNECTIONS), default=10_000,
                         metavar="N",
