@@ -19,8 +19,7 @@ import unittest
 from collections.abc import Iterator
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
-from harness import io_uring  # noqa: E402: it lies in scripts
-from harness.testing import forbid_io_uring  # noqa: E402
+from harness.testing import forbid_io_uring, needs_io_uring  # noqa: E402: it lies in scripts
 
 FOLDER = pathlib.Path(os.environ["BARE_SERVERS"])
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -204,7 +203,7 @@ class EdgeTriggered(BareServer, unittest.TestCase):
 
 
 @unittest.skipUnless((FOLDER / "bare_ring").exists(), "needs liburing when it is built")
-@unittest.skipIf(io_uring.refusal(), f"io_uring is refused here: {io_uring.refusal()}")
+@needs_io_uring
 class Ring(BareServer, unittest.TestCase):
     argv, room = ["bare_ring"], 2048
 

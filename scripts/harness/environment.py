@@ -195,10 +195,11 @@ def _check_io_uring(facts: Facts, must: bool) -> Check:
 
 
 def _io_uring_fix(facts: Facts) -> str:
-    if facts.io_uring.fix == "sandbox":
-        return ("start the container with --security-opt seccomp=unconfined" if facts.container
-                else "run it outside of the sandbox, on Linux 6.1 or newer")
-    return {"sysctl": _sysctl(facts, "io_uring_disabled", 0), "kernel": "boot Linux 6.1 or newer",
+    outside = ("start the container with --security-opt seccomp=unconfined" if facts.container
+               else "run it outside of the sandbox that forbids it")
+    newer = "boot Linux 6.1 or newer"
+    return {"sysctl": _sysctl(facts, "io_uring_disabled", 0), "sandbox": outside,
+            "absent": f"{outside}, or {newer}", "kernel": newer,
             "memory": "ulimit -Hl unlimited as root before you start (containers: --ulimit "
                       "memlock=-1)"}.get(facts.io_uring.fix, _joined([]))
 

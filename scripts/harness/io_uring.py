@@ -20,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Refusal:
-    """fix: one of sysctl, sandbox, kernel, memory, unknown."""
+    """fix: one of sysctl, sandbox, absent, kernel, memory, unknown."""
 
     why: str
     fix: str
@@ -43,7 +43,7 @@ def explained(number: int, disabled: int | None) -> Refusal:
     if number == errno.EPERM:
         return Refusal("a sandbox (seccomp) forbids it", "sandbox")
     if number == errno.ENOSYS:
-        return Refusal("this kernel has none, or a sandbox (seccomp) hides it", "sandbox")
+        return Refusal("this kernel has none, or a sandbox (seccomp) hides it", "absent")
     if number == errno.EINVAL:
         return Refusal(f"Linux 6.1 or newer is needed, this is {platform.release()}", "kernel")
     if number == errno.ENOMEM:

@@ -70,6 +70,11 @@ STATS = {"requests": 1, "responses": 1, "writes": 1, "bytes_out": 1,
                     "late_us": {"p50": 0, "p99": 0, "max": 0}}, "cpu_ns": 1, "mono_ns": 1}
 
 
+_REFUSED = io_uring.refusal()
+# unittest_run.py knows these words: scripts/setup cannot bring what the machine refuses.
+needs_io_uring = unittest.skipIf(_REFUSED, f"this machine refuses io_uring: {_REFUSED and _REFUSED.why}")
+
+
 def forbid_io_uring() -> None:
     """Sandboxes this process, and those that it starts: io_uring_setup() fails with EPERM.
 

@@ -14,7 +14,7 @@ from statistics import median
 from report.profiles import Profile
 from report.run import Run
 from results import stats
-from results.cell import CONTROL, Cell
+from results.cell import CONTROL, IOS, Cell
 from results.sample import SHARES, TIMER_COUNTS, Sample, flags_of, left_out, usable
 from results.schema import value
 from results.stats import Outcome
@@ -274,9 +274,7 @@ class Headline:
 
 
 def headline(found: list[Row]) -> Headline:
-    groups = _by_rivals(found)
-    plain = [rivals for key, rivals in groups.items() if key[:2] == ("respond", "default")]
-    alike = max(plain or list(groups.values()), default=[], key=_contrast)
+    alike = max(_by_rivals(found).values(), default=[], key=_rank)
     base = baseline_of(alike)
     others = sorted((r for r in alike if r.cpu_us and r is not base and not r.cell.alias),
                     key=lambda row: row.cpu_us)
@@ -284,6 +282,12 @@ def headline(found: list[Row]) -> Headline:
         return Headline(base, others, [], [])
     near = [row for row in others if row.cpu_us <= NEAR * base.cpu_us]
     return Headline(base, others, near, _growth(found, others[-1].cell))
+
+
+def _rank(rivals: list[Row]) -> tuple:
+    """Highest for S1 on the default transport, if there is something to compare."""
+    cell, contrast = rivals[0].cell, _contrast(rivals)
+    return cell.workload == "respond", contrast > 0, cell.io == IOS[0], contrast
 
 
 def _contrast(alike: list[Row]) -> float:

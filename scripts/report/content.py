@@ -180,7 +180,9 @@ def control_note(found: list[Row]) -> str:
     ios = list(dict.fromkeys(row.cell.io for row in found if row.comparison))
     if not ios:
         return ""
-    said = "; ".join((f"on {io} " if len(ios) > 1 else "") + _baselines(found, io) for io in ios)
+    said = _baselines(found, ios[0])
+    if len(ios) > 1:
+        said = "; ".join(f"on {io} {_baselines(found, io)}" for io in ios)
     stars = " A star: a gate failed, see Validity." if any(row.flags for row in found) else ""
     return f"In brackets the ratio {said}.{stars}"
 

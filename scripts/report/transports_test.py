@@ -26,6 +26,15 @@ class Transports(unittest.TestCase):
     def rows(self, **options: object) -> list[analysis.Row]:
         return analysis.rows(run.read(self.written(**options)), [])
 
+    def test_the_first_sentences_are_about_the_default_one(self) -> None:
+        rows = self.rows()
+        self.assertEqual(transports.opening(rows)[:-1],
+                         content.opening([row for row in rows if row.cell.io == "epoll"]))
+        for row in rows:
+            if row.cell.io == "epoll":
+                row.cpu_us = None
+        self.assertIn("io_uring", content.opening(rows)[0])
+
     def test_each_transport_has_its_own_baseline(self) -> None:
         for row in self.rows():
             if row.comparison:

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from harness import io_uring
-from harness.testing import STATS, Fakes
+from harness.testing import STATS, Fakes, needs_io_uring
 from report import testing
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -244,7 +243,7 @@ class Signals(Working):
         self.assertIn("study: interrupted", error.splitlines()[-1])
 
 
-@unittest.skipIf(io_uring.refusal(), f"io_uring is refused here: {io_uring.refusal()}")
+@needs_io_uring
 class Transports(Working):
     """From the command line to the report, with a server that only says that it has a ring."""
 
