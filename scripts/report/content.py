@@ -217,8 +217,9 @@ def details(alike: list[Row]) -> Table:
     columns = (
         ("backend", "", _name),
         (f"CPU µs per {per}", "user + system time of the server process", _cpu),
-        (f"ratio to {base}" if base else "ratio", "", _ratio),
-        ("verdict", "Holm-adjusted over this table", _verdict),
+        (f"ratio to {base}" if base else "ratio",
+         "each to that of its own transport" if len(bases) > 1 else "", _ratio),
+        ("verdict", "Holm-adjusted over the rows of this table on one transport", _verdict),
         ("req/s", "only where the server was the bottleneck", _rps),
         ("timer share", "owner share of the profile's stacks", _timer_share),
         (f"timer µs per {per}", "owner share × CPU per request", timer_us_text),
