@@ -72,7 +72,7 @@ STATS = {"requests": 1, "responses": 1, "writes": 1, "bytes_out": 1,
 
 _REFUSED = io_uring.refusal()
 # unittest_run.py knows these words: scripts/setup cannot bring what the machine refuses.
-needs_io_uring = unittest.skipIf(_REFUSED, f"this machine refuses io_uring: {_REFUSED and _REFUSED.why}")
+needs_io_uring = unittest.skipIf(_REFUSED, f"io_uring is not available: {_REFUSED and _REFUSED.why}")
 
 
 def forbid_io_uring() -> None:
