@@ -23,16 +23,16 @@ from results.sample import (TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency, Latene
 
 # Frames of the server as fold.py writes them; symbols_release.py looks for ours in the built server.
 BASE = ["idlewheel-serve", "_start", "main", "server::serve", "asio::scheduler::run"]
-TURN = BASE + ["asio::[plumbing]", "server::Connection::on_readable"]
+TURN = BASE + ["asio::[plumbing]", "server::Connection::on_input"]
 REST = {
     "server::RequestParser::put": 1.6,
     "server::ResponseFormatter::append": 0.4,
-    "server::Channel::write;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
+    "server::EpollSet::send;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
     "tcp_sendmsg_[k]": 5.2,
     "server::Channel::read;__libc_recvmsg;entry_SYSCALL_64_after_hwframe_[k];tcp_recvmsg_[k]": 2.6,
     "operator new": 0.2,
 }
-RING = BASE + ["io_uring_enter", "io_submit_sqes_[k]"]
+RING = BASE + ["server::Ring::round", "server::Ring::enter", "io_submit_sqes_[k]"]
 RING_REST = {"io_send_[k];tcp_sendmsg_[k]": 4.0, "io_recv_[k];tcp_recvmsg_[k]": 2.0}
 TIMER_CLASS = {"ordered-list": "timers::OrderedList", "unordered-list": "timers::UnorderedList",
                "binary-heap": "timers::BinaryHeap", "quad-heap": "timers::QuadHeap",

@@ -12,20 +12,20 @@ class Shares(unittest.TestCase):
         return self.groups.owner(("idlewheel-serve", "_start", "main", *frames))
 
     def test_owner_is_the_innermost_frame_that_has_a_group(self) -> None:
-        self.assertEqual(self.owner("server::Connection::on_readable", "timers::BinaryHeap::rearm"),
+        self.assertEqual(self.owner("server::Connection::on_input", "timers::BinaryHeap::rearm"),
                          "timer")
         self.assertEqual(self.owner("timers::BinaryHeap::rearm", "__memmove_avx_unaligned"),
                          "timer")
         self.assertEqual(self.owner("timers::AsioDriver::run_pass", "operator new", "malloc"),
                          "allocator")
-        self.assertEqual(self.owner("server::Connection::on_readable",
+        self.assertEqual(self.owner("server::Connection::on_input",
                                     "beast::http::basic_parser::put"), "parser")
         self.assertEqual(self.owner("asio::scheduler::run"), "asio")
         self.assertEqual(self.owner("server::WriteQueue::consume", "memcpy"), "write")
 
     def test_an_action_is_not_the_timers(self) -> None:
         stack = ("timers::HierarchicalWheel::pop_expired", "timers::run_action",
-                 "server::Channel::close_socket")
+                 "server::EpollSet::close")
         self.assertEqual(self.owner(*stack), "other")
         self.assertEqual(self.owner(*stack[:2], "memset"), "other")
         self.assertNotIn("timer", self.groups.within(stack))
@@ -53,7 +53,7 @@ class Shares(unittest.TestCase):
     def test_steady_timers_machinery_is_the_timers(self) -> None:
         for frame in ("asio::timer_queue::enqueue_timer", "asio::epoll_reactor::schedule_timer",
                       "asio::deadline_timer_service::cancel", "timers::TimerService::Timer::rearm"):
-            self.assertEqual(self.owner("server::Connection::on_readable", frame), "timer", frame)
+            self.assertEqual(self.owner("server::Connection::on_input", frame), "timer", frame)
 
     def test_the_ledger_sums_to_one_and_recursion_counts_once(self) -> None:
         stacks = Counter({

@@ -13,11 +13,11 @@ from pathlib import Path
 from unittest import mock
 
 from harness import contenders, cpus, environment, lock, measure, study
-from harness.environment_test import GOOD, RINGLESS
+from harness.environment_test import GOOD
 from harness.testing import Fakes, gone
 from report import testing
 from results import journal
-from results.cell import IOS, Measurement
+from results.cell import Measurement
 from results.sample import Cpu, Sample
 from results.sample_test import paths
 from study_cli import commands
@@ -85,7 +85,7 @@ class Usage(Fakes):
         self.assertFalse((self.folder / "out").exists())
 
 
-class Environment(Fakes):
+class Refusing(Fakes):
     def ends_with_three(self, facts: environment.Facts, *argv: str) -> str:
         with mock.patch.object(environment, "gather", return_value=facts):
             code, _, err = call(*argv)
@@ -93,6 +93,8 @@ class Environment(Fakes):
         self.assertEqual(len(err.splitlines()), 1, err)
         return err
 
+
+class Environment(Refusing):
     def test_missing_tools_and_too_few_descriptors(self) -> None:
         run = ["run", "--server", self.fake(), "-o", str(self.folder / "out")]
         for tool in ("wrk", "perf"):
@@ -101,20 +103,6 @@ class Environment(Fakes):
         few = environment.Facts(**vars(GOOD) | {"nofile": 1024})
         self.assertIn("1024 per process", self.ends_with_three(few, *run, "--connections", "5000"))
         self.assertFalse((self.folder / "out").exists())
-
-    def test_a_refused_ring(self) -> None:
-        run = ["run", "--server", self.fake(), "-o", str(self.folder / "out"), "--io"]
-        for io in ("io_uring", "epoll,io_uring"):
-            err = self.ends_with_three(RINGLESS, *run, io)
-            self.assertIn("io_uring: refused: a sandbox (seccomp) forbids it; fix: ", err)
-        run[2] = self.fake("no ring")  # built without it, for example
-        self.assertIn("io_uring is refused: Operation not permitted", self.ends_with_three(
-            GOOD, *run, "io_uring", "--backends", "ordered-list"))
-        self.assertFalse((self.folder / "out").exists())
-        with mock.patch.object(environment, "gather", return_value=RINGLESS):
-            code, out, _ = call("doctor")
-        self.assertEqual(code, 0)
-        self.assertIn("note io_uring: refused: a sandbox", out)
 
     def test_doctor_fails_with_the_names(self) -> None:
         facts = environment.Facts(**vars(GOOD) | {"nofile": 1024})
@@ -158,7 +146,7 @@ def failing(bench: measure.Bench, todo: Measurement, error: str) -> Sample:
     return Sample.of(todo, valid=False, flags=["failed"], error=error)
 
 
-class Runs(Fakes):
+class Running(Fakes):
     """run without load: a function answers each measurement."""
 
     def run_study(self, measured, *more: str, facts: environment.Facts = GOOD
@@ -186,6 +174,8 @@ class Runs(Fakes):
     def manifest(self) -> dict:
         return json.loads((self.folder / "out/manifest.json").read_text())
 
+
+class Runs(Running):
     def test_a_whole_run(self) -> None:
         code, out, err = self.run_study(figures)
         self.assertEqual(code, 0, err)
@@ -235,43 +225,6 @@ class Runs(Fakes):
         code, _, err = self.run_study(figures)
         self.assertEqual(code, 0, err)
         self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
-
-    def test_both_transports_interrupted_then_resumed(self) -> None:
-        calls = []
-
-        def interrupted(bench: measure.Bench, todo: Measurement) -> Sample:
-            calls.append(todo.id)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            return figures(bench, todo)
-
-        both = ["--io", "epoll,io_uring"]
-        self.assertEqual(self.run_study(interrupted, *both)[0], 130)
-        code, _, err = self.run_study(figures)
-        self.assertEqual((code, len(err.splitlines())), (2, 1), err)
-        self.assertIn("different io", err)
-        code, _, err = self.run_study(figures, *both)
-        self.assertEqual(code, 0, err)
-        self.assertEqual([s.id for s in self.samples()], self.manifest()["plan"]["cells"])
-        epoll, ring = ({s.id.replace("~io_uring", "") for s in self.samples() if s.io == io}
-                       for io in IOS)
-        self.assertEqual(epoll, ring)
-        self.assertIn(" io_uring: ", err)
-
-    def test_a_folder_that_knows_no_transport_goes_on(self) -> None:
-        self.run_study(figures, "--no-profile")
-        there = self.manifest()
-        del there["plan"]["io"]
-        (self.folder / "out/manifest.json").write_text(json.dumps(there))
-        testing.change_samples(self.folder / "out", lambda sample: sample.pop("io"))
-        before = self.samples()
-        code, _, err = self.run_study(figures)
-        self.assertEqual(code, 0, err)
-        self.assertEqual(self.samples()[:len(before)], before)
-        code, _, err = self.profile("--io", "io_uring", "--rearm", "lazy")
-        self.assertEqual(code, 0, err)
-        added = {s.kind for s in self.samples() if s.io == "io_uring"}
-        self.assertEqual(added, {"profile", "dwarf"})
 
     def test_a_torn_last_line_is_due_again_for_run_and_profile(self) -> None:
         self.run_study(figures, "--no-profile")
