@@ -4,6 +4,7 @@ scripts/study builds the server itself. What it measured has to be the server of
 test belongs to.
 """
 
+import collections
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import tempfile
 import time
 import unittest
 
+from harness import io_uring
 from results import journal, manifest
 
 STUDY = str(pathlib.Path(__file__).with_name("study"))
@@ -103,6 +105,32 @@ class Smoke(unittest.TestCase):
         again = run("run", "--preset", "smoke", "-o", str(self.results))
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertEqual((self.results / journal.SAMPLES).read_bytes(), before)
+
+
+class Transports(unittest.TestCase):
+    """A server without --io, or one that this machine refuses a ring, is no error of the study."""
+
+    def test_both_are_measured_where_the_server_has_both(self):
+        with tempfile.TemporaryDirectory() as folder:
+            results = pathlib.Path(folder, "results")
+            ended = run("run", "--preset", "smoke", "--no-build", "--io", "epoll,io_uring",
+                        "--backends", "hierarchical-wheel", "--rearm", "eager", "--scenario",
+                        "respond", "--connections", "50", "-o", str(results))
+            offered = "--io" in subprocess.run([SERVER, "--help"], capture_output=True,
+                                               text=True).stdout
+            if io_uring.refusal() or not offered:
+                self.assertEqual(ended.returncode, 3, ended.stderr)
+                self.assertRegex(ended.stderr.splitlines()[-1], "^study: .*io_uring")
+                self.assertFalse(results.exists())
+                return
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            kinds = collections.Counter((s.kind, s.io) for s in journal.read(results))
+            self.assertEqual(set(kinds.values()), {1})
+            self.assertEqual({io for _, io in kinds}, {"epoll", "io_uring"})
+            names = {file.name for file in (results / "profiles").glob("*.folded")}
+            self.assertEqual(names, {f"respond-hierarchical-wheel-eager-50{tail}.folded"
+                                     for tail in ("", "-io_uring")})
+            self.assertIn("## io_uring against epoll", (results / "summary.md").read_text())
 
 
 class Interrupted(unittest.TestCase):

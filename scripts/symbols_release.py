@@ -91,7 +91,7 @@ class Symbols(unittest.TestCase):
     def test_the_fixtures_name_frames_that_exist(self) -> None:
         texts = [Path(groups_test.__file__).read_text(encoding="utf-8"),
                  *(frame for stack in parse(fold_test.SCRIPT).stacks for frame in stack),
-                 *(";".join(testing.TURN), *testing.REST, "timers::TimerService::Timer::rearm"),
+                 *testing.TURN, *testing.RING, *testing.REST, "timers::TimerService::Timer::rearm",
                  *(f"{name}::rearm" for name in testing.TIMER_CLASS.values())]
         named = {name for text in texts
                  for name in re.findall(r"\b(?:server|timers)::[\w:]*\w", text)}

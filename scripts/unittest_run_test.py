@@ -98,6 +98,14 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.run_on(PASSES, IDLEWHEEL_SKIP_NOTHING="1").returncode, 0)
         self.assertEqual(self.run_on(PASSES, SKIPS, IDLEWHEEL_SKIP_NOTHING="1").returncode, 1)
 
+    def test_what_the_machine_refuses_may_be_skipped_even_there(self) -> None:
+        refused = SKIPS.replace("needs wrk", "io_uring is not available: a sandbox forbids it")
+        ended = self.run_on(PASSES, refused, IDLEWHEEL_SKIP_NOTHING="1")
+        self.assertEqual(ended.returncode, 77, ended.stderr)
+        self.assertIn("not available: a sandbox forbids it", self.told.read_text())
+        mixed = refused + SKIPS.replace("test_skips", "test_also")
+        self.assertEqual(self.run_on(mixed, IDLEWHEEL_SKIP_NOTHING="1").returncode, 1)
+
     def test_no_test_at_all_is_a_failure(self):
         self.assertEqual(self.run_on().returncode, 1)
 

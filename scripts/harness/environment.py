@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import cpus, perf
+from harness import cpus, perf, syscalls
 from harness.facts import TOOLS, Facts, gather, raise_file_limit
 from harness.process import NOT_STARTED, number_of, run, text_of
 
@@ -188,8 +188,24 @@ def _core_checks(facts: Facts) -> list[Check]:
     ]
 
 
-def checks(facts: Facts, connections: int, profile: bool = True, report: bool = True
-           ) -> list[Check]:
+def _check_io_uring(facts: Facts, must: bool) -> Check:
+    refused = facts.io_uring
+    return Check("io_uring", refused is None, must, f"refused: {refused.why}" if refused
+                 else "may be used", f"{_io_uring_fix(facts)}, or --io epoll" if refused else "")
+
+
+def _io_uring_fix(facts: Facts) -> str:
+    outside = ("start the container with --security-opt seccomp=unconfined" if facts.container
+               else "run it outside of the sandbox that forbids it")
+    newer = "boot Linux 6.1 or newer"
+    return {"sysctl": _sysctl(facts, "io_uring_disabled", 0), "sandbox": outside,
+            "absent": f"{outside}, or {newer}", "kernel": newer,
+            "memory": "ulimit -Hl unlimited as root before you start (containers: --ulimit "
+                      "memlock=-1)"}.get(facts.io_uring.fix, _joined([]))
+
+
+def checks(facts: Facts, connections: int, profile: bool = True, report: bool = True,
+           ring: bool = False) -> list[Check]:
     """Every check. The requested work needs those whose `must` is true."""
     python = ".".join(map(str, facts.python))
     return [
@@ -206,6 +222,7 @@ def checks(facts: Facts, connections: int, profile: bool = True, report: bool = 
               _net_sysctl(facts, "core.somaxconn", str(GOOD_SOMAXCONN))),
         _tool(facts.tools, "wrk", True),
         *_perf_checks(facts, profile),
+        _check_io_uring(facts, ring),
         *(_tool(facts.tools, name, False) for name in ("cmake", "ninja", "node", "npm")),
         Check("report's charts", facts.d3, report, "d3-flame-graph is " + (
             "installed" if facts.d3 else "not installed"), "scripts/setup, or --no-report"),
@@ -259,7 +276,8 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
         "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},
         "siblings": facts.siblings, "quota": facts.quota or "none",
-        "uncounted": facts.uncounted,
+        "uncounted": facts.uncounted, "syscall_ns": syscalls.cost_ns(server),
+        "page_table_isolation": syscalls.isolation(),
         "governor": ", ".join(sorted(set(facts.governors.values()))) or None,
         "tools": {"wrk": wrk.partition(" Copyright")[0] if wrk else None,
                   "perf": _first_line(["perf", "--version"]), "compiler": _compiler(binary),

@@ -1,10 +1,11 @@
+import errno
 import os
 import unittest
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from harness import environment, facts, perf
+from harness import environment, facts, io_uring, perf
 from harness.environment import Facts, checks
 from harness.facts import TOOLS
 from harness.process import HostTimes
@@ -13,6 +14,9 @@ GOOD = Facts(python=(3, 11), cores=[0, 1], nofile=20_000, somaxconn=4096,
              port_range=(32768, 60999), time_wait=0, tw_reuse=2, perf_paranoid=2, kptr_restrict=0,
              root=True, tools={name: f"/usr/bin/{name}" for name in TOOLS},
              perf_records="", tracepoints="", d3=True)
+
+
+RINGLESS = replace(GOOD, io_uring=io_uring.explained(errno.EPERM, 0))
 
 
 def failed(facts: Facts, connections: int = 10_000, **kinds: bool) -> dict[str, bool]:
@@ -41,9 +45,10 @@ class Checks(unittest.TestCase):
             "perf": without("perf"),
             "perf record": replace(GOOD, perf_records="Permission denied"),
             "report's charts": replace(GOOD, d3=False),
+            "io_uring": RINGLESS,
         }
         for name, facts in cases.items():
-            self.assertEqual(failed(facts), {name: True})
+            self.assertEqual(failed(facts, ring=True), {name: True})
 
     def test_notes(self) -> None:
         cases = {
@@ -56,6 +61,7 @@ class Checks(unittest.TestCase):
             "frequency governor": replace(GOOD, governors={0: "performance", 1: "powersave"}),
             "CPU quota": replace(GOOD, quota=1.5),
             "kernel counters": replace(GOOD, uncounted=["steal"]),
+            "io_uring": RINGLESS,
         }
         for name, facts in cases.items():
             self.assertEqual(failed(facts), {name: False})
@@ -149,6 +155,21 @@ class Permission(unittest.TestCase):
         """The capability may lie on perf's own file."""
         able = replace(self.USER, perf_records="", tracepoints="")
         self.assertEqual(failed(able), {})
+
+    def test_io_uring(self) -> None:
+        cases = {errno.EPERM: (2, "sysctl -w kernel.io_uring_disabled=0 as root"),
+                 errno.EACCES: (0, "nothing that this program knows of"),
+                 errno.EINVAL: (0, "boot Linux 6.1 or newer"),
+                 errno.ENOMEM: (0, "ulimit -Hl unlimited")}
+        for number, (disabled, words) in cases.items():
+            refused = replace(GOOD, io_uring=io_uring.explained(number, disabled))
+            self.assertIn(words, self.fix(refused, "io_uring"))
+            self.assertTrue(self.fix(refused, "io_uring").endswith(", or --io epoll"))
+        for number in (errno.EPERM, errno.ENOSYS):
+            sandboxed = replace(GOOD, io_uring=io_uring.explained(number, 0))
+            self.assertIn("outside of the sandbox", self.fix(sandboxed, "io_uring"))
+            self.assertIn("seccomp=unconfined", self.fix(replace(sandboxed, container=True),
+                                                         "io_uring"))
 
     def test_root_of_a_container(self) -> None:
         inside = replace(GOOD, container=True, seccomp=True, perf_records="No permission")

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import cpus, perf
+from harness import cpus, io_uring, perf
 from harness.process import HostTimes, number_of, text_of
 
 TOOLS = {"wrk": "wrk", "perf": "linux-perf", "cmake": "cmake", "ninja": "ninja-build",
@@ -49,6 +49,7 @@ class Facts:
     governors: dict[int, str] = field(default_factory=dict)
     quota: float | None = None  # cores' time that is allowed at most; None without a limit
     uncounted: list[str] = field(default_factory=list)  # what the kernel's counters lack
+    io_uring: io_uring.Refusal | None = None
 
 
 def raise_file_limit() -> int:
@@ -137,4 +138,4 @@ def gather(root: Path) -> Facts:
         container=in_container(), perfmon=_has_perfmon(), seccomp=_status("Seccomp") != "0",
         tracefs=_tracefs(), siblings=server != client and client in cpus.siblings(server),
         governors=cpus.governors((server, client)), quota=cpus.quota(),
-        uncounted=_uncounted(usable))
+        uncounted=_uncounted(usable), io_uring=io_uring.refusal())

@@ -17,7 +17,7 @@ SCRIPT = """idlewheel-serve  4711
 
 idlewheel-serve  4711 
 \t            5f0a1 timers::OrderedList::rearm(timers::ListNode&, unsigned long, unsigned long) (/opt/idlewheel-server)
-\t            5f0a1 server::Connection<timers::AsioDriver<timers::OrderedList, timers::NoTrace> >::on_readable(boost::system::error_code) (/opt/idlewheel-server)
+\t            5f0a1 server::Connection<timers::AsioDriver<timers::OrderedList, timers::NoTrace> >::on_input(boost::system::error_code) (/opt/idlewheel-server)
 \t            5f0a1 main (/opt/idlewheel-server)
 \t            21a41 _start (/opt/idlewheel-server)
 
@@ -34,7 +34,7 @@ class Parse(unittest.TestCase):
     def test_stacks_lost_and_broken(self) -> None:
         profile = parse(SCRIPT)
         self.assertEqual((profile.stacks.total(), profile.broken, profile.lost), (3, 1, 42))
-        self.assertIn(("idlewheel-serve", "_start", "main", "server::Connection::on_readable",
+        self.assertIn(("idlewheel-serve", "_start", "main", "server::Connection::on_input",
                        "timers::OrderedList::rearm"), profile.stacks)
         self.assertIn(("idlewheel-serve", fold.LOST_FRAME, "server::serve", "[libc.so.6]"),
                       profile.stacks)
@@ -152,9 +152,9 @@ class Shorten(unittest.TestCase):
             "asio::executor_function::complete",
         "boost::beast::http::basic_parser<true>::put(boost::asio::const_buffer, "
         "boost::system::error_code&)": "beast::http::basic_parser::put",
-        "server::Connection<timers::AsioDriver<timers::BinaryHeap> >::on_readable(int)::"
+        "server::Connection<timers::AsioDriver<timers::BinaryHeap> >::on_input(int)::"
         "{lambda(boost::system::error_code, unsigned long)#1}::operator()(int, long) const":
-            "server::Connection::on_readable::{lambda#1}::operator()",
+            "server::Connection::on_input::{lambda#1}::operator()",
         "(anonymous namespace)::run(int)": "{anonymous}::run",
         "server::(anonymous namespace)::Loop<int>::step(int) const &":
             "server::{anonymous}::Loop::step",
@@ -179,9 +179,9 @@ class Shorten(unittest.TestCase):
             self.assertEqual(shorten(full), short, full)
 
     def test_backends_of_a_template_align(self) -> None:
-        names = {shorten(f"server::Connection<timers::AsioDriver<timers::{b}, C> >::on_readable(int)")
+        names = {shorten(f"server::Connection<timers::AsioDriver<timers::{b}, C> >::on_input(int)")
                  for b in ("OrderedList", "HierarchicalWheel")}
-        self.assertEqual(names, {"server::Connection::on_readable"})
+        self.assertEqual(names, {"server::Connection::on_input"})
 
     def test_no_separator_survives(self) -> None:
         self.assertNotIn(";", shorten("a;b"))

@@ -1,6 +1,6 @@
 """The server under test: started afresh and pinned for every measurement, asked for its counters.
 
-The servers that study servers loads beside it stand in side_by_side.py.
+The servers that study servers loads beside it stand in contenders.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from harness import scratch
 from harness.plan import SHORT_FLAGS
 from harness.process import NOT_STARTED, Child, run
-from results.cell import Cell
+from results.cell import IOS, Cell
 from results.errors import Failed, Stop, cannot
 
 READY_LIMIT_S = 10.0
@@ -31,7 +31,8 @@ GET_LIMIT_S = 10.0
 STATS_KEYS = ["requests", "responses", "writes", "bytes_out", "connections.open",
               "connections.closed.request", "timers.armed", "timers.rearmed", "timers.moved",
               "timers.disarmed", "timers.expired", "timers.late_us", "cpu_ns", "mono_ns"]
-READY_LINE = re.compile(r"^listening on (http://\S+) .*\badmin=(http://\S+)$", re.MULTILINE)
+READY_LINE = re.compile(r"^listening on (?P<url>http://\S+) (?P<said>.*\badmin=http://\S+)$",
+                        re.MULTILINE)
 
 
 def get(url: str, limit_s: float = GET_LIMIT_S) -> tuple[int, bytes]:
@@ -67,28 +68,33 @@ def _has(stats: object, path: str) -> bool:
 
 
 def argv(binary: str, cell: Cell) -> list[str]:
+    """The default transport is not named, so that earlier versions can be measured too."""
     short = SHORT_FLAGS if cell.timeouts == "short" else []
+    transport = ["--io", cell.io] if cell.io != IOS[0] else []
     return [binary, "--port", "0", "--admin-port", "0", "--timer-backend", cell.backend,
-            "--rearm", cell.rearm, "--scenario", cell.scenario, *short]
+            "--rearm", cell.rearm, *transport, "--scenario", cell.scenario, *short]
 
 
 class MeasuredServer(Child):
-    """Ready when constructed: its ready line was read and one GET was checked."""
+    """Ready when constructed: it runs as the cell asks, and one GET was checked."""
 
     def __init__(self, binary: str, cell: Cell, cpus: set[int]) -> None:
         super().__init__(argv(binary, cell), cpus)
         try:
-            self.url, self.admin_url = self._wait_ready()
+            self.url, self.admin_url = self._wait_ready(cell)
+            _require_same(cell, self.stats(), f"{self.admin_url}/stats")
             self._check_get(cell.scenario)
         except BaseException:
             self.end()
             raise
 
-    def _wait_ready(self) -> tuple[str, str]:
+    def _wait_ready(self, cell: Cell) -> tuple[str, str]:
         limit = time.monotonic() + READY_LIMIT_S
         while time.monotonic() < limit:
             if match := READY_LINE.search(self.output()):
-                return match[1], match[2]
+                said = dict(word.split("=", 1) for word in match["said"].split() if "=" in word)
+                _require_same(cell, said, "its ready line")
+                return match["url"], said["admin"]
             if not self.running:
                 raise Failed(self.ending())
             time.sleep(0.01)
@@ -107,6 +113,15 @@ class MeasuredServer(Child):
         """Ask it to stop; its exit code, or None when it did not stop in time."""
         self.signal(signal.SIGTERM)
         return self.wait(STOP_LIMIT_S)
+
+
+def _require_same(cell: Cell, said: dict, where: str) -> None:
+    """Failed unless the server runs as it was asked to. Earlier versions name no transport."""
+    asked = {"backend": cell.backend, "rearm": cell.rearm, "io": cell.io}
+    for name, value in asked.items():
+        found = said.get(name, IOS[0] if name == "io" else value)
+        if found != value:
+            raise Failed(f"asked for {name} {value}, the server has {found}, says {where}")
 
 
 NAME = "idlewheel-server"
@@ -170,6 +185,17 @@ def inspect(path: str, original: str | None = None) -> Binary:
     if code or version_code or not names:
         raise _not_a_server(original or path, error)
     return Binary(path, version.strip(), names)
+
+
+def require_transport(binary: Binary, io: str, cpu: int, original: Path) -> None:
+    """End the program unless the server runs on this transport here."""
+    cell = Cell("respond", "default", binary.backends[0], "lazy", 1, io=io)
+    try:
+        with MeasuredServer(binary.path, cell, {cpu}) as server:
+            server.stop()
+    except (Failed, OSError, http.client.HTTPException) as error:
+        raise cannot(f"{original} does not serve with --io {io}: {error}; see scripts/study doctor, "
+                     f"or use --io {IOS[0]}") from None
 
 
 def _not_a_server(path: str, error: str) -> Stop:

@@ -13,6 +13,7 @@ from results.cell import Cell
 from results.errors import Failed, Stop
 
 CELL = Cell("respond", "short", "ordered-list", "lazy", 10)
+RING = Cell("respond", "short", "ordered-list", "lazy", 10, io="io_uring")
 
 
 class ServerProcess(Fakes):
@@ -22,7 +23,7 @@ class ServerProcess(Fakes):
     def test_ready_checked_pinned_asked_and_stopped(self) -> None:
         with MeasuredServer(self.fake(), CELL, self.cpus()) as running:
             self.assertEqual(os.sched_getaffinity(running.pid), self.cpus())
-            self.assertEqual(running.stats(), STATS)
+            self.assertEqual(running.stats(), STATS | {"io": "epoll"})
             self.assertEqual(running.stop(), 0)
 
     def test_an_unclean_exit_code_is_seen(self) -> None:
@@ -41,9 +42,46 @@ class ServerProcess(Fakes):
     def test_stats_that_lack_a_counter_are_named(self) -> None:
         lacking = json.loads(json.dumps(STATS))
         del lacking["timers"]["moved"]
-        with MeasuredServer(self.fake(stats=lacking), CELL, self.cpus()) as running:
-            with self.assertRaisesRegex(Failed, "timers.moved"):
-                running.stats()
+        with self.assertRaisesRegex(Failed, "timers.moved"):
+            MeasuredServer(self.fake(stats=lacking), CELL, self.cpus())
+
+    def test_only_io_uring_is_asked_for_by_name(self) -> None:
+        self.assertNotIn("--io", measured_server.argv("x", CELL))
+        argv = measured_server.argv("x", RING)
+        self.assertEqual(argv[argv.index("--io") + 1], "io_uring")
+
+    def test_a_server_of_an_earlier_version_serves_epoll(self) -> None:
+        with MeasuredServer(self.fake("old"), CELL, self.cpus()) as running:
+            self.assertNotIn("io", running.stats())
+        with self.assertRaisesRegex(Failed, "unknown argument '--io'"):
+            MeasuredServer(self.fake("old"), RING, self.cpus())
+
+    def test_a_server_on_another_transport_than_was_asked_for_is_refused(self) -> None:
+        with MeasuredServer(self.fake(), RING, self.cpus()) as running:
+            self.assertEqual(running.stats()["io"], "io_uring")
+        with self.assertRaisesRegex(Failed, "asked for io io_uring, the server has epoll, says its "
+                                            "ready line"):
+            MeasuredServer(self.fake("deaf"), RING, self.cpus())
+
+    def test_so_is_one_with_another_backend_or_rearm_mode(self) -> None:
+        for name in ("backend", "rearm", "io"):
+            stats = STATS | {name: "other"}
+            path = Path(self.fake("old", stats))
+            with self.subTest(name=name), self.assertRaisesRegex(
+                    Failed, f"asked for {name} .*, the server has other, says http.*/stats"):
+                MeasuredServer(str(path), CELL, self.cpus())
+
+    def test_a_transport_that_does_not_work_ends_the_program(self) -> None:
+        cpu = min(os.sched_getaffinity(0))
+        for mode, words in (("no ring", "Operation not permitted"), ("old", "unknown argument"),
+                            ("deaf", "the server has epoll")):
+            found = measured_server.inspect(self.fake(mode))
+            with self.subTest(mode=mode), self.assertRaisesRegex(Stop, words) as caught:
+                measured_server.require_transport(found, "io_uring", cpu, Path("/here/server"))
+            self.assertEqual(caught.exception.code, 3)
+            self.assertIn("/here/server does not serve with --io io_uring", str(caught.exception))
+        found = measured_server.inspect(self.fake())
+        measured_server.require_transport(found, "io_uring", cpu, Path("/here/server"))
 
     def test_flags_of_a_short_cell(self) -> None:
         argv = measured_server.argv("x", CELL)

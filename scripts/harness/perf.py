@@ -32,6 +32,7 @@ SYSCALLS = {  # what we report -> the tracepoints that are summed for it
     "send": ["sendto", "sendmsg", "writev"],
     "epoll_wait": ["epoll_wait", "epoll_pwait"],
     "epoll_ctl": ["epoll_ctl"],
+    "io_uring_enter": ["io_uring_enter"],
     "timerfd_settime": ["timerfd_settime"],
     "read": ["read"],
     "write": ["write"],

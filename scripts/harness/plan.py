@@ -1,7 +1,7 @@
 """What is measured, in which order: presets, measurements and the seeded randomised blocks.
 
-A variant is a backend and its re-arm mode, a workload a scenario and its timeouts. A block is every
-variant once, in random order, under one workload at one number of connections; a round is every
+A variant is a backend, its re-arm mode and the server's transport; a workload is a scenario and its
+timeouts. A block is every variant once, in random order, under one workload at one number of connections; a round is every
 block once, in random order.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from results import stats
-from results.cell import AA, CONTROL, Cell, Measurement
+from results.cell import AA, CONTROL, IOS, Cell, Measurement
 from results.errors import bad_usage
 
 STUDY_BACKENDS = ["ordered-list", "unordered-list", "binary-heap", "hierarchical-wheel", "asio",
@@ -46,6 +46,7 @@ class Settings:
     backends: list[str]
     connections: list[int]
     rearm: list[str]
+    io: list[str]
     scenarios: list[str]
     levels: dict[str, list[int]]
     rounds: int  # of the workload respond; a measurement of the others takes longer
@@ -67,7 +68,7 @@ class Settings:
 
 _QUICK = Settings(
     preset="quick", backends=STUDY_BACKENDS, connections=[400, 5000, 10_000], rearm=REARMS,
-    scenarios=["respond", "increasing-timeout", "respond+short"],
+    io=IOS[:1], scenarios=["respond", "increasing-timeout", "respond+short"],
     levels={"respond": [400, 5000, 10_000], "increasing-timeout": [5000], "mixed": [5000],
             "respond+short": [5000]},
     rounds=1, slow_rounds=1, seed=1, window_s=1.8, settle_s=0.5, wrk_threads=1,
@@ -98,7 +99,7 @@ PRESETS: dict[str, Settings] = {
 def settings(preset: str, known: list[str], chosen: dict) -> Settings:
     """The preset with what the user chose on top; known is the server's own list of backends.
 
-    chosen may hold backends, connections, rearm, scenarios, rounds, duration, seed and
+    chosen may hold backends, connections, rearm, io, scenarios, rounds, duration, seed and
     only_profiles, which says that rounds and duration are meant for the profiles.
     """
     base = PRESETS[preset]
@@ -108,7 +109,7 @@ def settings(preset: str, known: list[str], chosen: dict) -> Settings:
         raise bad_usage(f"unknown backend {unknown[0]!r}; this server has: {', '.join(known)}")
     made = replace(
         base, backends=list(backends), rearm=chosen.get("rearm") or base.rearm,
-        scenarios=chosen.get("scenarios") or base.scenarios,
+        io=chosen.get("io") or base.io, scenarios=chosen.get("scenarios") or base.scenarios,
         profile_rearm=chosen.get("rearm") or base.profile_rearm,
         connections=chosen.get("connections") or base.connections,
         rounds=chosen.get("rounds") or base.rounds,
@@ -134,6 +135,7 @@ def implausible(plan: Settings) -> str | None:
         "preset": plan.preset in PRESETS,
         "scenarios": set(plan.scenarios) <= set(WORKLOADS),
         "rearm": set(plan.rearm + plan.profile_rearm) <= set(REARMS),
+        "io": bool(plan.io) and set(plan.io) <= set(IOS),
         "connections": plan.levels.keys() == set(WORKLOADS) and all(
             some and all(0 < n <= MAX_CONNECTIONS for n in some) for some in levels),
         "rounds": all(0 <= n <= ROUNDS_LIMIT for n in rounds),
@@ -186,6 +188,7 @@ def _fit_rounds(plan: Settings, any_window: bool) -> Settings:
 
 
 def _variants(plan: Settings, workload: str) -> list[tuple[str, str]]:
+    """Those of one transport."""
     timed = [(b, r) for b in plan.backends if b != CONTROL for r in plan.rearm]
     # The control has no timeouts: it runs once a block, and only where no request needs one.
     control = CONTROL in plan.backends and workload.startswith("respond")
@@ -203,12 +206,12 @@ def _block(plan: Settings, workload: str, connections: int, kind: str) -> list[C
     if kind in ("profile", "dwarf"):
         variants = [(b, r) for b, r in variants if r in plan.profile_rearm or b == CONTROL]
 
-    def cell(variant: tuple[str, str], alias: str | None = None) -> Cell:
-        return Cell(scenario, short or "default", *variant, connections, alias)
+    def cell(variant: tuple[str, str], io: str, alias: str | None = None) -> Cell:
+        return Cell(scenario, short or "default", *variant, connections, alias, io)
 
-    block = [cell(v) for v in variants]
+    block = [cell(v, io) for io in plan.io for v in variants]
     if plan.aa and kind == "load" and variants:
-        block.append(cell(_aa_variant(variants), AA))
+        block.append(cell(_aa_variant(variants), plan.io[0], AA))
     return block
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from harness import plan
 from results import stats
-from results.cell import Measurement
+from results.cell import IOS, KINDS, Measurement
 from results.errors import Stop
 
 KNOWN = plan.STUDY_BACKENDS
@@ -100,6 +100,27 @@ class Blocks(unittest.TestCase):
         blocks = Counter((m.round, m.cell.workload, m.cell.connections) for m in timed(made))
         for (_, workload, _), size in blocks.items():
             self.assertEqual(size, 5 * 2 + 1 + (1 if workload.startswith("respond") else 0))
+
+    def test_both_transports_share_every_block(self) -> None:
+        made = plan.settings("quick", KNOWN, {"io": IOS, "rounds": 2})
+        todo = plan.measurements(made)
+        self.assertEqual(len({m.id for m in todo}), len(todo))
+        self.assertEqual(len(todo), 2 * len(plan.measurements(replace(made, io=IOS[:1]))))
+        for kind in KINDS:
+            blocks: dict[tuple, dict[str, set]] = {}
+            for m in todo:
+                if m.kind == kind:
+                    block = blocks.setdefault((m.round, m.cell.conditions), {})
+                    block.setdefault(m.cell.io, set()).add((m.cell.backend, m.cell.rearm))
+            for found in blocks.values():
+                self.assertEqual(found["epoll"], found["io_uring"], kind)
+
+    def test_one_transport_unless_more_are_chosen(self) -> None:
+        for preset in plan.PRESETS:
+            made = plan.measurements(plan.settings(preset, KNOWN, {"rounds": 1}))
+            self.assertEqual({m.cell.io for m in made}, {"epoll"})
+        both = plan.settings("full", KNOWN, {"io": IOS})
+        self.assertLess(total_s(both), plan.FULL_BUDGET_S)
 
     def test_one_variant_is_repeated_as_aa_in_every_block_of_full(self) -> None:
         made = replace(plan.settings("full", KNOWN, {}), rounds=2, slow_rounds=2)

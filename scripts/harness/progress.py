@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from results.cell import Measurement
+from results.cell import IOS, Measurement
 from results.sample import Sample
 
 
@@ -72,7 +72,7 @@ class Progress:
         cell = todo.cell
         place = f"[{self._done:>{len(str(self._total))}}/{self._total}]"
         line = (f"{place} {todo.kind} {cell.workload} {cell.connections} {cell.backend} "
-                f"{cell.rearm}: {words}; "
+                f"{cell.rearm}{f' {cell.io}' if cell.io != IOS[0] else ''}: {words}; "
                 f"{duration(self._left_s * pace)} left")
         if self._overwrites:
             width = shutil.get_terminal_size().columns - 1

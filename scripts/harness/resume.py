@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import plan
 from harness.plan import Settings
 from results import machine, manifest as manifests
-from results.cell import Measurement
+from results.cell import IOS, Measurement
 from results.errors import Stop, Unreadable, bad_usage
 from results.schema import fits, hints, shown
 
@@ -52,8 +52,11 @@ def settings_of(manifest: dict) -> Settings:
 
 
 def _identity(plan: dict) -> dict:
-    """What two runs must share to share a folder; the profiles may be added later."""
-    return {k: v for k, v in plan.items() if k != "cells"}
+    """What two runs must share to share a folder; the profiles may be added later.
+
+    Folders of earlier versions know one transport only and do not name it.
+    """
+    return {"io": IOS[:1]} | {k: v for k, v in plan.items() if k != "cells"}
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,17 @@ class Manifest(Scratch):
         self.assertEqual(resume.settings_of(resume.read_manifest(self.results)), SETTINGS)
 
 
+    def test_a_plan_without_a_transport_is_of_epoll(self) -> None:
+        old = {name: value for name, value in ENTRY.items() if name != "io"}
+        manifests.write(self.results, manifest(entry=old))
+        there = resume.read_manifest(self.results)
+        self.assertEqual(resume.settings_of(there), SETTINGS)
+        resume.refuse_to_mix(self.results, there, STUDY)
+        both = resume.plan_entry(replace(SETTINGS, io=["epoll", "io_uring"]), [])
+        with self.assertRaisesRegex(Stop, "different io"):
+            resume.refuse_to_mix(self.results, there, Study(both, "aa", ENV))
+
+
 class Resume(Scratch):
     def test_the_same_plan_and_binary_continue(self) -> None:
         resume.refuse_to_mix(self.results, manifest(), STUDY)

@@ -61,6 +61,7 @@ def drive(target: Target, connections: int, seconds: float, cpus: set[int],
     window is all of wrk's run, and CPU time is that of the process, if its pid is known.
     """
     shape = Shape(connections, 1, longest_s(SETTLE_S + seconds), pipeline=pipeline)
+    io = read_stats(target.admin_url).get("io") if target.admin_url else None
     with Wrk(shape, target.url, cpus) as wrk:
         if target.admin_url:
             _require_open(steady(target, wrk, connections, SETTLE_S), connections)
@@ -68,7 +69,7 @@ def drive(target: Target, connections: int, seconds: float, cpus: set[int],
         else:
             window = observe(target, wrk, SETTLE_S + seconds)
         report = wrk.finish()
-    return figures(target.url, connections, window, report)
+    return figures(target.url, connections, window, report) | {"io": io}
 
 
 def _require_open(found: int, connections: int) -> None:
@@ -114,6 +115,7 @@ def table(found: dict) -> str:
     event = "timed-out request" if found["per"] == "timed_out" else "request"
     rows = [
         ("connections", found["connections"], ""),
+        ("transport (--io)", found.get("io"), ""),
         ("window" if found["timers"] else "window, connecting included", found["window_s"], "s"),
         ("requests", found["requests"], ""),
         ("requests per second", found["rps"], _client_bound(found)),
@@ -138,5 +140,7 @@ def _client_bound(found: dict) -> str:
     return f"(client-bound: the server used {found['cpu']['utilisation']:.0%} of a core)"
 
 
-def _plain(value: float | int) -> str:
+def _plain(value: float | int | str) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"

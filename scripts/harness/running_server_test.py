@@ -77,6 +77,9 @@ class Figures(unittest.TestCase):
         full = running_server.table(self.figures(counted()))
         self.assertRegex(full, r"CPU per request +10\.000 us")
         self.assertIn("wrk_co_corrected", full)
+        self.assertNotIn("transport", full)
+        told = running_server.table(self.figures(counted()) | {"io": "io_uring"})
+        self.assertRegex(told, r"transport \(--io\) +io_uring\n")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,11 @@
-"""study servers and study windows: whole servers, ours and others, loaded alike and side by side.
-
-The server that study run measures stands in measured_server.py.
-"""
+"""study servers and study windows: whole servers, ours and others, loaded alike and side by side."""
 
 from __future__ import annotations
 
 import random
 import re
 import select
-import shutil
 import socket
-import statistics
 import sys
 import tempfile
 import time
@@ -20,88 +15,17 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import environment, running_server
+from harness import perf, running_server
+from harness.contenders import Contender
 from harness.measured_server import READY_LIMIT_S, build_command, get
 from harness.process import Child, cpu_s, rss_kib
 from harness.window import Target
-from results.errors import Failed, cannot
+from results.errors import Failed
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / "build/release"
-OWN_BINARY = BUILT / "server/idlewheel-server"
-TOOLS = ROOT / "build/tools"
-OWN = "idlewheel"
-FLOOR = "bare epoll"
 ADDRESS = re.compile(r"\b127\.0\.0\.1:(\d+)")
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A server. command(folder, connections) gives the command line of one that takes so many, and
-    may leave files in the folder. A server on two cores shares the second with the load."""
-
-    name: str
-    command: Callable[[Path, int], list[str]]
-    targets: tuple[str, ...] = ()  # of CMake, that it needs
-    cores: int = 1
-
-
-def own(name: str, *flags: str, cores: int = 1) -> Contender:
-    argv = [str(OWN_BINARY), "--port=0", "--admin-port=0", *flags]
-    return Contender(name, lambda *_: argv, ("idlewheel-server",), cores)
-
-
-def require_built() -> None:
-    """End the program unless our own server was built before."""
-    if not OWN_BINARY.exists():
-        raise cannot(f"{OWN_BINARY} is not there; build it: {build_command('idlewheel-server')}")
-
-
-def _found_nginx() -> str | None:
-    """TOOLS is no part of a list of folders, because its path may hold a colon."""
-    kept = TOOLS / "nginx"
-    return shutil.which("nginx") or shutil.which(kept) or shutil.which("nginx", path="/usr/sbin")
-
-
-def _nginx(folder: Path, connections: int) -> list[str]:
-    found = _found_nginx()
-    if not found:
-        raise Failed("not found; fix: scripts/setup")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = (ROOT / "bench/servers/nginx.conf.in").read_text()
-    config = config.replace("@PORT@", str(port))
-    config = config.replace("@CONNECTIONS@", str(_nginx_slots(connections)))
-    (folder / "nginx.conf").write_text(config)
-    shell = 'echo "listening on http://127.0.0.1:$1"; exec "$2" -e stderr -p "$3" -c nginx.conf'
-    return ["sh", "-c", shell, "sh", str(port), found, str(folder)]
-
-
-def _nginx_slots(connections: int) -> int:
-    """nginx counts its listener too, and closes idle connections once 15 of 16 slots are taken."""
-    return (connections + environment.SPARE_FILES) * 16 // 15 + 1
-
-
-def contenders(pipeline: int = 1) -> list[Contender]:
-    """The floor first, which answers one request a read, then ours, then what people use."""
-    floor = Contender(FLOOR, lambda *_: [str(BUILT / "bench/bare_epoll")], ("bare_epoll",))
-    return [
-        *([floor] if pipeline == 1 else []),
-        own(OWN),
-        own(f"{OWN} eager", "--rearm=eager"),
-        own(f"{OWN} --threads 2", "--threads=2", cores=2),
-        Contender("Beast, tcp_stream",
-                  lambda *_: [str(BUILT / "timers/examples/beast_tcp_stream"), "0"],
-                  ("beast_tcp_stream",)),
-        Contender("nginx", _nginx),
-        Contender("Node.js", lambda *_: ["node", str(ROOT / "bench/servers/node.js")]),
-    ]
-
-
-def with_windows(sizes: list[int]) -> list[Contender]:
-    return [own(f"{size} bytes", f"--write-window-bytes={size}") for size in sizes]
+CALL_CONNECTIONS = 100  # while system calls are counted
+CALLS_S = 1.0
 
 
 @contextmanager
@@ -162,6 +86,20 @@ def cost_of(contender: Contender, load: Load, cpus: list[int]) -> dict:
             "user_us": figures["cpu"]["user_us_per_request"]}
 
 
+def calls_of(contender: Contender, pipeline: int, cpus: list[int]) -> dict:
+    """System calls per request, connecting included. Counting slows a server, so this is no cost."""
+    with started(contender, cpus, CALL_CONNECTIONS) as (child, url):
+        with perf.Recorder(perf.stat_argv(child.pid), {cpus[-1]}) as recorder:
+            with recorder.switched_on():
+                figures = running_server.drive(Target(url, pid=child.pid, child=child),
+                                               CALL_CONNECTIONS, CALLS_S, {cpus[-1]}, pipeline)
+            text = recorder.end()
+    if why := running_server.problem(figures):
+        raise Failed(why)
+    return {"name": contender.name,
+            **perf.syscalls_per(perf.parse_stat(text), figures["wrk"]["requests"])}
+
+
 def idle_bytes(contender: Contender, connections: int, cpus: list[int]) -> dict:
     """Resident memory of a connection that waits after one request, and the CPU time it takes.
 
@@ -219,6 +157,16 @@ class Results:
     samples: list[dict] = field(default_factory=list)
     memory: list[dict] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)  # the first reason of each server
+    calls: list[dict] = field(default_factory=list)
+    uncounted: str = ""  # why system calls cannot be counted here
+
+    def present(self, entries: list[Contender]) -> list[Contender]:
+        """Those that this machine can have; the others have failed before they began."""
+        for entry in entries:
+            if why := entry.absent():
+                self.failures[entry.name] = why
+                print(f"{entry.name}: left out: {why}", file=sys.stderr)
+        return [entry for entry in entries if entry.name not in self.failures]
 
     def attempt(self, name: str, words: str, measure: Callable[[], dict], into: list[dict]) -> bool:
         try:
@@ -261,43 +209,15 @@ def weigh(found: Results, entries: list[Contender], connections: int, cpus: list
                       lambda: idle_bytes(entry, connections, cpus), found.memory)
 
 
-def medians(samples: list[dict]) -> dict[tuple[str, int], dict]:
-    groups: dict[tuple[str, int], list[dict]] = {}
-    for sample in samples:
-        groups.setdefault((sample["name"], sample["connections"]), []).append(sample)
-    return {key: {what: statistics.median(s[what] for s in group) for what in ("us", "user_us")}
-            for key, group in groups.items()}
-
-
-def table(names: list[str], levels: list[int], found: Results, weighed: bool) -> str:
-    """Markdown: CPU us per request, in brackets the ratio to the first of the names.
-
-    What was not measured is a dash, and the last column says why.
-    """
-    costs = medians(found.samples)
-    memory = {entry["name"]: entry for entry in found.memory}
-    head = ["server", *(f"{level} connections" for level in levels),
-            *(f"user mode, {level}" for level in levels)]
-    head += ["bytes per idle connection", "CPU while idle"] if weighed else []
-    head += ["failed"] if found.failures else []
-    rows = [head, ["---"] * len(head)]
-    for name in names:
-        row = [name]
-        row += [_ratio(costs.get((name, level)), costs.get((names[0], level))) for level in levels]
-        row += [_word(costs.get((name, level)), "user_us", "{:.2f}") for level in levels]
-        if weighed:
-            row += [_word(memory.get(name), "bytes", "{:.0f}"),
-                    _word(memory.get(name), "idle_cpu", "{:.2%}")]
-        if found.failures:
-            row.append(found.failures.get(name, "").replace("|", "\\|"))
-        rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _word(entry: dict | None, key: str, form: str) -> str:
-    return form.format(entry[key]) if entry else "-"
-
-
-def _ratio(entry: dict | None, base: dict | None) -> str:
-    ratio = f" ({entry['us'] / base['us']:.2f}x)" if entry and base else ""
-    return _word(entry, "us", "{:.2f}") + ratio
+def count_calls(found: Results, entries: list[Contender], pipeline: int, cpus: list[int]) -> None:
+    """The system calls of each server, where perf may count them."""
+    found.uncounted = perf.trial_of_tracepoints()
+    if found.uncounted:
+        print(f"note: system calls are not counted: {found.uncounted}", file=sys.stderr)
+        return
+    for entry in entries:
+        if found.attempt(entry.name, "counting system calls",
+                         lambda: calls_of(entry, pipeline, cpus), found.calls):
+            each = ", ".join(f"{name} {count:.2f}" for name, count in found.calls[-1].items()
+                             if name != "name" and count >= 0.005)
+            print(f"{entry.name}: system calls per request: {each}", file=sys.stderr)

@@ -1,21 +1,15 @@
 import contextlib
 import io
-import shutil
-import tempfile
 import unittest
-from pathlib import Path
 from unittest import mock
 
-from harness import environment, side_by_side
-from harness.measured_server import get
-from harness.side_by_side import Contender, Load, Results
-from results.errors import Failed, Stop
+from harness import perf, side_by_side
+from harness.contenders import Contender
+from harness.side_by_side import Load, Results
+from results.errors import Failed
 
 CPUS = [0, 1]
 CONNECTIONS = 50
-NGINX = side_by_side._found_nginx()
-# Characters that have a meaning in nginx's configuration, or in a shell.
-ODD = "a b;{c} #'\"$d ${e}\\ü,:&%"
 # A server of one thread that keeps the first 30 connections only.
 FORGETFUL = """
 import selectors, socket
@@ -45,40 +39,6 @@ def sample(name: str, connections: int, us: float) -> dict:
 
 def script(name: str, text: str) -> Contender:
     return Contender(name, lambda *_: ["python3", "-c", text])
-
-
-def named(name: str) -> Contender:
-    return next(entry for entry in side_by_side.contenders() if entry.name == name)
-
-
-class Table(unittest.TestCase):
-    SAMPLES = [sample("ours", 400, 6.0), sample("floor", 400, 5.0), sample("floor", 400, 4.0),
-               sample("floor", 400, 30.0), sample("ours", 400, 7.0), sample("ours", 400, 5.5),
-               sample("floor", 5000, 8.0), sample("ours", 5000, 8.0)]
-
-    def lines(self, found: Results) -> list[str]:
-        return side_by_side.table(["floor", "ours"], [400, 5000], found,
-                                  weighed=bool(found.memory)).splitlines()
-
-    def test_a_server_that_failed_keeps_its_row_with_what_it_had_and_the_reason(self) -> None:
-        kept = [s for s in self.SAMPLES if (s["name"], s["connections"]) != ("floor", 5000)]
-        lines = self.lines(Results(kept, failures={"floor": "5000 connections: a|b"}))
-        self.assertEqual(lines[0].split(" | ")[-1], "failed |")
-        self.assertEqual(lines[2], "| floor | 5.00 (1.00x) | - | 1.25 | - | "
-                                   "5000 connections: a\\|b |")
-        self.assertEqual(lines[3], "| ours | 6.00 (1.20x) | 8.00 | 1.50 | 2.00 |  |")
-
-    def test_medians_and_ratios_to_the_first_name(self) -> None:
-        lines = self.lines(Results(self.SAMPLES))
-        self.assertEqual(lines[2], "| floor | 5.00 (1.00x) | 8.00 (1.00x) | 1.25 | 2.00 |")
-        self.assertEqual(lines[3], "| ours | 6.00 (1.20x) | 8.00 (1.00x) | 1.50 | 2.00 |")
-
-    def test_memory_where_it_was_weighed(self) -> None:
-        memory = [{"name": name, "bytes": 588.4, "idle_cpu": 0.0} for name in ("floor", "ours")]
-        lines = self.lines(Results(self.SAMPLES, memory))
-        self.assertTrue(lines[0].endswith("| bytes per idle connection | CPU while idle |"),
-                        lines[0])
-        self.assertTrue(lines[3].endswith("| 588 | 0.00% |"), lines[3])
 
 
 class Failures(unittest.TestCase):
@@ -122,57 +82,47 @@ class Failures(unittest.TestCase):
             with side_by_side.started(entry, CPUS, CONNECTIONS):
                 pass
 
-    def test_without_our_own_server_nothing_starts(self) -> None:
-        with (mock.patch.object(side_by_side, "OWN_BINARY", Path("/no/such/server")),
-              self.assertRaises(Stop) as caught):
-            side_by_side.require_built()
-        self.assertEqual(caught.exception.code, 3)
-        self.assertIn("--target idlewheel-server", str(caught.exception))
+
+class Calls(unittest.TestCase):
+    def counted(self, refusal: str, *costs: object) -> tuple[Results, str]:
+        found, said = Results(), io.StringIO()
+        with (mock.patch.object(perf, "trial_of_tracepoints", return_value=refusal),
+              mock.patch.object(side_by_side, "calls_of", side_effect=costs),
+              contextlib.redirect_stderr(said)):
+            side_by_side.count_calls(found, [script("good", ""), script("bad", "")], 1, CPUS)
+        return found, said.getvalue()
+
+    def test_each_server_once_and_what_they_are(self) -> None:
+        good = {"name": "good", "total": 2.5, "recv": 1.0, "send": 1.0, "close": 0.0}
+        found, said = self.counted("", good, Failed("gone"))
+        self.assertEqual(found.calls, [good])
+        self.assertEqual(found.failures, {"bad": "counting system calls: gone"})
+        self.assertIn("good: system calls per request: total 2.50, recv 1.00, send 1.00\n", said)
+
+    def test_where_perf_may_not_count_nothing_is_started(self) -> None:
+        found, said = self.counted("No permissions to read")
+        self.assertEqual((found.calls, found.failures), ([], {}))
+        self.assertEqual(found.uncounted, "No permissions to read")
+        self.assertIn("note: system calls are not counted: No permissions to read", said)
+
+    @unittest.skipIf(perf.trial_of_tracepoints(), "perf may not count system calls here")
+    def test_the_calls_of_a_server_that_makes_three(self) -> None:
+        """wait, receive and send, on connections that are all kept."""
+        keeps = FORGETFUL.replace("kept <= 31", "True")
+        with mock.patch.object(side_by_side, "CALL_CONNECTIONS", 1):
+            found = side_by_side.calls_of(script("keeps", keeps), 1, CPUS)
+        self.assertAlmostEqual(found["total"], 3, delta=0.2)
+        self.assertAlmostEqual(found["recv"], 1, delta=0.1)
 
 
-class Started(unittest.TestCase):
-    def test_a_server_that_ends_at_once_says_why(self) -> None:
-        entry = Contender("broken", lambda *_: ["sh", "-c", "echo no such luck; exit 1"])
-        with self.assertRaisesRegex(Failed, "broken was not ready: no such luck"):
-            with side_by_side.started(entry, CPUS, CONNECTIONS):
-                pass
-
-    def check(self, name: str) -> None:
-        with side_by_side.started(named(name), CPUS, CONNECTIONS) as (child, url):
-            self.assertEqual(get(url + "/"), (200, b""))
-        self.assertFalse(child.running)
-
-    @unittest.skipUnless(shutil.which("node"), "needs node (scripts/setup installs it)")
-    def test_node_answers(self) -> None:
-        self.check("Node.js")
-
-    @unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
-    def test_nginx_answers_and_leaves_nothing_running(self) -> None:
-        self.check("nginx")
-
-    @unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
-    def test_nginx_starts_in_a_folder_of_any_name(self) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, ODD)
-            folder.mkdir()
-            with mock.patch.object(tempfile, "tempdir", str(folder)):
-                self.check("nginx")
-
-
-@unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
-class NginxIsSizedToTheNumber(unittest.TestCase):
-    def test_it_keeps_every_idle_connection(self) -> None:
-        environment.raise_file_limit()
-        with (mock.patch.object(side_by_side, "_cpu_while_idle", return_value=0.0),
-              mock.patch.object(environment, "SPARE_FILES", 1)):  # nothing to spare
-            for connections in (1, 15, 16, 300):
-                side_by_side.idle_bytes(named("nginx"), connections, CPUS)
-
-    def test_one_that_is_too_small_would_be_seen(self) -> None:
-        with (mock.patch.object(side_by_side, "_cpu_while_idle", return_value=0.0),
-              mock.patch.object(side_by_side, "_nginx_slots", return_value=250),
-              self.assertRaises(Failed)):
-            side_by_side.idle_bytes(named("nginx"), 300, CPUS)
+class AbsentServers(unittest.TestCase):
+    def test_they_are_left_out_with_a_reason(self) -> None:
+        absent = Contender("absent", lambda *_: ["false"], absent=lambda: "not here")
+        found = Results()
+        with contextlib.redirect_stderr(io.StringIO()):
+            kept = found.present([script("good", ""), absent])
+        self.assertEqual([entry.name for entry in kept], ["good"])
+        self.assertEqual(found.failures, {"absent": "not here"})
 
 
 if __name__ == "__main__":

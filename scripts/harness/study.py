@@ -18,7 +18,7 @@ from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
 from results import journal, manifest as manifests
-from results.cell import Cell, Measurement
+from results.cell import IO_URING, Cell, Measurement
 from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def execute(options: Options) -> None:
     facts = environment.gather(ROOT)
     _require(facts, options, manifest)
     if options.build:
-        _build(["idlewheel-server"])
+        _build(["idlewheel-server", "syscall_cost"])
     path = (options.binary or BINARY).resolve()
     with measured_server.private_copy(path) as copy:
         _study(options, manifest, facts, path, measured_server.inspect(str(copy), str(path)))
@@ -71,6 +71,8 @@ def _study(options: Options, manifest: dict | None, facts: environment.Facts, pa
            binary: Binary) -> None:
     """Measure the binary, a copy of what lies at path, and report."""
     planned = _planned(options, manifest, binary, facts)
+    if IO_URING in {each.cell.io for each in planned.measurements}:
+        measured_server.require_transport(binary, IO_URING, cpus.pair(facts.cores)[0], path)
     folder, manifest = _open_folder(options, planned, path, binary, facts)
     cores = cpus.pair(facts.cores)
     with _beside_the_load(cores[1]):
@@ -122,8 +124,10 @@ def make_ready(targets: list[str]) -> None:
 
 def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:
     """End the program with the first thing that is missing for what was asked."""
-    levels = options.chosen.get("connections") or _profiled_plan(options, manifest).connections
-    found = environment.checks(facts, max(levels), options.profiles, bool(options.report))
+    base = _profiled_plan(options, manifest)
+    levels, ios = (options.chosen.get(name) or getattr(base, name) for name in ("connections", "io"))
+    found = environment.checks(facts, max(levels), options.profiles, bool(options.report),
+                               IO_URING in ios)
     failed = [check for check in found if check.must and not check.ok]
     if failed:
         raise cannot(failed[0].line())
@@ -173,7 +177,7 @@ def _refuse_others(settings: Settings, chosen: dict) -> None:
 
 def _narrowed(settings: Settings, chosen: dict, known: list[str]) -> list[Measurement]:
     kept = {"backends": settings.backends, "scenarios": settings.scenarios,
-            "rearm": settings.rearm, "rounds": settings.rounds, "seed": settings.seed}
+            "rearm": settings.rearm, "io": settings.io, "rounds": settings.rounds, "seed": settings.seed}
     wanted = plan.settings(settings.preset, known,
                            kept | {k: v for k, v in chosen.items() if v is not None})
     if not chosen["connections"]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from harness.contenders import own
 from harness.measured_server import STOP_LIMIT_S
 from harness.plan import SHORT_FLAGS
-from harness.side_by_side import own, started
+from harness.side_by_side import started
 from harness.window import hold
 from harness.wrk import Shape, Wrk
 from results.errors import Failed

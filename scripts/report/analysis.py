@@ -7,13 +7,14 @@ Nothing here is words: content.py writes them. The primary figure is CPU microse
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 
 from report.profiles import Profile
 from report.run import Run
 from results import stats
-from results.cell import CONTROL, Cell
+from results.cell import CONTROL, IOS, Cell
 from results.sample import SHARES, TIMER_COUNTS, Sample, flags_of, left_out, usable
 from results.schema import value
 from results.stats import Outcome
@@ -48,7 +49,7 @@ class Row:
     """Everything the report says about one cell. None: not measured."""
 
     cell: Cell = value("", "what was measured", ("scenario", "timeouts", "backend", "rearm",
-                                                 "connections", "alias"))
+                                                 "connections", "alias", "io"))
     rounds: int = value("rounds", "how often the cell was timed")
     valid_rounds: int = value("rounds", "rounds that could be measured")
     flags: list[str] = value("", "gates that failed in rounds that count")
@@ -93,8 +94,8 @@ def rows(run: Run, profiles: list[Profile]) -> list[Row]:
              for cell, samples in run.of_kind("load").items()]
     found.sort(key=lambda row: row.cell.sort_key())
     margin = noise_margin(found)
-    for alike in by_conditions(found).values():
-        _compare_with_baseline(alike, margin, seed_of(run))
+    for rivals in _by_rivals(found).values():
+        _compare_with_baseline(rivals, margin, seed_of(run))
     return found
 
 
@@ -105,9 +106,18 @@ def seed_of(run: Run) -> int:
 
 def by_conditions(found: list[Row]) -> dict[tuple[str, str, int], list[Row]]:
     """Rows that may be compared with each other."""
-    table: dict[tuple[str, str, int], list[Row]] = {}
+    return _grouped(found, lambda cell: cell.conditions)
+
+
+def _by_rivals(found: list[Row]) -> dict[tuple[str, str, int, str], list[Row]]:
+    """Rows that share a baseline."""
+    return _grouped(found, lambda cell: cell.rivals)
+
+
+def _grouped(found: list[Row], key: Callable[[Cell], tuple]) -> dict[tuple, list[Row]]:
+    table: dict[tuple, list[Row]] = {}
     for row in found:
-        table.setdefault(row.cell.conditions, []).append(row)
+        table.setdefault(key(row.cell), []).append(row)
     return table
 
 
@@ -196,7 +206,7 @@ def _compare_with_baseline(alike: list[Row], margin: float, seed: int) -> None:
     for row in alike:
         if row.cpu_us and row is not base:
             row.comparison = paired(row, base, seed)
-    _judge([row.comparison for row in alike if row.comparison], margin)
+    judge([row.comparison for row in alike if row.comparison], margin)
 
 
 def paired(row: Row, base: Row, seed: int) -> Comparison:
@@ -208,7 +218,7 @@ def paired(row: Row, base: Row, seed: int) -> Comparison:
                       n=found["n"])
 
 
-def _judge(comparisons: list[Comparison], margin: float) -> None:
+def judge(comparisons: list[Comparison], margin: float) -> None:
     """Holm over those that may be compared, then the verdict."""
     tested = [c for c in comparisons if c.p is not None]
     for comparison, p in zip(tested, stats.holm([c.p for c in tested])):
@@ -264,9 +274,7 @@ class Headline:
 
 
 def headline(found: list[Row]) -> Headline:
-    plain = [alike for conditions, alike in by_conditions(found).items()
-             if conditions[:2] == ("respond", "default")]
-    alike = max(plain or list(by_conditions(found).values()), default=[], key=_contrast)
+    alike = max(_by_rivals(found).values(), default=[], key=_rank)
     base = baseline_of(alike)
     others = sorted((r for r in alike if r.cpu_us and r is not base and not r.cell.alias),
                     key=lambda row: row.cpu_us)
@@ -274,6 +282,12 @@ def headline(found: list[Row]) -> Headline:
         return Headline(base, others, [], [])
     near = [row for row in others if row.cpu_us <= NEAR * base.cpu_us]
     return Headline(base, others, near, _growth(found, others[-1].cell))
+
+
+def _rank(rivals: list[Row]) -> tuple:
+    """Highest for S1 on the default transport, if there is something to compare."""
+    cell, contrast = rivals[0].cell, _contrast(rivals)
+    return cell.workload == "respond", contrast > 0, cell.io == IOS[0], contrast
 
 
 def _contrast(alike: list[Row]) -> float:

@@ -119,7 +119,7 @@ class FlaggedRoundsTest(unittest.TestCase):
     def test_a_flagged_profile_or_count_has_a_star_of_its_own(self) -> None:
         profiled, counted = self.row({1, 2, 3}, "profile"), self.row({1, 2, 3}, "syscalls")
         self.assertTrue(content._timer_share(profiled).text.endswith("*"))
-        self.assertTrue(content._timer_us(profiled).text.endswith("*"))
+        self.assertTrue(content.timer_us_text(profiled).text.endswith("*"))
         self.assertTrue(content._syscalls(counted).text.endswith("*"))
         self.assertFalse(content._timer_share(counted).text.endswith("*"))
         self.assertEqual((profiled.flags, counted.flags), ([], []))
@@ -150,7 +150,7 @@ class BaselineTest(unittest.TestCase):
 class VerdictTest(unittest.TestCase):
     def words(self, low: float, high: float, p: float, n: int = 10) -> str:
         found = Comparison("none", 1.0, low, high, p, n=n)
-        analysis._judge([found], 0.01)
+        analysis.judge([found], 0.01)
         return content.verdict_words(found)
 
     def test_the_four_words(self) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from report import analysis, content, page, profiles, run, summary
+from report import analysis, page, profiles, run, summary, transports
 from report.content import Findings
 from report.embed import flame_data
 from report.page import MissingTool
@@ -57,7 +57,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def _page(tree: Tree, findings: Findings) -> str:
-    sections = [*page.cost_section(findings), *page.flame_section([findings]),
+    sections = [*page.cost_section(findings), *page.transport_section(findings), *page.flame_section([findings]),
                 *page.ledger_section([findings]), *page.details_section(findings),
                 *page.study_section(findings), *page.ticks_section(tree, [findings]),
                 page.validity_section([findings])]
@@ -69,12 +69,16 @@ def _page(tree: Tree, findings: Findings) -> str:
 
 
 def _start(findings: Findings) -> tuple[str, str]:
-    """The pair to open with: the profile with the dearest timers, and the wheel beside it."""
+    """The pair to open with: the profile with the dearest timers, and the wheel beside it.
+
+    A profile that stands alone on its transport has that of the other one beside it.
+    """
     known = findings.profiles
     plain = [p for p in known if p.cell.conditions[:2] == ("respond", "default")] or known
     first = max(plain, key=lambda p: p.owner_us("timer"))
-    beside = [p for p in known
+    others = [p for p in known
               if p.cell.conditions == first.cell.conditions and p is not first] or known
+    beside = [p for p in others if p.cell.io == first.cell.io] or others
     wheel = [p for p in beside if p.cell.backend == "hierarchical-wheel"
              and p.cell.rearm == first.cell.rearm]
     second = (wheel or [min(beside, key=lambda p: p.us_per_request)])[0]
@@ -86,6 +90,6 @@ def _head(findings: Findings) -> str:
     label = html.escape(str(manifest.get("label") or "unlabelled"))
     marked = f'<span class="label">{label}</span>'
     about = html.escape(summary.about(manifest)).replace(label, marked, 1)
-    sentences = "".join(f"<p>{html.escape(line)}</p>" for line in content.opening(findings.rows))
+    sentences = "".join(f"<p>{html.escape(line)}</p>" for line in transports.opening(findings.rows))
     return (f'<h1>idlewheel: what timeouts cost, backend by backend</h1><p class="run">{about}</p>'
             f'<div class="verdict">{sentences}</div>')

@@ -259,7 +259,7 @@ class ReportTest(unittest.TestCase):
         self.report(rounds=3)
         found = json.loads((self.folder / "results.json").read_text())
         self.assertEqual(list(found), ["schema", "manifest", "verdict", "rows", "profiles",
-                                       "comparisons"])
+                                       "comparisons", "transports"])
         self.assertEqual((len(found["rows"]), len(found["profiles"])), (10, 10))
         dear = max(found["comparisons"], key=lambda c: c["ratio"])
         self.assertEqual(dear["cell"]["backend"], "ordered-list")

@@ -9,6 +9,7 @@ from report.analysis import Row
 from report.content import LEDGER, unit
 from report.profiles import Profile
 from report.tables import micros, number
+from results.cell import CONTROL, IOS
 
 # A backend keeps its colour in every chart of every report.
 COLOURS = {
@@ -25,21 +26,24 @@ def colour(backend: str) -> str:
 
 
 def by_connections(found: list[Row]) -> str:
-    """CPU per request against connections, a panel a rearm mode; every round is a dot."""
+    """CPU per request against connections, a panel a re-arm mode and transport; rounds are dots."""
     rows = [r for r in found if r.cell.conditions[:2] == ("respond", "default") and r.cpu_us
             and not r.cell.alias]
-    modes = [m for m in ("eager", "lazy") if any(r.cell.rearm == m and r.cell.backend != "none"
-                                                 for r in rows)]
+    modes = [(m, io) for io in IOS for m in ("eager", "lazy")
+             if any((r.cell.rearm, r.cell.io) == (m, io) and r.cell.backend != CONTROL
+                    for r in rows)]
     if len({r.cell.connections for r in rows}) < 2:
         return ""
     values = [v for r in rows for v in r.cpu_us_by_round.values()]
-    panels = [_panel(mode, [r for r in rows if r.cell.rearm == mode or r.cell.backend == "none"],
+    panels = [_panel(f"{mode} re-arm" + (f", {io}" if io != IOS[0] else ""),
+                     [r for r in rows if r.cell.io == io
+                      and (r.cell.rearm == mode or r.cell.backend == CONTROL)],
                      sorted({r.cell.connections for r in rows}), min(values), max(values))
-              for mode in modes]
+              for mode, io in modes]
     return f'<div class="panels">{"".join(panels)}</div>'
 
 
-def _panel(mode: str, rows: list[Row], levels: list[int], low: float, high: float) -> str:
+def _panel(title: str, rows: list[Row], levels: list[int], low: float, high: float) -> str:
     width, height, left, right, top, bottom = 560, 270, 42, 140, 30, 38
     low, high = low * 0.85, high * 1.15
     span = math.log(levels[-1] / levels[0])
@@ -50,7 +54,7 @@ def _panel(mode: str, rows: list[Row], levels: list[int], low: float, high: floa
     def y(us: float) -> float:
         return height - bottom - (height - top - bottom) * math.log(us / low) / math.log(high / low)
 
-    parts = [f'<text class="title" x="{left}" y="18">{mode} re-arm</text>']
+    parts = [f'<text class="title" x="{left}" y="18">{title}</text>']
     parts += [_grid_line(left, width - right, y(tick), f"{tick:g}") for tick in _ticks(low, high)]
     parts += [f'<text class="axis" x="{x(level):.1f}" y="{height - bottom + 18}" '
               f'text-anchor="middle">{number(level, 0)}</text>' for level in levels]
@@ -59,7 +63,7 @@ def _panel(mode: str, rows: list[Row], levels: list[int], low: float, high: floa
     lines = _lines(rows)
     parts += [_series(backend, line, x, y) for backend, line in lines.items()]
     parts += _end_labels(lines, width - right + 6, top, height - bottom, y)
-    return _svg(width, height, f"CPU per request by connections, {mode} re-arm", parts)
+    return _svg(width, height, f"CPU per request by connections, {title}", parts)
 
 
 def _lines(rows: list[Row]) -> dict[str, list[Row]]:

@@ -11,9 +11,10 @@ from report.content import Findings
 from report.embed import flame_data
 from report.page import Section
 from report.profiles import Tree
-from report.tables import Table
+from report.tables import NOTHING, Table, Text, times
 from results import machine
 from results.errors import BAD_USAGE, Stop
+from results.stats import Outcome
 
 # What of the plan changes the figures of a cell, or how sure they are.
 SETTINGS = ("preset", "window_s", "settle_s", "rounds", "slow_rounds", "wrk_threads",
@@ -41,7 +42,7 @@ def compare(a: Path, b: Path, out: Path | None = None, force: bool = False) -> P
         raise Refused(f"the environments differ: {'; '.join(differing)}")
     tree = build.pruned(tree, folders)
     pairs = analysis.shared(*(folder.rows for folder in folders))
-    table, notes = content.shared_cells(pairs), _notes(pairs, folders, differing)
+    table, notes = shared_cells(pairs), _notes(pairs, folders, differing)
     print(table.markdown() if table.rows else "The two folders share no timing cell.")
     print("".join(f"{note}\n" for note in notes), end="")
     return build.write(_place(Path(a), Path(b), out), _page(tree, folders, table, notes))
@@ -57,7 +58,7 @@ def _notes(pairs: list[Pair], folders: list[Findings], differing: list[str]) -> 
         f"Compared although the environments differ: {'; '.join(differing)}." if differing else "",
         f"Measured with other settings: {'; '.join(settings)}." if settings else "",
         f"Not finished: {' and '.join(unfinished)}." if unfinished else "",
-        content.shared_flags(pairs)]
+        shared_flags(pairs)]
     return [note for note in notes if note]
 
 
@@ -84,7 +85,8 @@ def _page(tree: Tree, folders: list[Findings], table: Table, notes: list[str]) -
                         "<p>The two folders share no timing cell.</p>"),
                 *page.flame_section(folders), *page.ledger_section(folders)]
     for folder in folders:
-        sections += [*page.cost_section(folder), *page.details_section(folder)]
+        sections += [*page.cost_section(folder), *page.transport_section(folder),
+                     *page.details_section(folder)]
     sections += [*page.ticks_section(tree, folders), page.validity_section(folders)]
     data = None
     if any(folder.profiles for folder in folders):
@@ -109,3 +111,31 @@ def _head(folders: list[Findings], notes: list[str]) -> str:
                     f"{html.escape(summary.about(folder.run.manifest))}</p>" for folder in folders)
     warnings = "".join(f'<p class="warning">{html.escape(note)}</p>' for note in notes)
     return f"<h1>idlewheel: two runs compared</h1>{lines}{warnings}"
+
+
+def shared_cells(pairs: list[Pair]) -> Table:
+    """CPU per request of each cell in two folders, B as a ratio to A."""
+    table = Table([Text("cell"), Text("A µs"), Text("B µs"), Text("B / A"),
+                   Text("p (Holm)", "Mann-Whitney, exact"), Text("verdict"),
+                   Text("A timer µs"), Text("B timer µs")])
+    for pair in pairs:
+        costs, timers = ([show(row) for row in (pair.a, pair.b)]
+                         for show in (content.cost_text, content.timer_us_text))
+        p_holm = Text(NOTHING if pair.p_holm is None else f"{pair.p_holm:.3g}")
+        table.rows.append([Text(pair.a.cell.label), *costs, Text(times(pair.ratio)), p_holm,
+                           Text(_change(pair)), *timers])
+    return table.without_empty_columns()
+
+
+def shared_flags(pairs: list[Pair]) -> str:
+    """What the stars of shared_cells() stand for; empty where there is none."""
+    flags = {name: sorted({flag for row in rows for flag in (*row.flags, *row.profile_flags)})
+             for name, rows in (("A", [p.a for p in pairs]), ("B", [p.b for p in pairs]))}
+    said = "; ".join(f"{', '.join(found)} in {name}" for name, found in flags.items() if found)
+    return f"A star: a gate failed ({said})." if said else ""
+
+
+def _change(pair: Pair) -> str:
+    if pair.outcome is Outcome.UNTESTED:
+        return f"no statistics (fewer than {analysis.ROUNDS_FOR_MANN_WHITNEY} rounds)"
+    return "no difference proven" if pair.outcome is Outcome.INCONCLUSIVE else str(pair.outcome)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from report import analysis
-from report.analysis import Comparison, Headline, Pair, Row
+from report.analysis import Comparison, Headline, Row
 from report.profiles import Profile
 from report.run import Run
 from report.tables import NOTHING, Table, Text, micros, number, percent, star, times
@@ -159,7 +159,7 @@ def _dearest_first(plain: list[Row]) -> list[str]:
     for row in plain:
         name = row.cell.variant
         dearest[name] = max(dearest.get(name, 0.0), row.cpu_us or 0.0)
-    return sorted(dearest, key=lambda name: (name == CONTROL, -dearest[name], name))
+    return sorted(dearest, key=lambda name: (name.split()[0] == CONTROL, -dearest[name], name))
 
 
 def _overview_cell(row: Row | None) -> Text:
@@ -176,19 +176,26 @@ def _overview_cell(row: Row | None) -> Text:
 
 
 def control_note(found: list[Row]) -> str:
-    """What the ratios of the overview are ratios to, where that is not the same in all columns."""
+    """What the ratios of the overview are ratios to, on each transport and in each column."""
+    ios = list(dict.fromkeys(row.cell.io for row in found if row.comparison))
+    if not ios:
+        return ""
+    said = _baselines(found, ios[0])
+    if len(ios) > 1:
+        said = "; ".join(f"on {io} {_baselines(found, io)}" for io in ios)
+    stars = " A star: a gate failed, see Validity." if any(row.flags for row in found) else ""
+    return f"In brackets the ratio {said}.{stars}"
+
+
+def _baselines(found: list[Row], io: str) -> str:
     columns: dict[str, list[str]] = {}
     for row in found:
-        if row.comparison:
+        if row.comparison and row.cell.io == io:
             names = columns.setdefault(row.comparison.baseline, [])
             names.append(_column_head(*row.cell.conditions).text)
-    if not columns:
-        return ""
     usual = max(columns, key=lambda base: len(columns[base]))
-    others = "".join(f"; to {base} in {', '.join(dict.fromkeys(names))}"
-                     for base, names in columns.items() if base != usual)
-    stars = " A star: a gate failed, see Validity." if any(row.flags for row in found) else ""
-    return f"In brackets the ratio to {usual}{others}.{stars}"
+    return f"to {usual}" + "".join(f"; to {base} in {', '.join(dict.fromkeys(names))}"
+                                   for base, names in columns.items() if base != usual)
 
 
 def _heat(found: Comparison | None) -> float:
@@ -196,20 +203,26 @@ def _heat(found: Comparison | None) -> float:
     return min(1.0, max(0.0, math.log10(found.ratio))) if found else 0.0
 
 
+def cost_text(row: Row) -> Text:
+    return Text(micros(row.cpu_us) + star(row.flags), "; ".join(row.flags))
+
+
 def details(alike: list[Row]) -> Table:
     """Every figure of the cells that share scenario, timeouts and connections, dearest first."""
     alike = sorted(alike, key=lambda row: (row.cell.backend == CONTROL, -(row.cpu_us or 0.0)))
     cell = alike[0].cell
     per = unit(cell.scenario)
-    base = next((row.comparison.baseline for row in alike if row.comparison), "")
+    bases = dict.fromkeys(row.comparison.baseline for row in alike if row.comparison)
+    base = " or ".join(bases)
     columns = (
         ("backend", "", _name),
         (f"CPU µs per {per}", "user + system time of the server process", _cpu),
-        (f"ratio to {base}" if base else "ratio", "", _ratio),
-        ("verdict", "Holm-adjusted over this table", _verdict),
+        (f"ratio to {base}" if base else "ratio",
+         "each to that of its own transport" if len(bases) > 1 else "", _ratio),
+        ("verdict", "Holm-adjusted over the rows of this table on one transport", _verdict),
         ("req/s", "only where the server was the bottleneck", _rps),
         ("timer share", "owner share of the profile's stacks", _timer_share),
-        (f"timer µs per {per}", "owner share × CPU per request", _timer_us),
+        (f"timer µs per {per}", "owner share × CPU per request", timer_us_text),
         (f"rearms per {per}", "calls, lazy ones included", _operations("rearmed")),
         (f"moved per {per}", "structural moves in the backend", _operations("moved")),
         ("expired", "timers that fired in the window, idle and request", _expired),
@@ -267,7 +280,7 @@ def _timer_share(row: Row) -> Text:
                 f"self {percent(shares['self'])}, inclusive {percent(shares['inclusive'])}")
 
 
-def _timer_us(row: Row) -> Text:
+def timer_us_text(row: Row) -> Text:
     return Text(micros(row.timer_us) + (star(row.profile_flags) if row.timer_us else ""))
 
 
@@ -364,34 +377,3 @@ def _share(profile: Profile, group: str) -> Text:
 def _groups(profiles: list[Profile]) -> list[str]:
     known = dict.fromkeys(group for p in profiles for group in p.shares)
     return [g for g in LEDGER if g in known] + [g for g in known if g not in LEDGER]
-
-
-def shared_cells(pairs: list[Pair]) -> Table:
-    """CPU per request of each cell in two folders, B as a ratio to A."""
-    table = Table([Text("cell"), Text("A µs"), Text("B µs"), Text("B / A"),
-                   Text("p (Holm)", "Mann-Whitney, exact"), Text("verdict"),
-                   Text("A timer µs"), Text("B timer µs")])
-    for pair in pairs:
-        table.rows.append([Text(pair.a.cell.label), _cost_text(pair.a), _cost_text(pair.b),
-                           Text(times(pair.ratio)),
-                           Text(NOTHING if pair.p_holm is None else f"{pair.p_holm:.3g}"),
-                           Text(_change(pair)), _timer_us(pair.a), _timer_us(pair.b)])
-    return table.without_empty_columns()
-
-
-def _cost_text(row: Row) -> Text:
-    return Text(micros(row.cpu_us) + star(row.flags), "; ".join(row.flags))
-
-
-def shared_flags(pairs: list[Pair]) -> str:
-    """What the stars of shared_cells() stand for; empty where there is none."""
-    flags = {name: sorted({flag for row in rows for flag in (*row.flags, *row.profile_flags)})
-             for name, rows in (("A", [p.a for p in pairs]), ("B", [p.b for p in pairs]))}
-    said = "; ".join(f"{', '.join(found)} in {name}" for name, found in flags.items() if found)
-    return f"A star: a gate failed ({said})." if said else ""
-
-
-def _change(pair: Pair) -> str:
-    if pair.outcome is Outcome.UNTESTED:
-        return f"no statistics (fewer than {analysis.ROUNDS_FOR_MANN_WHITNEY} rounds)"
-    return "no difference proven" if pair.outcome is Outcome.INCONCLUSIVE else str(pair.outcome)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from report import charts, content, embed, study_2014, validity
+from report import charts, content, embed, study_2014, transports, validity
 from report.analysis import by_conditions, noise_margin, seed_of
 from report.content import Findings
 from report.profiles import PRUNE_SHARE, Profile, Ticks, Tree, bottom_up
@@ -82,6 +82,15 @@ def cost_section(findings: Findings) -> list[Section]:
             "per request holds either way. In the charts each dot is a round.")
     return [Section(f"cost{_anchor(findings)}", f"CPU per request{_of(findings)}",
                     f'{table}{lines}<p class="note">{html.escape(note)}</p>')]
+
+
+def transport_section(findings: Findings) -> list[Section]:
+    """Only where both transports were measured."""
+    table = transports.table(findings.rows, seed_of(findings.run))
+    if not table.rows:
+        return []
+    return [Section(f"transports{_anchor(findings)}", f"{transports.TITLE}{_of(findings)}",
+                    f'{table.html()}<p class="note">{html.escape(transports.NOTE)}</p>')]
 
 
 def details_section(findings: Findings) -> list[Section]:

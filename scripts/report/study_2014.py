@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from report.analysis import Row
 from report.profiles import Profile
 from report.tables import NOTHING, Table, Text, micros, number, percent, star
+from results.cell import IOS
 
 LEVELS = (400, 5000, 10000)
 
@@ -46,10 +47,10 @@ EXPIRY_2014 = ("4.1 % + 3.1 % of ticks in the expiry pass of the unordered list,
 
 
 def shares(profiles: list[Profile]) -> Table:
-    """Share of ticks in the timer: the study's, the original binaries', ours (eager)."""
+    """Share of ticks in the timer: the study's, the original binaries', ours (eager, epoll)."""
     mine = {(p.cell.backend, p.cell.connections): p for p in profiles
             if p.cell.conditions[:2] == ("respond", "default") and p.cell.rearm == "eager"
-            and "timer" in p.shares}
+            and p.cell.io == IOS[0] and "timer" in p.shares}
     levels = sorted({level for _, level in mine})
     table = Table([Text("implementation"), Text("2014 study, 400 connections", tone="prose")] +
                   [Text(f"original binary, {number(level, 0)}") for level in LEVELS] +
@@ -75,7 +76,7 @@ def cpu(found: list[Row]) -> Table:
     """CPU per request by connections, each also as a multiple of the lowest level's."""
     mine = {(row.cell.backend, row.cell.connections): row.cpu_us for row in found
             if row.cell.conditions[:2] == ("respond", "default") and row.cell.rearm == "eager"
-            and not row.cell.alias}
+            and row.cell.io == IOS[0] and not row.cell.alias}
     levels = sorted({level for _, level in mine})
     table = Table([Text("implementation")] +
                   [Text(f"original binary, {number(level, 0)}") for level in LEVELS] +

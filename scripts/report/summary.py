@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from report import content, study_2014, validity
-from report.analysis import Row, by_conditions, seed_of
+from report import content, study_2014, transports, validity
+from report.analysis import Comparison, Row, by_conditions, seed_of
 from report.content import Findings
 from report.profiles import Profile, Ticks, Tree, bottom_up
+from results.cell import Cell
 from results.manifest import SCHEMA
 
 FROM_MANIFEST = ("id", "preset", "command", "label", "created", "rounds", "seed", "git", "binary",
@@ -43,13 +44,15 @@ def _kernel(env: dict) -> str:
 
 
 def markdown(findings: Findings) -> str:
-    parts = ["# idlewheel: results", about(findings.run.manifest), *content.opening(findings.rows)]
+    parts = ["# idlewheel: results", about(findings.run.manifest), *transports.opening(findings.rows)]
     if findings.rows:
         parts += ["## Cost", content.overview(findings.rows).markdown(),
                   f"{content.ABOUT_SCENARIOS} {content.control_note(findings.rows)}",
                   "## All figures",
                   *(content.details(alike).markdown()
                     for alike in by_conditions(findings.rows).values())]
+    if (moved := transports.table(findings.rows, seed_of(findings.run))).rows:
+        parts += [f"## {transports.TITLE}", moved.markdown(), transports.NOTE]
     if findings.profiles:
         parts += ["## Owner shares of the profiles", content.shares(findings).markdown()]
         parts += [note] if (note := content.stars_note(findings.profiles)) else []
@@ -69,16 +72,20 @@ def _validity(findings: Findings) -> list[str]:
 
 
 def machine_readable(findings: Findings, tree: Tree) -> dict:
-    """results.json. Keys: schema, manifest, verdict, rows, profiles, comparisons.
+    """results.json. Keys: schema, manifest, verdict, rows, profiles, comparisons, transports.
 
     rows: analysis.Row, one a timing cell; profiles: shares and the study's table by cell;
-    comparisons: each cell against its group's baseline, as ratios. Absent figures are null.
+    comparisons: each cell against its group's baseline, as ratios; transports: each cell against
+    itself on the other transport. Absent figures are null.
     """
     manifest = findings.run.manifest
     return {"schema": SCHEMA, "manifest": {key: manifest.get(key) for key in FROM_MANIFEST},
-            "verdict": content.opening(findings.rows), "rows": [_row(row) for row in findings.rows],
+            "verdict": transports.opening(findings.rows), "rows": [_row(row) for row in findings.rows],
             "profiles": [_profile(tree, p) for p in findings.profiles],
-            "comparisons": [_comparison(row) for row in findings.rows if row.comparison]}
+            "comparisons": [_comparison(row.cell, row.comparison)
+                            for row in findings.rows if row.comparison],
+            "transports": [_comparison(row.cell, found) for row, _, found
+                           in transports.pairs(findings.rows, seed_of(findings.run))]}
 
 
 def _row(row: Row) -> dict:
@@ -87,9 +94,8 @@ def _row(row: Row) -> dict:
     return found
 
 
-def _comparison(row: Row) -> dict:
-    found = row.comparison
-    return {"cell": asdict(row.cell), "baseline": found.baseline, "ratio": found.ratio,
+def _comparison(cell: Cell, found: Comparison) -> dict:
+    return {"cell": asdict(cell), "baseline": found.baseline, "ratio": found.ratio,
             "low": found.low, "high": found.high, "p": found.p, "p_holm": found.p_holm,
             "n": found.n, "verdict": content.verdict_words(found)}
 

@@ -16,22 +16,24 @@ from pathlib import Path
 
 from report import page
 from results import folded, journal, manifest as manifests
-from results.cell import CONTROL, Cell, Measurement
+from results.cell import CONTROL, IO_URING, Cell, Measurement
 from results.groups import Groups
 from results.sample import (TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency, Lateness, Sample, Totals,
                             Window, WrkReport)
 
 # Frames of the server as fold.py writes them; symbols_release.py looks for ours in the built server.
 BASE = ["idlewheel-serve", "_start", "main", "server::serve", "asio::scheduler::run"]
-TURN = BASE + ["asio::[plumbing]", "server::Connection::on_readable"]
+TURN = BASE + ["asio::[plumbing]", "server::Connection::on_input"]
 REST = {
     "server::RequestParser::put": 1.6,
     "server::ResponseFormatter::append": 0.4,
-    "server::Channel::write;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
+    "server::EpollSet::send;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
     "tcp_sendmsg_[k]": 5.2,
     "server::Channel::read;__libc_recvmsg;entry_SYSCALL_64_after_hwframe_[k];tcp_recvmsg_[k]": 2.6,
     "operator new": 0.2,
 }
+RING = BASE + ["server::Ring::round", "server::Ring::enter", "io_submit_sqes_[k]"]
+RING_REST = {"io_send_[k];tcp_sendmsg_[k]": 4.0, "io_recv_[k];tcp_recvmsg_[k]": 2.0}
 TIMER_CLASS = {"ordered-list": "timers::OrderedList", "unordered-list": "timers::UnorderedList",
                "binary-heap": "timers::BinaryHeap", "quad-heap": "timers::QuadHeap",
                "hierarchical-wheel": "timers::HierarchicalWheel"}
@@ -62,8 +64,11 @@ def timer_us(cell: Cell) -> float:
 
 def stacks(cell: Cell) -> dict[str, float]:
     """CPU microseconds per request by folded stack."""
-    found = {";".join(TURN) + ";" + tail: us for tail, us in REST.items()}
-    found[";".join(BASE) + ";asio::epoll_reactor::run;epoll_wait;do_epoll_wait_[k]"] = 0.9
+    if cell.io == IO_URING:
+        found = {";".join(RING) + ";" + tail: us for tail, us in RING_REST.items()}
+    else:
+        found = {";".join(TURN) + ";" + tail: us for tail, us in REST.items()}
+        found[";".join(BASE) + ";asio::epoll_reactor::run;epoll_wait;do_epoll_wait_[k]"] = 0.9
     if spent := timer_us(cell):
         frame = f"{TIMER_CLASS[cell.backend]}::rearm"
         found[";".join(TURN) + f";timers::TimerService::Timer::rearm;{frame}"] = spent
@@ -72,7 +77,8 @@ def stacks(cell: Cell) -> dict[str, float]:
 
 def write(folder: Path, backends=("ordered-list", "hierarchical-wheel", "none"),
           connections=(400, 5000), rearm=("eager", "lazy"), rounds=1, profiles=True, syscalls=True,
-          dwarf=False, seed=1, env=None, scenario="respond", timeouts="default") -> Path:
+          dwarf=False, seed=1, env=None, scenario="respond", timeouts="default",
+          io=("epoll",)) -> Path:
     """Writes a result folder; every argument leaves out what a partial run would lack."""
     chance = random.Random(seed)
     manifests.write(folder, {
@@ -86,7 +92,8 @@ def write(folder: Path, backends=("ordered-list", "hierarchical-wheel", "none"),
                  "settle_s": 1},
         "commands": {"server": "idlewheel-server --port 0", "wrk": "wrk -t1 -c400",
                      "perf": "perf record -e cpu-clock"}, "finished": True})
-    cells = [Cell(scenario, timeouts, backend, mode, level) for level in connections
+    cells = [Cell(scenario, timeouts, backend, mode, level, io=transport) for level in connections
+             for transport in io
              for backend in backends for mode in (["lazy"] if backend == CONTROL else rearm)]
     kinds = ["load"] + ["syscalls"] * syscalls + ["profile"] * profiles + ["dwarf"] * dwarf
     made = [each for cell in cells for number in range(1, rounds + 1)
@@ -145,6 +152,8 @@ def _load(todo: Measurement, us: float) -> Sample:
 
 
 def _syscalls(todo: Measurement) -> Sample:
+    if todo.cell.io == IO_URING:
+        return Sample.of(todo, per_request={"total": 0.2, "io_uring_enter": 0.2})
     return Sample.of(todo, per_request={"total": 3.1, "recv": 1.5, "send": 1.0, "epoll_wait": 0.6,
                                         "timerfd_settime": 0.0})
 

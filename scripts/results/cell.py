@@ -1,7 +1,7 @@
 """What is measured: a cell, and one measurement of it.
 
-A cell is one timer backend, re-armed in one way, under one workload at one number of connections. A
-measurement is one kind of look at a cell in one round: its cost under load, its system calls, a
+A cell is one timer backend, re-armed in one way, on one transport, under one workload at one number
+of connections. A measurement is one kind of look at a cell in one round: its cost under load, its system calls, a
 profile, or a profile with DWARF stack walks.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCENARIOS = ["respond", "increasing-timeout", "mixed"]
+IO_URING = "io_uring"
+IOS = ["epoll", IO_URING]  # the server's transports; the first is its default
 KINDS = ["load", "syscalls", "profile", "dwarf"]
 AA = "A/A"  # the alias of the variant that runs twice a round
 CONTROL = "none"  # the backend without timeouts
@@ -23,6 +25,7 @@ class Cell:
     rearm: str  # "lazy" or "eager"
     connections: int
     alias: str | None = None  # AA for the repeated variant, else None
+    io: str = IOS[0]
 
     @property
     def workload(self) -> str:
@@ -31,13 +34,24 @@ class Cell:
 
     @property
     def conditions(self) -> tuple[str, str, int]:
-        """Cells under the same conditions differ in their timers only: they may be compared."""
+        """Cells under the same conditions get the same load: they may be compared."""
         return (self.scenario, self.timeouts, self.connections)
 
     @property
+    def rivals(self) -> tuple[str, str, int, str]:
+        """Cells that are rivals differ in their timers only: they share a baseline."""
+        return (*self.conditions, self.io)
+
+    @property
+    def _transport(self) -> str:
+        """Part of names, where it is not the default one. Older folders know no other."""
+        return "" if self.io == IOS[0] else self.io
+
+    @property
     def variant(self) -> str:
-        """The backend and its re-arm mode; the control has no timers, hence no mode."""
-        name = self.backend if self.backend == CONTROL else f"{self.backend} {self.rearm}"
+        """Backend, re-arm mode and transport; the control has no timers, hence no mode."""
+        parts = [self.backend, "" if self.backend == CONTROL else self.rearm, self._transport]
+        name = " ".join(part for part in parts if part)
         return f"{name} ({self.alias})" if self.alias else name
 
     @property
@@ -49,7 +63,7 @@ class Cell:
     @property
     def key(self) -> str:
         """For file names and for the data of the report's page."""
-        tail = "-aa" if self.alias else ""
+        tail = (f"-{self._transport}" if self._transport else "") + ("-aa" if self.alias else "")
         return f"{self.workload}-{self.backend}-{self.rearm}-{self.connections}{tail}"
 
     @property
@@ -65,8 +79,8 @@ class Cell:
     def sort_key(self) -> tuple:
         """The order in which a report lists cells."""
         place = SCENARIOS.index(self.scenario) if self.scenario in SCENARIOS else len(SCENARIOS)
-        return (place, self.timeouts, self.connections, self.backend == CONTROL, self.rearm,
-                self.backend, self.alias or "")
+        return (place, self.timeouts, self.connections, self.io, self.backend == CONTROL,
+                self.rearm, self.backend, self.alias or "")
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,7 @@ class Measurement:
     @property
     def id(self) -> str:
         """Unique within a study; manifest.json lists those that are planned."""
-        cell, suffix = self.cell, "~aa" if self.cell.alias else ""
+        cell = self.cell
+        suffix = ("" if cell.io == IOS[0] else f"~{cell.io}") + ("~aa" if cell.alias else "")
         return (f"r{self.round:02}/{cell.scenario}/{cell.timeouts}/{cell.backend}/{cell.rearm}/"
                 f"{cell.connections}/{self.kind}{suffix}")

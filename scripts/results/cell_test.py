@@ -1,6 +1,6 @@
 import unittest
 
-from results.cell import AA, Cell, Measurement
+from results.cell import AA, IO_URING, IOS, Cell, Measurement
 
 
 class Names(unittest.TestCase):
@@ -17,6 +17,19 @@ class Names(unittest.TestCase):
         for name in ("key", "label", "variant"):
             self.assertNotEqual(getattr(once, name), getattr(again, name), name)
         self.assertEqual(once.conditions, again.conditions)
+
+    def test_only_names_of_io_uring_say_the_transport(self) -> None:
+        epoll, ring = (Cell("respond", "default", "asio", "eager", 5, io=io) for io in IOS)
+        self.assertEqual((epoll.key, ring.key),
+                         ("respond-asio-eager-5", "respond-asio-eager-5-io_uring"))
+        self.assertEqual((epoll.variant, ring.variant), ("asio eager", "asio eager io_uring"))
+        self.assertEqual(Cell("respond", "default", "none", "lazy", 5, io=IO_URING).variant,
+                         "none io_uring")
+        self.assertEqual([Measurement("load", 1, cell).id for cell in (epoll, ring)],
+                         ["r01/respond/default/asio/eager/5/load",
+                          "r01/respond/default/asio/eager/5/load~io_uring"])
+        self.assertEqual(epoll.conditions, ring.conditions)
+        self.assertNotEqual(epoll.rivals, ring.rivals)
 
     def test_ids_of_measurements_keep_their_form(self) -> None:
         cell = Cell("respond", "short", "asio", "eager", 5000, AA)

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 from results import schema
-from results.cell import Cell, Measurement
+from results.cell import IOS, Cell, Measurement
 from results.folded import Stack
 from results.schema import record, value
 
@@ -106,11 +106,13 @@ class Identity:
     connections: int = value("", _CELL)
     alias: str | None = value("", "`A/A` for the second measurement of a variant in a round, "
                               "else null")
+    io: str = value("", "the server's transport: `epoll` or `io_uring`; folders of earlier versions, "
+                    "which lack it, have `epoll`")
 
     @property
     def cell(self) -> Cell:
         return Cell(self.scenario, self.timeouts, self.backend, self.rearm, self.connections,
-                    self.alias)
+                    self.alias, self.io)
 
 
 @dataclass(kw_only=True)
@@ -191,7 +193,7 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
     @staticmethod
     def from_json(data: dict) -> Sample:
         """KeyError, TypeError or ValueError when it lacks what says which cell it is of."""
-        known = {"timeouts": "default", "round": 0, "alias": None} | data
+        known = {"timeouts": "default", "round": 0, "alias": None, "io": IOS[0]} | data
         missing = [name for name in ("id", "kind", "scenario", "backend", "rearm", "connections")
                    if name not in data]
         if missing:

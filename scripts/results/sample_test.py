@@ -59,7 +59,7 @@ class Json(unittest.TestCase):
                            valid=False, flags=["failed"], error="gone").to_json()
         self.assertEqual(list(failed), [
             "id", "kind", "round", "scenario", "timeouts", "backend", "rearm", "connections",
-            "alias", "valid", "flags", "error", "retried"])
+            "alias", "io", "valid", "flags", "error", "retried"])
         self.assertIsNone(failed["alias"])
 
     def test_samples_of_other_versions_can_be_read(self) -> None:
@@ -68,6 +68,8 @@ class Json(unittest.TestCase):
                "weather": "fine"}
         read = Sample.from_json(old)
         self.assertEqual((read.timeouts, read.valid, read.flags), ("default", True, []))
+        self.assertEqual((read.io, read.cell), ("epoll", Cell("respond", "default", "asio", "lazy",
+                                                              400)))
         self.assertEqual((read.cpu.us_per_request, read.cpu.user_s, read.wrk), (5.0, None, None))
 
     def test_a_line_that_names_no_cell_is_no_sample(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import plan
 from harness.plan import MAX_CONNECTIONS, ROUNDS_LIMIT, WINDOW_LIMIT_S
+from results.cell import IOS
 from results.errors import EXIT_CODES, bad_usage
 
 
@@ -81,6 +82,8 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add("--connections", type=connections, metavar="N,M", help="open connections (default: those "
         "of the preset)")
     add("--rearm", type=choices(plan.REARMS), metavar="lazy,eager", help="how timers are re-armed")
+    add("--io", type=choices(IOS), metavar=",".join(IOS), help="transports of the server (default: "
+        "epoll); with both, each is also compared with the other")
     add("--scenario", type=choices(plan.WORKLOADS), metavar="A,B", dest="scenarios",
         help="of " + ", ".join(plan.WORKLOADS) + " (+short: with timeouts of 2 s and 1 s)")
     add("--rounds", type=between(1, ROUNDS_LIMIT), metavar="N", help="how often each cell is measured")
@@ -138,8 +141,9 @@ def parser() -> Parser:
                       help="requests in each write (default: 1)")
     load.add_argument("--json", action="store_true", help="print JSON")
 
-    beside = commands.add_parser("servers", help="load idlewheel and other servers alike (bare "
-                                 "epoll loop, Beast tcp_stream, nginx, Node.js); print a table")
+    beside = commands.add_parser("servers", help="load idlewheel on epoll and io_uring and other "
+                                 "servers alike (bare loops, Beast tcp_stream, nginx, h2o, Node.js); "
+                                 "print a table")
     _add_side_by_side(beside, "400,5000,10000", 3)
     beside.add_argument("--idle-connections", type=between(1, MAX_CONNECTIONS), default=10_000,
                         metavar="N",

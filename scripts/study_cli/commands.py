@@ -9,7 +9,8 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from harness import cpus, environment, lock, running_server, side_by_side, study, traces
+from harness import (contenders, cpus, environment, lock, running_server, side_by_side, side_table,
+                     study, traces)
 from harness.window import Target
 from report import build, compare
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
@@ -22,8 +23,8 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
     kinds = [] if args.command == "profile" else ["load", "syscalls"]
     if not getattr(args, "no_profile", False):
         kinds += ["profile", "dwarf"]
-    chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "scenarios",
-                                            "rounds", "duration", "seed")}
+    chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "io",
+                                            "scenarios", "rounds", "duration", "seed")}
     chosen["only_profiles"] = args.command == "profile"
     study.execute(study.Options(
         argv, kinds, args.preset, chosen, args.output, args.server,
@@ -69,7 +70,7 @@ def _two_cores() -> list[int]:
 def _traces(args: argparse.Namespace) -> None:
     _require_load(args.connections)
     if args.no_build:
-        side_by_side.require_built()
+        contenders.require_built()
     else:
         study.make_ready(["idlewheel-server", "timer-bench"])
     cores = list(cpus.pair(cpus.usable_cores()))
@@ -84,10 +85,11 @@ def _traces(args: argparse.Namespace) -> None:
 def _side_by_side(args: argparse.Namespace) -> None:
     idle = getattr(args, "idle_connections", 0)
     _require_load(max(idle, *args.connections))
-    entries = (side_by_side.with_windows(args.windows) if args.command == "windows"
-               else side_by_side.contenders(args.pipeline))
+    servers = args.command == "servers"
+    entries = (contenders.contenders(args.pipeline) if servers
+               else contenders.with_windows(args.windows))
     if args.no_build:
-        side_by_side.require_built()
+        contenders.require_built()
     else:
         study.make_ready(sorted({target for entry in entries for target in entry.targets}))
     cores = _two_cores()
@@ -95,12 +97,16 @@ def _side_by_side(args: argparse.Namespace) -> None:
     names = [entry.name for entry in entries]
     found = side_by_side.Results()
     try:
-        side_by_side.run(found, entries, loads, args.rounds, args.seed, cores)
-        if idle:
-            side_by_side.weigh(found, entries, idle, cores)
+        present = found.present(entries)
+        side_by_side.run(found, present, loads, args.rounds, args.seed, cores)
+        if servers:
+            side_by_side.count_calls(found, present, args.pipeline, cores)
+            side_by_side.weigh(found, present, idle, cores)
     finally:  # also after an interrupt: what was measured is not lost
         if found.samples or found.failures:
-            print(side_by_side.table(names, args.connections, found, bool(idle)))
+            if servers:
+                print(side_table.caption(names, found, cores[0]) + "\n")
+            print(side_table.table(names, args.connections, found, servers, servers))
     if found.failures:
         name, reason = next(iter(found.failures.items()))
         raise invalid(f"{len(found.failures)} of {len(names)} servers failed, the first: {name}: "

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import cpus, environment, lock, measure, side_by_side, study
+from harness import contenders, cpus, environment, lock, measure, study
 from harness.environment_test import GOOD
 from harness.testing import Fakes, gone
 from report import testing
@@ -53,7 +53,8 @@ class Usage(Fakes):
         cases = [
             [], ["fly"], ["run", "--preset", "huge"], ["run", "--connections", "abc"],
             ["run", "--connections", "0"], ["run", "--connections", "400,,5"],
-            ["run", "--rearm", "never"], ["run", "--scenario", "respond,dance"],
+            ["run", "--rearm", "never"], ["run", "--io", "kqueue"], ["run", "--io", "epoll,"],
+            ["profile", "--io", "auto"], ["run", "--scenario", "respond,dance"],
             ["run", "--rounds", "0"], ["run", "--rounds", "-1"], ["run", "--duration", "abc"],
             ["run", "--duration", "0"], ["run", "--duration", "nan"], ["run", "--seed", "x"],
             ["run", "--frobnicate"], ["run", "--backends", "a,,b"], ["load"],
@@ -84,7 +85,7 @@ class Usage(Fakes):
         self.assertFalse((self.folder / "out").exists())
 
 
-class Environment(Fakes):
+class Refusing(Fakes):
     def ends_with_three(self, facts: environment.Facts, *argv: str) -> str:
         with mock.patch.object(environment, "gather", return_value=facts):
             code, _, err = call(*argv)
@@ -92,6 +93,8 @@ class Environment(Fakes):
         self.assertEqual(len(err.splitlines()), 1, err)
         return err
 
+
+class Environment(Refusing):
     def test_missing_tools_and_too_few_descriptors(self) -> None:
         run = ["run", "--server", self.fake(), "-o", str(self.folder / "out")]
         for tool in ("wrk", "perf"):
@@ -117,7 +120,7 @@ class Environment(Fakes):
 
     def test_one_core_is_too_few_for_what_starts_a_server_and_its_load(self) -> None:
         with mock.patch.object(cpus, "usable_cores", return_value=[3]):
-            with mock.patch.object(side_by_side, "require_built"):
+            with mock.patch.object(contenders, "require_built"):
                 for command in ("servers", "windows"):
                     err = self.ends_with_three(GOOD, command, "--no-build", "--connections", "10",
                                                *self.few(command))
@@ -143,7 +146,7 @@ def failing(bench: measure.Bench, todo: Measurement, error: str) -> Sample:
     return Sample.of(todo, valid=False, flags=["failed"], error=error)
 
 
-class Runs(Fakes):
+class Running(Fakes):
     """run without load: a function answers each measurement."""
 
     def run_study(self, measured, *more: str, facts: environment.Facts = GOOD
@@ -171,6 +174,8 @@ class Runs(Fakes):
     def manifest(self) -> dict:
         return json.loads((self.folder / "out/manifest.json").read_text())
 
+
+class Runs(Running):
     def test_a_whole_run(self) -> None:
         code, out, err = self.run_study(figures)
         self.assertEqual(code, 0, err)

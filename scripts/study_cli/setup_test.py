@@ -15,7 +15,7 @@ TOOLS = {
                'echo "E: from apt" >&2\nexit "$(cat "$FAKE/apt-get-exit-$1" 2>/dev/null || echo 0)"',
     "apt-cache": 'shift 3\n! grep -qx -- "$1" "$FAKE/unknown"',
     "sudo": 'exec "$@"',
-    "node": "exit 0", "npm": "exit 0", "promtool": "exit 0", "nginx": "exit 0",
+    "node": "exit 0", "npm": "exit 0", "promtool": "exit 0", "nginx": "exit 0", "h2o": "exit 0",
 }
 
 

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import time
 import unittest
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from harness.testing import STATS, Fakes
+from harness.testing import STATS, Fakes, needs_io_uring
 from report import testing
 
 SCRIPTS = Path(__file__).resolve().parents[1]
@@ -240,6 +241,29 @@ class Signals(Working):
         _, error = study.communicate(timeout=LIMIT_S)
         self.assertEqual(study.returncode, 130, error)
         self.assertIn("study: interrupted", error.splitlines()[-1])
+
+
+@needs_io_uring
+class Transports(Working):
+    """From the command line to the report, with a server that only says that it has a ring."""
+
+    def test_both_are_measured_and_the_report_compares_them(self) -> None:
+        found = ended(*self.command(), "--io", "epoll,io_uring")
+        self.assertEqual(found.returncode, 0, found.stderr)
+        samples = [json.loads(line) for line in (self.out / "samples.jsonl").read_text().splitlines()]
+        self.assertEqual(Counter(s["io"] for s in samples),
+                         {"epoll": ROUNDS, "io_uring": ROUNDS})
+        self.assertEqual([s["error"] for s in samples if not s["valid"]], [])
+        self.assertEqual(ended(STUDY, "report", self.out).returncode, 0)
+        self.assertIn("## io_uring against epoll", (self.out / "summary.md").read_text())
+
+    def test_a_server_that_serves_epoll_instead_measures_nothing(self) -> None:
+        self.fake("deaf")
+        found = ended(*self.command(), "--io", "epoll,io_uring")
+        self.assertEqual(found.returncode, 3, found.stderr)
+        self.assertRegex(found.stderr.splitlines()[-1],
+                         "^study: .*asked for io io_uring, the server has epoll")
+        self.assertFalse(self.out.exists())
 
 
 class Locales(Scratch):
