@@ -138,6 +138,11 @@ bool cut_origin(std::string_view& target) {
   return false;
 }
 
+std::string_view without_blanks(std::string_view text) {
+  skip_blanks(text);
+  return text.substr(0, text.find_last_not_of(" \t") + 1);
+}
+
 std::string decode_unreserved(std::string_view path) {
   std::string text;
   const char* const end = path.data() + path.size();

@@ -54,6 +54,14 @@ constexpr auto is_value = [](char c) { return kValue[static_cast<unsigned char>(
 constexpr auto kTarget =
     table_of([](char c) { return c > 0x20 && c < 0x7f && !is_one_of(c, "%#\"<>\\^`{|}"); });
 
+// RFC 9112, 2.2.
+inline constexpr std::string_view kLineEnd = "\r\n";
+
+// Whether a line ends at `at`, which may be null.
+inline bool ends_line(const char* at, const char* end) {
+  return at != nullptr && std::string_view(at, end).starts_with(kLineEnd);
+}
+
 // Functions that skip return where in [at, end) the first byte is that does not belong to what they
 // skip.
 inline const char* skip(const char* at, const char* end, const std::array<bool, 256>& those) {
@@ -133,8 +141,8 @@ inline bool is_field_line(std::string_view line) {
 
 // Whether `text` is nothing but empty lines, of which the last may still lack its line feed.
 inline bool is_blank(std::string_view text) {
-  while (text.starts_with("\r\n")) {
-    text.remove_prefix(2);
+  while (text.starts_with(kLineEnd)) {
+    text.remove_prefix(kLineEnd.size());
   }
   return text.empty() || text == "\r";
 }
@@ -146,6 +154,9 @@ bool is_host(std::string_view text);
 // RFC 9112, 3.2.2: cuts scheme and authority off an absolute target. False when it is not an
 // absolute target of a server like this one.
 bool cut_origin(std::string_view& target);
+
+// Without the spaces and tabs before and behind it.
+std::string_view without_blanks(std::string_view text);
 
 // RFC 3986, 6.2.2.2: decodes the percent-encoded bytes that need not be encoded: letters, digits
 // and "-._~". The others keep their meaning only while they are encoded.

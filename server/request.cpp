@@ -18,19 +18,6 @@ namespace http = boost::beast::http;
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-constexpr std::string_view kLineEnd = "\r\n";
-
-// Whether a line ends at `at`, which may be null.
-bool ends_line(const char* at, const char* end) {
-  return at != nullptr && std::string_view(at, end).starts_with(kLineEnd);
-}
-
-std::string_view without_blanks(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t";
-  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
-  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
-}
-
 std::size_t chunk_digits(std::string_view line) {
   return static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_hex) -
                                   line.begin());
@@ -196,12 +183,10 @@ void RequestParser::refuse_or_wait(const char* at, std::string_view allowed) noe
 
 inline bool RequestParser::note_request_line(std::string_view line) {
   request_line_done_ = true;
-  const char major = line[line.size() - 3];
-  const char minor = line.back();
-  if (major != '1') {
+  if (line[line.size() - 3] != '1') { // the major version
     return refuse(Status::http_version_not_supported);
   }
-  beast_misreads_ = minor > '1';
+  beast_misreads_ = line.back() > '1';
   if (keep_line_) {
     request_.line = line;
   }
