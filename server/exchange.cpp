@@ -66,8 +66,8 @@ void Exchange::continue_if_expected() {
   }
 }
 
-// Queues the answer. Returns Outcome::need_more when the next request may follow. Inlined, because
-// the request path shall not pay for the second caller.
+// Queues the answer. Returns Outcome::need_more when the next request may follow. Inlined like
+// on_request() and respond(), so that the request path does not pay for their other callers.
 [[gnu::always_inline]] inline Outcome Exchange::conclude(const Request& request,
                                                          const Answer& answer, bool draining) {
   const bool drained = draining && is_blank(input_);
@@ -84,11 +84,16 @@ void Exchange::continue_if_expected() {
 }
 
 // Returns Outcome::need_more when the next request may follow.
-Outcome Exchange::on_request(const Request& request, bool draining) {
+[[gnu::always_inline]] inline Outcome Exchange::on_request(const Request& request, bool draining) {
   ++context_.counters.requests;
-  if (const auto timeout = context_.scenario.withhold(request.resource)) {
-    withheld_timeout_ = *timeout;
-    return Outcome::withheld;
+  if (context_.scenario.withholds()) {
+    if (const auto timeout = context_.scenario.withhold(request.resource)) {
+      withheld_timeout_ = *timeout;
+      return Outcome::withheld;
+    }
+  }
+  if (is_answered_empty(request.resource, request.method)) {
+    return conclude(request, kEmptyAnswer, draining);
   }
   if (is_document(request.resource.kind) && is_read(request.method)) {
     document_ = context_.documents->request(request.resource.kind);
@@ -112,7 +117,8 @@ Outcome Exchange::on_document(const Request& request, bool draining) {
   return conclude(request, answer, draining);
 }
 
-void Exchange::respond(const Answer& answer, Persistence persistence) {
+[[gnu::always_inline]] inline void Exchange::respond(const Answer& answer,
+                                                     Persistence persistence) {
   context_.formatter.append(output_.bytes(), answer, persistence);
   if (!answer.body.empty()) {
     output_.bytes().append(answer.body);

@@ -20,36 +20,9 @@ constexpr auto is_host_character = [](char c) {
   return kHostCharacter[static_cast<unsigned char>(c)];
 };
 
-// The percent sign is not here, because it needs what follows it.
-constexpr auto kTarget =
-    table_of([](char c) { return c > 0x20 && c < 0x7f && !is_one_of(c, "%#\"<>\\^`{|}"); });
-constexpr auto is_target_character = [](char c) { return kTarget[static_cast<unsigned char>(c)]; };
-
-// RFC 3986, 2.1: whether a percent-encoded byte stands at `at`.
-bool is_encoded_byte(std::string_view text, std::size_t at) {
-  return text[at] == '%' && at + 2 < text.size() && is_hex(text[at + 1]) && is_hex(text[at + 2]);
-}
-
-// How many bytes at the front of `text` are characters that belong, or percent-encoded bytes.
-template <class Belongs> std::size_t encoded_size(std::string_view text, Belongs belongs) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    if (belongs(text[i])) {
-      ++i;
-    } else if (is_encoded_byte(text, i)) {
-      i += 3;
-    } else {
-      break;
-    }
-  }
-  return i;
-}
-
 int digit(char hex) { return is_decimal(hex) ? hex - '0' : (hex | 0x20) - 'a' + 10; }
 
-char decoded(std::string_view text, std::size_t at) {
-  return static_cast<char>(digit(text[at + 1]) * 16 + digit(text[at + 2]));
-}
+char decoded(const char* at) { return static_cast<char>(digit(at[1]) * 16 + digit(at[2])); }
 
 // RFC 3986, 3.2.2. The form that inet_pton() knows is the same.
 bool is_ipv6_address(std::string_view text) {
@@ -75,6 +48,16 @@ bool is_future_address(std::string_view text) {
   return std::all_of(version.begin(), version.end(), is_hex) &&
          std::all_of(address.begin(), address.end(),
                      [](char c) { return is_host_character(c) || c == ':'; });
+}
+
+// Skips an address in brackets. Null when there is none. Not inlined: most hosts are names.
+[[gnu::noinline]] const char* skip_literal(const char* at, const char* end) {
+  const char* const bracket = std::find(at, end, ']');
+  if (bracket == end) {
+    return nullptr;
+  }
+  const std::string_view address(at + 1, bracket);
+  return is_ipv6_address(address) || is_future_address(address) ? bracket + 1 : nullptr;
 }
 
 void skip_blanks(std::string_view& text) {
@@ -133,26 +116,11 @@ bool skip_parameters(std::string_view& text) {
 
 } // namespace
 
-bool is_target(std::string_view text) {
-  return !text.empty() && encoded_size(text, is_target_character) == text.size();
-}
-
 bool is_host(std::string_view text) {
-  if (text.starts_with('[')) {
-    const std::size_t end = text.find(']');
-    if (end == std::string_view::npos) {
-      return false;
-    }
-    const std::string_view address = text.substr(1, end - 1);
-    if (!is_ipv6_address(address) && !is_future_address(address)) {
-      return false;
-    }
-    text.remove_prefix(end + 1);
-  } else {
-    text.remove_prefix(encoded_size(text, is_host_character));
-  }
-  return text.empty() ||
-         (text.front() == ':' && std::all_of(text.begin() + 1, text.end(), is_decimal));
+  const char* const end = text.data() + text.size();
+  const char* const at = text.starts_with('[') ? skip_literal(text.data(), end)
+                                               : skip_encoded(text.data(), end, kHostCharacter);
+  return at == end || (at != nullptr && *at == ':' && std::all_of(at + 1, end, is_decimal));
 }
 
 bool cut_origin(std::string_view& target) {
@@ -170,14 +138,20 @@ bool cut_origin(std::string_view& target) {
   return false;
 }
 
+std::string_view without_blanks(std::string_view text) {
+  skip_blanks(text);
+  return text.substr(0, text.find_last_not_of(" \t") + 1);
+}
+
 std::string decode_unreserved(std::string_view path) {
   std::string text;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    if (is_encoded_byte(path, i) && is_unreserved(decoded(path, i))) {
-      text += decoded(path, i);
-      i += 2;
+  const char* const end = path.data() + path.size();
+  for (const char* at = path.data(); at != end; ++at) {
+    if (is_encoded_byte(at, end) && is_unreserved(decoded(at))) {
+      text += decoded(at);
+      at += 2;
     } else {
-      text += path[i];
+      text += *at;
     }
   }
   return text;

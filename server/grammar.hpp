@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -45,25 +48,104 @@ constexpr auto kValue = table_of(
     [](char c) { return (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t'; });
 constexpr auto is_value = [](char c) { return kValue[static_cast<unsigned char>(c)]; };
 
-// RFC 9112, 5.1: no space before the colon, none before the name (which would be a folded line).
+// RFC 9112, 3.2 and RFC 3986, 2: the characters of a URI without a fragment. Brackets are accepted
+// anywhere, because browsers send them in queries. The percent sign is not here, because it needs
+// what follows it.
+constexpr auto kTarget =
+    table_of([](char c) { return c > 0x20 && c < 0x7f && !is_one_of(c, "%#\"<>\\^`{|}"); });
+
+// RFC 9112, 2.2.
+inline constexpr std::string_view kLineEnd = "\r\n";
+
+// Whether a line ends at `at`, which may be null.
+inline bool ends_line(const char* at, const char* end) {
+  return at != nullptr && std::string_view(at, end).starts_with(kLineEnd);
+}
+
+// Functions that skip return where in [at, end) the first byte is that does not belong to what they
+// skip.
+inline const char* skip(const char* at, const char* end, const std::array<bool, 256>& those) {
+  while (at != end && those[static_cast<unsigned char>(*at)]) {
+    ++at;
+  }
+  return at;
+}
+
+// As skip(at, end, kValue), but looks at eight bytes at a time while none of them is a control
+// character.
+inline const char* skip_value(const char* at, const char* end) {
+  constexpr std::uint64_t kEach = 0x0101010101010101; // a factor that puts a byte in all eight
+  for (std::uint64_t eight = 0; end - at >= std::ptrdiff_t{sizeof eight}; at += sizeof eight) {
+    std::memcpy(&eight, at, sizeof eight);
+    // The highest bit of each byte says: it is below 0x80, and below 0x20 or equal to 0x7f. No sum
+    // carries into the next byte.
+    const std::uint64_t low = eight & (0x7f * kEach);
+    const std::uint64_t control = (~(low + 0x60 * kEach) | (low + kEach)) & ~eight & (0x80 * kEach);
+    if (control != 0) {
+      if constexpr (std::endian::native == std::endian::little) {
+        at += std::countr_zero(control) / 8;
+      }
+      break;
+    }
+  }
+  return skip(at, end, kValue);
+}
+
+// RFC 3986, 2.1: whether a percent-encoded byte stands at `at`.
+inline bool is_encoded_byte(const char* at, const char* end) {
+  return *at == '%' && end - at > 2 && is_hex(at[1]) && is_hex(at[2]);
+}
+
+// Skips characters that belong to a set, and percent-encoded bytes.
+inline const char* skip_encoded(const char* at, const char* end,
+                                const std::array<bool, 256>& those) {
+  while (true) {
+    at = skip(at, end, those);
+    if (at == end || !is_encoded_byte(at, end)) {
+      return at;
+    }
+    at += 3;
+  }
+}
+
+// RFC 9112, 3: skips a request line, but not its end: method, target and version with one space
+// between. Null when there is none.
+inline const char* skip_request_line(const char* at, const char* end) {
+  const char* const method_end = skip(at, end, kToken);
+  if (method_end == at || method_end == end || *method_end != ' ') {
+    return nullptr;
+  }
+  const char* const target = method_end + 1;
+  const char* const target_end = skip_encoded(target, end, kTarget);
+  constexpr std::string_view kVersion = " HTTP/1.1";
+  const std::string_view version(target_end, end);
+  if (target_end == target || version.size() < kVersion.size() || !version.starts_with(" HTTP/") ||
+      !is_decimal(version[6]) || version[6] == '0' || version[7] != '.' ||
+      !is_decimal(version[8])) {
+    return nullptr;
+  }
+  return target_end + kVersion.size();
+}
+
+// RFC 9112, 5.1: skips a field line, but not its end. No space may stand before the colon, none
+// before the name (which would be a folded line). Null when there is no field line.
+inline const char* skip_field_line(const char* at, const char* end) {
+  const char* const colon = skip(at, end, kToken);
+  return colon != at && colon != end && *colon == ':' ? skip_value(colon, end) : nullptr;
+}
+
 inline bool is_field_line(std::string_view line) {
-  const auto colon = std::find_if_not(line.begin(), line.end(), is_token);
-  return colon != line.begin() && colon != line.end() && *colon == ':' &&
-         std::all_of(colon, line.end(), is_value);
+  const char* const end = line.data() + line.size();
+  return skip_field_line(line.data(), end) == end && !line.empty();
 }
 
 // Whether `text` is nothing but empty lines, of which the last may still lack its line feed.
 inline bool is_blank(std::string_view text) {
-  while (text.starts_with("\r\n")) {
-    text.remove_prefix(2);
+  while (text.starts_with(kLineEnd)) {
+    text.remove_prefix(kLineEnd.size());
   }
   return text.empty() || text == "\r";
 }
-
-// RFC 9112, 3.2 and RFC 3986, 2: the characters of a URI, without a fragment, and percent signs
-// only with two hexadecimal digits behind them. Brackets are accepted anywhere, because browsers
-// send them in queries.
-bool is_target(std::string_view text);
 
 // RFC 9112, 3.2: host [":" port], either of which may be empty. What stands in brackets must be an
 // address.
@@ -72,6 +154,9 @@ bool is_host(std::string_view text);
 // RFC 9112, 3.2.2: cuts scheme and authority off an absolute target. False when it is not an
 // absolute target of a server like this one.
 bool cut_origin(std::string_view& target);
+
+// Without the spaces and tabs before and behind it.
+std::string_view without_blanks(std::string_view text);
 
 // RFC 3986, 6.2.2.2: decodes the percent-encoded bytes that need not be encoded: letters, digits
 // and "-._~". The others keep their meaning only while they are encoded.

@@ -10,6 +10,75 @@ namespace {
 
 using namespace std::string_view_literals;
 
+// Whether all of a line, and nothing behind it, is a request line.
+bool is_request_line(const std::string& line) {
+  const std::string input = line + "\r\nHost: h\r\n\r\n";
+  return skip_request_line(input.data(), input.data() + input.size()) == input.data() + line.size();
+}
+
+bool is_target(std::string_view text) {
+  return is_request_line("GET " + std::string(text) + " HTTP/1.1");
+}
+
+TEST(Grammar, KnowsRequestLines) {
+  for (const auto* line : {"GET / HTTP/1.1", "G / HTTP/1.0", "M-SEARCH * HTTP/1.9",
+                           "GET /%41 HTTP/9.0", "GET /HTTP/1.1 HTTP/1.1"}) {
+    EXPECT_TRUE(is_request_line(line)) << line;
+  }
+  for (const auto* line : {"",
+                           "GET",
+                           "GET ",
+                           "GET /",
+                           "GET / ",
+                           "GET / HTTP/1.",
+                           "GET / HTTP/1.1 ",
+                           " GET / HTTP/1.1",
+                           "GET  / HTTP/1.1",
+                           "GET /  HTTP/1.1",
+                           "GET\t/ HTTP/1.1",
+                           "G(T / HTTP/1.1",
+                           "GET HTTP/1.1",
+                           "GET  HTTP/1.1",
+                           "GET / http/1.1",
+                           "GET / HTTP/0.9",
+                           "GET / HTTP/11.1",
+                           "GET / HTTP/1,1",
+                           "GET / HTTP/1.x",
+                           "GET / HTTP/x.1",
+                           "GET / HTTP 1.1",
+                           "GET / HTTP/1.1x",
+                           "GET / a HTTP/1.1"}) {
+    EXPECT_FALSE(is_request_line(line)) << line;
+  }
+}
+
+// Cut off anywhere, with nothing to read behind the cut.
+TEST(Grammar, KnowsNoRequestLineThatIsCutOff) {
+  const std::string line = "GET /%41 HTTP/1.1";
+  for (std::size_t size = 0; size < line.size(); ++size) {
+    const std::string part(line, 0, size);
+    EXPECT_EQ(skip_request_line(part.data(), part.data() + size), nullptr) << part;
+  }
+}
+
+// Eight bytes at a time, or one: every byte stops it at every place, or at none.
+TEST(Grammar, SkipsValuesOfAnyLength) {
+  for (std::size_t size = 1; size < 20; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (int c = 0; c < 256; ++c) {
+        for (const char other : {'x', '\t', '\xff'}) {
+          std::string text(size, other);
+          text[at] = static_cast<char>(c);
+          const char* const end = text.data() + size;
+          const bool belongs = c == '\t' || (c >= 0x20 && c != 0x7f);
+          ASSERT_EQ(skip_value(text.data(), end), belongs ? end : text.data() + at)
+              << size << ' ' << at << ' ' << c;
+        }
+      }
+    }
+  }
+}
+
 TEST(Grammar, KnowsFieldLines) {
   for (const auto line :
        {"A:", "A:b", "A: \t b ", "!#$%&'*+-.^_`|~: x", "A: b: c", "A: \xc3\xa4"}) {

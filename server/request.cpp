@@ -18,15 +18,6 @@ namespace http = boost::beast::http;
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-constexpr std::string_view kLineEnd = "\r\n";
-constexpr std::string_view kHttp = "HTTP/";
-
-std::string_view without_blanks(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t";
-  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
-  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
-}
-
 std::size_t chunk_digits(std::string_view line) {
   return static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_hex) -
                                   line.begin());
@@ -60,12 +51,6 @@ std::string copy_for_beast(std::string_view header) {
 }
 
 } // namespace
-
-RequestParser::RequestParser(const RequestLimits& limits, bool keep_line)
-    : limits_(limits), keep_line_(keep_line) {
-  Base::header_limit(static_cast<std::uint32_t>(limits.max_header_bytes + 1));
-  Base::body_limit(boost::none); // set when the header has been judged
-}
 
 RequestParser::State RequestParser::put(std::string_view input, std::size_t& consumed) {
   consumed = 0;
@@ -124,77 +109,88 @@ bool RequestParser::take_line(std::string_view allowed, std::size_t limit) noexc
   return false;
 }
 
-// RFC 9112, 2.2: a server should ignore empty lines before a request line.
-std::size_t RequestParser::skip_line_ends(std::string_view input) noexcept {
-  std::size_t skipped = 0;
-  while (!begun_ && input.substr(skipped).starts_with(kLineEnd)) {
-    skipped += kLineEnd.size();
-  }
-  return skipped;
-}
-
 // ---- The header.
 
-bool RequestParser::put_header(std::string_view input, std::size_t& consumed) {
-  consumed = skip_line_ends(input);
-  input = input.substr(consumed);
-  if (input.empty() || (!begun_ && input == "\r")) {
-    return false;
-  }
-  begun_ = true;
-  if (!is_token(input.front())) {
-    return refuse(Status::bad_request); // not HTTP, TLS for instance
-  }
-  const std::string_view allowed = input.substr(0, limits_.max_header_bytes);
-  do {
-    if (!take_line(allowed, limits_.max_header_bytes)) {
+[[gnu::always_inline]] inline bool RequestParser::put_header(std::string_view input,
+                                                             std::size_t& consumed) {
+  if (!begun_) {
+    // RFC 9112, 2.2: a server should ignore empty lines before a request line.
+    for (; input.starts_with(kLineEnd); input.remove_prefix(kLineEnd.size())) {
+      consumed += kLineEnd.size();
+    }
+    if (input.empty() || input == "\r") {
       return false;
     }
-  } while (!line_.empty() && check_header_line(line_));
-  if (!line_.empty()) {
+    begun_ = true;
+  }
+  const std::size_t size = header_size(input.substr(0, limits_.max_header_bytes));
+  if (size == 0) {
     return false;
   }
-  header_bytes_ = line_begin_;
-  consumed += header_bytes_;
+  header_bytes_ = size;
+  consumed += size;
   look_from(0);
-  const std::string_view header = input.substr(0, header_bytes_);
+  const std::string_view header(input.data(), size);
   return beast_misreads_ ? put_whole(copy_for_beast(header)) : put_whole(header);
 }
 
-bool RequestParser::check_header_line(std::string_view line) noexcept {
-  if (!std::exchange(request_line_done_, true)) {
-    if (!check_request_line(line)) {
-      return false;
+// The size of the header that `allowed` begins with. 0 when there is none: error_ says whether more
+// input is needed. Checks the characters of a line to find its end, so that most lines are read
+// once.
+[[gnu::always_inline]] inline std::size_t RequestParser::header_size(std::string_view allowed) {
+  const std::size_t begin = line_begin_;
+  if (scanned_ != begin) { // Part of a line was here: it is checked when its end has arrived.
+    if (!take_line(allowed, limits_.max_header_bytes)) {
+      return 0;
     }
-    if (keep_line_) {
-      request_.line = line;
-    }
-    return true;
+    look_from(begin);
   }
-  beast_misreads_ = beast_misreads_ || is_proxy_connection(line);
-  return is_field_line(line) || refuse(Status::bad_request);
+  const char* const end = allowed.data() + allowed.size();
+  const char* at = allowed.data() + begin;
+  if (!request_line_done_) {
+    const char* const line_end = skip_request_line(at, end);
+    if (!ends_line(line_end, end)) {
+      refuse_or_wait(at, allowed);
+      return 0;
+    }
+    if (!note_request_line({at, line_end})) {
+      return 0;
+    }
+    at = line_end + kLineEnd.size();
+  }
+  while (!ends_line(at, end)) {
+    const char* const line_end = skip_field_line(at, end);
+    if (!ends_line(line_end, end)) {
+      refuse_or_wait(at, allowed);
+      return 0;
+    }
+    if (is_proxy_connection({at, line_end})) {
+      beast_misreads_ = true;
+    }
+    at = line_end + kLineEnd.size();
+  }
+  return static_cast<std::size_t>(at - allowed.data()) + kLineEnd.size();
 }
 
-// RFC 9112, 3: method, target and version with one space between.
-bool RequestParser::check_request_line(std::string_view line) noexcept {
-  constexpr std::size_t kVersionSize = 8;
-  const auto method =
-      static_cast<std::size_t>(std::find_if_not(line.begin(), line.end(), is_token) - line.begin());
-  const std::size_t shortest = method + std::string_view(" / ").size() + kVersionSize;
-  if (method == 0 || line.size() < shortest || line[method] != ' ') {
-    return refuse(Status::bad_request);
+// The line at `at` is not valid, or its end has not arrived.
+void RequestParser::refuse_or_wait(const char* at, std::string_view allowed) noexcept {
+  look_from(static_cast<std::size_t>(at - allowed.data()));
+  // What begins with no token is not HTTP, but TLS for instance.
+  if (!is_token(allowed.front()) || take_line(allowed, limits_.max_header_bytes)) {
+    refuse(Status::bad_request);
   }
-  const std::string_view version = line.substr(line.size() - kVersionSize);
-  std::string_view target = line.substr(method + 1);
-  target.remove_suffix(kVersionSize + 1);
-  const bool sound = is_target(target) && line[method + 1 + target.size()] == ' ' &&
-                     version.starts_with(kHttp) && version[6] == '.' && is_decimal(version[5]) &&
-                     is_decimal(version[7]) && version[5] != '0';
-  if (!sound) {
-    return refuse(Status::bad_request);
+}
+
+inline bool RequestParser::note_request_line(std::string_view line) {
+  request_line_done_ = true;
+  if (line[line.size() - 3] != '1') { // the major version
+    return refuse(Status::http_version_not_supported);
   }
-  beast_misreads_ = version[7] > '1';
-  return version[5] == '1' || refuse(Status::http_version_not_supported);
+  beast_misreads_ = line.back() > '1';
+  if (keep_line_) {
+    request_.line = line;
+  }
+  return true;
 }
 
 // Gives Beast bytes that it must take completely. Flattened, so that Beast's parser is compiled
@@ -219,8 +215,12 @@ void RequestParser::on_request_impl(Method method, string_view /*name*/, string_
     return; // its target has a form of its own, and no resource
   }
   std::string_view target = view(whole_target);
+  if (target.front() == '/') {
+    request_.resource = find_resource(target, limits_.site);
+    return;
+  }
   const bool asterisk = target == "*";
-  if (!asterisk && target.front() != '/' && !cut_origin(target)) {
+  if (!asterisk && !cut_origin(target)) {
     return refuse(Status::bad_request, error);
   }
   // RFC 9112, 3.2.4: an absolute target without a path means the whole server, too.
@@ -238,6 +238,10 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
   const std::string_view value = view(text);
   if (++fields_ > limits_.max_headers) {
     refuse(Status::request_header_fields_too_large, error);
+  } else if (field == http::field::host) {
+    if (++hosts_ > 1 || !is_host(value)) {
+      refuse(Status::bad_request, error);
+    }
   } else if (field == http::field::content_length) {
     check_content_length(value, error);
   } else if (field == http::field::transfer_encoding) {
@@ -247,8 +251,6 @@ void RequestParser::on_field_impl(http::field field, string_view /*name*/, strin
   } else if (field == http::field::connection) {
     close_asked_ = close_asked_ || http::token_list(text).exists("close");
     keep_asked_ = keep_asked_ || (request_.http_1_0 && http::token_list(text).exists("keep-alive"));
-  } else if (field == http::field::host && (++hosts_ > 1 || !is_host(value))) {
-    refuse(Status::bad_request, error);
   }
 }
 

@@ -48,7 +48,11 @@ public:
   };
 
   // `keep_line` keeps the request line, for a log; that costs an allocation per request.
-  RequestParser(const RequestLimits& limits, bool keep_line);
+  RequestParser(const RequestLimits& limits, bool keep_line)
+      : limits_(limits), keep_line_(keep_line) {
+    Base::header_limit(static_cast<std::uint32_t>(limits.max_header_bytes + 1));
+    Base::body_limit(boost::none); // set when the header has been judged
+  }
 
   // Takes bytes from the front of `input`, and says in `consumed` how many. `input` must begin with
   // what earlier calls did not consume, followed by what arrived since. Not to be called again
@@ -96,7 +100,9 @@ private:
   bool put_trailers(std::string_view input, std::size_t& consumed);
   bool put_whole(std::string_view bytes);
 
-  std::size_t skip_line_ends(std::string_view input) noexcept;
+  std::size_t header_size(std::string_view allowed);
+  void refuse_or_wait(const char* at, std::string_view allowed) noexcept;
+  bool note_request_line(std::string_view line);
   void look_from(std::size_t begin) noexcept { line_begin_ = scanned_ = begin; }
   Line next_line(std::string_view input) noexcept;
   bool take_line(std::string_view allowed, std::size_t limit) noexcept;
@@ -105,8 +111,6 @@ private:
   }
   bool refuse(Status status) noexcept;
   void refuse(Status status, error_code& error) noexcept;
-  bool check_header_line(std::string_view line) noexcept;
-  bool check_request_line(std::string_view line) noexcept;
   void check_content_length(std::string_view value, error_code& error) noexcept;
   void check_transfer_encoding(std::string_view value, error_code& error) noexcept;
   void note_expect(std::string_view value) noexcept;
@@ -114,24 +118,27 @@ private:
   const RequestLimits limits_;
   const bool keep_line_;
 
+  // Numbers first, flags behind them: what is zero at first is written in a few wide stores.
+
   // Offsets into the input of put(), which keeps its front until it is consumed.
   std::size_t line_begin_ = 0;
   std::size_t scanned_ = 0; // there is no line end before this
   std::string_view line_;   // the line that next_line() found, without its end
 
-  bool begun_ = false;
-  bool request_line_done_ = false;
-  bool beast_misreads_ = false;  // it needs a copy that says the same to Beast (request.cpp)
   std::size_t header_bytes_ = 0; // of the header and of chunk extensions
   std::size_t fields_ = 0;
   std::size_t hosts_ = 0;
+  std::uint64_t chunk_left_ = 0;
+  std::size_t trailers_begin_ = 0; // where they begin; 0: the last chunk has not come
+
+  bool begun_ = false;
+  bool request_line_done_ = false;
+  bool beast_misreads_ = false; // it needs a copy that says the same to Beast (request.cpp)
   bool content_length_seen_ = false;
   bool transfer_encoding_seen_ = false;
   bool coding_unknown_ = false;
   bool body_begun_ = false;
-  std::uint64_t chunk_left_ = 0;
-  bool behind_chunk_ = false;      // a chunk came; a line end must follow its data
-  std::size_t trailers_begin_ = 0; // where they begin; 0: the last chunk has not come
+  bool behind_chunk_ = false; // a chunk came; a line end must follow its data
   bool close_asked_ = false;
   bool keep_asked_ = false; // matters to HTTP/1.0 only
   bool expect_continue_ = false;

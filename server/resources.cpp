@@ -50,15 +50,20 @@ Resource find_on_main(std::string_view path) noexcept {
   return {Kind::unknown};
 }
 
+template <Resource (*find)(std::string_view)>
+[[gnu::noinline]] Resource find_encoded(std::string_view path) {
+  return find(decode_unreserved(path.substr(0, path.find('?'))));
+}
+
 template <Resource (*find)(std::string_view)> Resource find_by_path(std::string_view path) {
-  path = path.substr(0, path.find('?'));
-  return path.find('%') == std::string_view::npos ? find(path) : find(decode_unreserved(path));
+  const char* const end = std::ranges::find_if(path, [](char c) { return c == '?' || c == '%'; });
+  return end == path.end() || *end == '?' ? find({path.begin(), end}) : find_encoded<find>(path);
 }
 
 } // namespace
 
-// The site is chosen first, so that the request path has each of the functions inlined.
-Resource find_resource(std::string_view path, Site site) {
+// The site is chosen first, and everything inlined into either branch.
+[[gnu::flatten]] Resource find_any_resource(std::string_view path, Site site) {
   return site == Site::main ? find_by_path<find_on_main>(path) : find_by_path<find_on_admin>(path);
 }
 
@@ -73,7 +78,7 @@ bool keeps_body(const Resource& resource, Method method) noexcept {
 Answer answer_to(const Resource& resource, Method method, std::string_view body) noexcept {
   switch (resource.kind) {
   case Kind::root:
-    return is_read(method) ? Answer{} : other_method(method, kReadOnly);
+    return is_answered_empty(resource, method) ? kEmptyAnswer : other_method(method, kReadOnly);
   case Kind::bytes:
     return is_read(method) ? Answer{.filler_bytes = method == Method::head ? 0 : resource.size,
                                     .content_length = resource.size}

@@ -51,10 +51,17 @@ struct Resource {
   bool operator==(const Resource&) const = default;
 };
 
+// What find_resource() calls, and nobody else.
+Resource find_any_resource(std::string_view path, Site site);
+
 // The site's resource of a path with or without a query. An empty path is "/", and "/%65cho" is
 // "/echo". The target "*" is no path, so its resource is never returned. Allocates
 // only for a path with a percent sign. Throws std::bad_alloc.
-Resource find_resource(std::string_view path, Site site = Site::main);
+inline Resource find_resource(std::string_view path, Site site = Site::main) {
+  // The commonest path is found without a call.
+  return site == Site::main && path == "/" ? Resource{Resource::Kind::root}
+                                           : find_any_resource(path, site);
+}
 
 // The site's resource of the target "*".
 Resource whole_server(Site site) noexcept;
@@ -81,6 +88,15 @@ struct Answer {
   // Of the body, if there is one. The bytes of an echo are whatever somebody has posted.
   std::string_view content_type = "application/octet-stream";
 };
+
+// The commonest answer: 200 without a body. A constant, so that the compiler knows what is in it
+// where it is handled apart from the others.
+inline constexpr Answer kEmptyAnswer{};
+
+// Whether that is the answer to a request.
+constexpr bool is_answered_empty(const Resource& resource, Method method) noexcept {
+  return resource.kind == Resource::Kind::root && is_read(method);
+}
 
 // The answer to a request. `body` is the request's body if keeps_body() is true, and must live as
 // long as the answer. The resource is no document, or the method is none that reads.

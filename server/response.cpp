@@ -51,15 +51,8 @@ void ResponseFormatter::refresh(std::time_t now) {
   formatted_at_ = now; // last: if memory runs out before, the next response tries again
 }
 
-void ResponseFormatter::append(std::string& out, const Answer& answer, Persistence persistence) {
-  if (const std::time_t now = std::time(nullptr); now != formatted_at_) {
-    refresh(now);
-  }
-  if (answer.status == Status::ok && answer.content_length == 0 &&
-      persistence == Persistence::keep && answer.allow.empty()) {
-    out += empty_ok_;
-    return;
-  }
+void ResponseFormatter::append_any(std::string& out, const Answer& answer,
+                                   Persistence persistence) const {
   append_status_line(out, answer.status);
   out += common_;
   if (!answer.allow.empty()) {

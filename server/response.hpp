@@ -22,10 +22,21 @@ class ResponseFormatter {
 public:
   // Appends the status line and the header of an answer, not its body. Reads the coarse real-time
   // clock, which is no system call. Allocates only what `out` needs to grow.
-  void append(std::string& out, const Answer& answer, Persistence persistence);
+  void append(std::string& out, const Answer& answer, Persistence persistence) {
+    if (const std::time_t now = std::time(nullptr); now != formatted_at_) {
+      refresh(now);
+    }
+    if (answer.status == Status::ok && answer.content_length == 0 &&
+        persistence == Persistence::keep && answer.allow.empty()) {
+      out += empty_ok_;
+    } else {
+      append_any(out, answer, persistence);
+    }
+  }
 
 private:
   void refresh(std::time_t now);
+  void append_any(std::string& out, const Answer& answer, Persistence persistence) const;
 
   std::time_t formatted_at_ = -1;
   std::string common_;   // the fields of every response: Server and Date

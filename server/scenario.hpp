@@ -27,8 +27,11 @@ public:
   ScenarioState(Scenario scenario, std::uint64_t mixed_period) noexcept
       : scenario_(scenario), mixed_period_(mixed_period) {}
 
+  // Whether withhold() has to be called.
+  bool withholds() const noexcept { return scenario_ != Scenario::respond; }
+
   // The request timeout of a request that is withheld; no value for one that is answered. To be
-  // called once for each request.
+  // called once for each request, unless withholds() is false.
   std::optional<std::chrono::milliseconds> withhold(const Resource& resource) noexcept;
 
 private:

@@ -18,22 +18,4 @@ std::array<std::string_view, 2> WriteQueue::front() const noexcept {
   return {std::string_view(bytes_).substr(sent_), std::string_view(kFiller.data(), next)};
 }
 
-void WriteQueue::consume(std::size_t written) noexcept {
-  const std::size_t of_bytes = std::min(written, size());
-  sent_ += of_bytes;
-  filler_ -= written - of_bytes;
-  if (sent_ == bytes_.size()) {
-    bytes_.clear();
-    sent_ = 0;
-    responses_ = 0;
-    urgent_ = false;
-  }
-}
-
-void WriteQueue::shrink(std::size_t keep) noexcept {
-  if (bytes_.capacity() > keep) {
-    std::string().swap(bytes_); // assigning an empty string would keep the memory
-  }
-}
-
 } // namespace server

@@ -3,6 +3,7 @@
 // it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -53,7 +54,17 @@ public:
   std::array<std::string_view, 2> front() const noexcept;
 
   // Removes the first `size` bytes of front(), which were written.
-  void consume(std::size_t size) noexcept;
+  void consume(std::size_t size) noexcept {
+    const std::size_t of_bytes = std::min(size, this->size());
+    sent_ += of_bytes;
+    filler_ -= size - of_bytes;
+    if (sent_ == bytes_.size()) {
+      bytes_.clear();
+      sent_ = 0;
+      responses_ = 0;
+      urgent_ = false;
+    }
+  }
 
   // Queues bytes again, in front of all others, which were removed and not written after all.
   void put_back(std::string_view bytes) { bytes_.insert(sent_, bytes); }
@@ -68,7 +79,11 @@ public:
   }
 
   // Gives back memory beyond `keep` bytes. Requires an empty queue.
-  void shrink(std::size_t keep) noexcept;
+  void shrink(std::size_t keep) noexcept {
+    if (bytes_.capacity() > keep) {
+      std::string().swap(bytes_); // assigning an empty string would keep the memory
+    }
+  }
 
 private:
   std::string bytes_;
