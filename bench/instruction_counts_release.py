@@ -34,7 +34,7 @@ hierarchical-wheel        93.9        20.3        155.3      56.0      43.2     
 duration-lists            64.6        20.3        125.3      80.2     288.3                 18.0
 min-array                 25.5        20.3         90.3      52.2      16.0                 12.0
                        request  request-pipelined
-server                  1451.1             1205.8
+server                  1389.1             1187.4
 """
 
 # How much a count may grow: an instruction or a few. Of a request's thousands, 15 % would be two
