@@ -111,8 +111,7 @@ void Ring::enter() {
   }
 }
 
-// False when there were none. Completions that come meanwhile, because the queue had to be
-// submitted, are for the next time.
+// False when there were none. None come meanwhile.
 bool Ring::handle_completions() {
   const unsigned count = uring_.completions();
   handle_sends(count);

@@ -79,7 +79,7 @@ def hold(port: int, conversation: Conversation) -> bytes:
     received = bytearray()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError):  # the server has ended it:
+        with contextlib.suppress(OSError):  # the server has ended it
             for piece, pause in zip(conversation.pieces, conversation.pauses):
                 send(client, piece, received)
                 if pause:

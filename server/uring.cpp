@@ -149,14 +149,7 @@ void Uring::enable() {
   }
 }
 
-io_uring_sqe* Uring::entry() noexcept {
-  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-  if (entry == nullptr) {
-    io_uring_submit(&ring_);
-    entry = io_uring_get_sqe(&ring_);
-  }
-  return entry;
-}
+io_uring_sqe* Uring::entry() noexcept { return io_uring_get_sqe(&ring_); }
 
 // Without IORING_RECVSEND_POLL_FIRST, which would lose a reset that is there already together with
 // input.
