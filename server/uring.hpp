@@ -4,6 +4,7 @@
 
 #include <liburing.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -74,7 +75,12 @@ public:
   // The kernel signals this eventfd when there are completions to fetch, unless it is to be quiet.
   // Throws RingRefused.
   void signal(int event);
-  void quiet(bool on) noexcept { io_uring_cq_eventfd_toggle(&ring_, !on); }
+  // What comes too early for a signal after quiet(false) is seen by a has_work() behind it: the fence
+  // keeps the processor from looking before it has told the kernel.
+  void quiet(bool on) noexcept {
+    io_uring_cq_eventfd_toggle(&ring_, !on);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
 
 private:
   Uring() = default;
