@@ -44,8 +44,9 @@ public:
   // RingRefused.
   void enable();
 
-  // An entry to be filled in, which the next enter() submits. Null when the queue is full: it is not
-  // submitted here, because a receive may be over at once, and its bytes are taken from the socket.
+  // An entry to be filled in, which the next enter() submits. Null when the queue is full. It is
+  // not submitted here, because a receive may be over at once, and its bytes are taken from the
+  // socket.
   io_uring_sqe* entry() noexcept;
 
   // As entry(), for a receive that goes on until it fails or is cancelled. Each completion names
@@ -75,8 +76,8 @@ public:
   // The kernel signals this eventfd when there are completions to fetch, unless it is to be quiet.
   // Throws RingRefused.
   void signal(int event);
-  // What comes too early for a signal after quiet(false) is seen by a has_work() behind it: the fence
-  // keeps the processor from looking before it has told the kernel.
+  // What comes too early for a signal after quiet(false) is seen by a has_work() behind it: the
+  // fence keeps the processor from looking before it has told the kernel.
   void quiet(bool on) noexcept {
     io_uring_cq_eventfd_toggle(&ring_, !on);
     std::atomic_thread_fence(std::memory_order_seq_cst);
