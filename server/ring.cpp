@@ -111,8 +111,7 @@ void Ring::enter() {
   }
 }
 
-// False when there were none. Completions that come meanwhile, because the queue had to be
-// submitted, are for the next time.
+// False when there were none. None come meanwhile.
 bool Ring::handle_completions() {
   const unsigned count = uring_.completions();
   handle_sends(count);
@@ -189,10 +188,23 @@ void Ring::on_received(std::uint32_t number, const io_uring_cqe& completion) {
     return report_end(slot);
   default:
     if (completion.res > 0) {
-      return hand_over(slot, uring_.received(completion));
+      hand_over(slot, uring_.received(completion));
+      return look_for_reset(number); // the slot may have moved
     }
     slot.end = Transfer::failed;
     return report_end(slot);
+  }
+}
+
+// The kernel forgets a reset that comes together with bytes while it arms a receive: it reads the
+// bytes, and waits for more (Linux 6.18). Costs a system call for each receive that is armed.
+void Ring::look_for_reset(std::uint32_t number) noexcept {
+  RingSlot& slot = slots_[number];
+  const bool was_fresh = std::exchange(slot.is_fresh, false);
+  if (was_fresh && slot.receives && slot.channel != nullptr && slot.end == Transfer::done &&
+      slot.channel->socket_.was_reset()) {
+    slot.end = Transfer::failed;
+    report_end(slot);
   }
 }
 

@@ -66,6 +66,7 @@ private:
   void handle_sends(unsigned count);
   void on_completion(const io_uring_cqe& completion);
   void on_received(std::uint32_t number, const io_uring_cqe& completion);
+  void look_for_reset(std::uint32_t number) noexcept;
   void hand_over(RingSlot& slot, std::string_view bytes) noexcept;
   void stash(RingSlot& slot, std::string_view bytes) noexcept;
   std::string_view unstash(RingSlot& slot) noexcept;

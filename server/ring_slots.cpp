@@ -116,7 +116,7 @@ bool RingSlots::receive(std::uint32_t number) noexcept {
   io_uring_sqe* const entry = uring_.receive_entry(slot.channel->socket_.descriptor());
   if (entry != nullptr) {
     entry->user_data = tag(number, Kind::receive);
-    slot.receives = true;
+    slot.receives = slot.is_fresh = true;
   }
   return entry != nullptr;
 }

@@ -21,6 +21,7 @@ struct RingSlot {
   Transfer end = Transfer::done; // anything else: no more will arrive
   bool end_reported = false;
   bool receives = false; // a receive is armed
+  bool is_fresh = false; // and nothing came of it yet
   bool polls = false;    // a wait for room is armed
   bool cancels = false;  // they are being cancelled
   bool writable = true;

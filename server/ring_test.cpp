@@ -293,6 +293,29 @@ TEST_F(Rings, GoOnWhenTheQueueAndItsCompletionsAreFewerThanSockets) {
   }
 }
 
+// If a full queue were submitted outside a round, these receives would take the input.
+TEST_F(Rings, TakeWhatHasArrivedWhenTheQueueIsFull) {
+  Ring& ring = start({.submissions = 4, .completions = 64});
+  std::vector<std::unique_ptr<Probe>> all;
+  for (int i = 0; i < 20; ++i) {
+    Ends ends = connected();
+    ASSERT_EQ(::send(ends.client, "input", 5, 0), 5);
+    all.push_back(std::make_unique<Probe>(ring, std::move(ends)));
+    all.back()->read(true);
+  }
+  for (const auto& each : all) {
+    std::string_view bytes;
+    EXPECT_EQ(each->unread_input(), 5U);
+    EXPECT_EQ(each->take(bytes), Transfer::done);
+    EXPECT_EQ(bytes, "input");
+    each->client_sends("more");
+  }
+  run();
+  for (const auto& each : all) {
+    EXPECT_EQ(each->seen, "more");
+  }
+}
+
 TEST_F(Rings, SendAtOnceWhatDoesNotFitIntoTheArena) {
   Ring& ring = start({.arena_bytes = 100});
   std::vector<std::unique_ptr<Probe>> all;

@@ -55,6 +55,11 @@ std::size_t Socket::unread_input() const noexcept {
   return ioctl(descriptor_, FIONREAD, &size) == 0 ? static_cast<std::size_t>(size) : 0;
 }
 
+bool Socket::was_reset() const noexcept {
+  char byte = 0;
+  return recv(descriptor_, &byte, 1, MSG_PEEK) < 0 && failure() == Transfer::failed;
+}
+
 // Without an answer from the kernel, as after a reset, nothing is to be expected of the peer.
 std::chrono::milliseconds Socket::silence() const {
   tcp_info info{};

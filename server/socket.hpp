@@ -45,6 +45,7 @@ public:
   Transfer receive(std::span<char> room, std::size_t& size) const noexcept;
   Transfer send(const Pieces& pieces, std::size_t& size) const noexcept;
   std::size_t unread_input() const noexcept; // bytes that have arrived and were not read
+  bool was_reset() const noexcept;           // and everything that had come before was read
   std::chrono::milliseconds silence() const; // since the peer's last byte, or its connect
   bool shut_down_send() const noexcept;      // sends FIN; false when the peer is gone
   void reset_on_close() const noexcept;      // RST instead of FIN

@@ -34,7 +34,10 @@ class Fragments(WireTest):
 
 
 class Faults(WireTest):
-    """Peers that reset the connection or go away at any moment."""
+    """Peers that reset the connection or go away at any moment. A kernel may lose a reset of a socket
+    that a ring reads (attacks_long.py), which then ends by a timeout."""
+
+    FLAGS = ("--request-timeout=10s", "--idle-timeout=10s")
 
     def sent_and_reset(self, data: bytes, read: int = 0):
         with self.server.connect() as client:

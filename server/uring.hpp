@@ -43,8 +43,9 @@ public:
   // RingRefused.
   void enable();
 
-  // An entry to be filled in, which the next enter() submits. When the queue is full it is
-  // submitted first. Null when the kernel takes none now.
+  // An entry to be filled in, which the next enter() submits. Null when the queue is full. It is
+  // not submitted here, because a receive may be over at once, and its bytes are taken from the
+  // socket.
   io_uring_sqe* entry() noexcept;
 
   // As entry(), for a receive that goes on until it fails or is cancelled. Each completion names
