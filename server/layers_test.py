@@ -12,7 +12,7 @@ SERVER = """
     grammar quantity one_line flags config_file log_file signals
     resources documents scenario counters write_queue response request exchange
     os_timer held_writes loop_probe access_log
-    socket channel epoll_set uring ring_slots ring transport
+    socket channel epoll_set uring ring_slots ring_stash ring transport
     connection_timers connection_context connection
     listener traced_timers options idle_cost stats worker admin server version main
 """.split()

@@ -200,9 +200,8 @@ void Ring::on_received(std::uint32_t number, const io_uring_cqe& completion) {
 // bytes, and waits for more (Linux 6.18). Costs a system call for each receive that is armed.
 void Ring::look_for_reset(std::uint32_t number) noexcept {
   RingSlot& slot = slots_[number];
-  const bool was_fresh = std::exchange(slot.is_fresh, false);
-  if (was_fresh && slot.receives && slot.channel != nullptr && slot.end == Transfer::done &&
-      slot.channel->socket_.was_reset()) {
+  if (std::exchange(slot.is_fresh, false) && slot.receives && slot.channel != nullptr &&
+      slot.end == Transfer::done && slot.channel->socket_.was_reset()) {
     slot.end = Transfer::failed;
     report_end(slot);
   }
@@ -218,37 +217,23 @@ void Ring::hand_over(RingSlot& slot, std::string_view bytes) noexcept {
   }
 }
 
-// A channel that does not read may be handed what was under way, at most what the kernel receives
-// at once for a socket. Without memory for it the connection cannot go on.
+// Without memory for what was received the connection cannot go on.
 void Ring::stash(RingSlot& slot, std::string_view bytes) noexcept {
   if (slot.end != Transfer::done) {
     return;
   }
   try {
-    stashes_[slot.channel] += bytes;
+    stash_.add(*slot.channel, bytes);
     slot.has_stash = true;
   } catch (const std::bad_alloc&) {
     slot.end = Transfer::failed;
   }
 }
 
-std::size_t Ring::stashed() const noexcept {
-  std::size_t size = 0;
-  for (const auto& [channel, bytes] : stashes_) {
-    size += bytes.size();
-  }
-  return size;
-}
-
 // Takes from the stash as much as a channel is handed at once.
 std::string_view Ring::unstash(RingSlot& slot) noexcept {
-  const auto at = stashes_.find(slot.channel);
-  const std::size_t size = at->second.copy(room_.data(), room_.size());
-  at->second.erase(0, size);
-  if (at->second.empty()) {
-    stashes_.erase(at);
-    slot.has_stash = false;
-  }
+  const std::size_t size = stash_.take(*slot.channel, room_);
+  slot.has_stash = stash_.size(*slot.channel) != 0;
   return {room_.data(), size};
 }
 
@@ -343,7 +328,7 @@ Transfer Ring::take(Channel& channel, std::string_view& bytes) noexcept {
 
 std::size_t Ring::unread_input(const Channel& channel) const noexcept {
   const RingSlot& slot = slots_[channel.slot_];
-  std::size_t size = slot.has_stash ? stashes_.find(&channel)->second.size() : 0;
+  std::size_t size = slot.has_stash ? stash_.size(channel) : 0;
   for (unsigned i = handled_; i < uring_.completions(); ++i) {
     const io_uring_cqe& completion = uring_.completion(i);
     if (completion.user_data == slots_.tag(channel.slot_, Kind::receive) && completion.res > 0) {
@@ -416,7 +401,7 @@ void Ring::close(Channel& channel) noexcept {
   channel.reads_ = channel.waits_writable_ = false;
   channel.AgainHook::unlink();
   if (slot.has_stash) {
-    stashes_.erase(&channel);
+    stash_.drop(channel);
     slot.has_stash = false;
   }
   slots_.close(number, std::move(channel.socket_));

@@ -10,6 +10,7 @@
 
 #include "server/channel.hpp"
 #include "server/ring_slots.hpp"
+#include "server/ring_stash.hpp"
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 
@@ -17,8 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <unordered_map>
 
 namespace server {
 
@@ -35,7 +34,7 @@ public:
   void resume() override;
 
   // Bytes that were received for channels that do not read. Costs O(such channels).
-  std::size_t stashed() const noexcept;
+  std::size_t stashed() const noexcept { return stash_.size(); }
 
 private:
   // Calls of the kernel in a round. Then timers and the acceptor have their turns.
@@ -82,7 +81,7 @@ private:
   Descriptor event_;
   std::uint64_t event_count_ = 0; // what Asio reads from the eventfd
   RingSlots slots_{uring_};
-  std::unordered_map<const Channel*, std::string> stashes_;
+  RingStash stash_;
   Channels again_;
   std::array<std::unique_ptr<char[]>, 2>
       arenas_; // of the current batch of sends and of the one before
