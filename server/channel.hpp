@@ -176,7 +176,9 @@ private:
   bool writable_ = true;
   bool short_read_ends_input_ = true;
   bool reports_writable_ = false;
-  bool ended_ = false; // the end was reported
+  bool ended_ = false;     // the end was reported
+  bool sending_ = false;   // what it sent is queued
+  bool came_back_ = false; // the latest send did: the next one is not queued, and shows why
 };
 
 } // namespace server

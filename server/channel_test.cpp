@@ -454,6 +454,114 @@ TEST_P(Channels, SendResetsWhenTheyAreToldTo) {
   EXPECT_EQ(channel.client_reads().back(), '!');
 }
 
+TEST_P(Channels, HaveOneSendUnderWay) {
+  Probe channel(transport());
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
+    EXPECT_EQ(channel.send_soon("2"), Transfer::would_block);
+    EXPECT_EQ(channel.send_now("2"), Transfer::would_block);
+    channel.wait_writable();
+  };
+  channel.writable = [&] {
+    EXPECT_FALSE(channel.sending());
+    EXPECT_EQ(channel.send_soon("2"), Transfer::done);
+  };
+  channel.client_sends("a");
+  run();
+  EXPECT_EQ(channel.client_reads(), "12");
+}
+
+TEST_P(Channels, GetBackWhatAFullSocketDidNotTake) {
+  Probe channel(transport(), Buffers::small);
+  std::string owed;
+  echo(channel, owed);
+  const std::size_t filler = channel.fill_up();
+  run();
+  const std::string answer = channel.seen;
+  EXPECT_EQ(owed, answer);
+  std::string all = channel.client_reads();
+  run();
+  all += channel.client_reads();
+  EXPECT_EQ(all, std::string(filler, 'x') + answer);
+  EXPECT_EQ(owed, "");
+}
+
+// With room for a part of it.
+TEST_P(Channels, GetBackTheRestOfAShortSend) {
+  Probe channel(transport(), Buffers::small);
+  std::string owed;
+  echo(channel, owed);
+  std::string expected;
+  std::string all;
+  bool came_back = false;
+  channel.unsent = [&, again = channel.unsent](std::string_view bytes) {
+    came_back = true;
+    again(bytes);
+  };
+  for (int i = 0; i < 3000 && !came_back; ++i) {
+    const std::string more = counted(4000).substr(static_cast<std::size_t>(i) % 1000);
+    channel.client_sends(more);
+    expected += more;
+    run();
+  }
+  EXPECT_TRUE(came_back);
+  while (all.size() < expected.size()) {
+    const std::string more = channel.client_reads();
+    ASSERT_NE(more, "");
+    all += more;
+    run();
+  }
+  EXPECT_EQ(all, expected);
+}
+
+TEST_P(Channels, LearnHowASendFailsWhenTheyTryAgain) {
+  Probe channel(transport());
+  int came_back = 0;
+  Transfer again = Transfer::done;
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
+    channel.client_resets();
+  };
+  channel.unsent = [&](std::string_view /*bytes*/) {
+    ++came_back;
+    channel.wait_writable();
+  };
+  channel.writable = [&] { again = channel.send_soon("1"); };
+  channel.client_sends("a");
+  run();
+  EXPECT_EQ(came_back, 1);
+  EXPECT_EQ(again, Transfer::failed);
+}
+
+TEST_P(Channels, SeeAnEndWhenWhatTheySentHasLeft) {
+  Probe channel(transport());
+  channel.client_sends("a");
+  channel.client_sends_fin();
+  bool sending = true;
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
+  };
+  channel.ended = [&] {
+    sending = channel.sending();
+    channel.close();
+  };
+  run();
+  EXPECT_EQ(channel.seen, "a<end>");
+  EXPECT_FALSE(sending);
+  EXPECT_EQ(channel.client_reads(), "1$");
+}
+
+TEST_P(Channels, SendWhatTheySentBeforeTheyAreClosed) {
+  Probe channel(transport());
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("last"), Transfer::done);
+    channel.close();
+  };
+  channel.client_sends("a");
+  run();
+  EXPECT_EQ(channel.client_reads(), "last$");
+}
+
 // The loop holds no work of channels that are gone.
 TEST_P(Channels, MayBeAllGone) {
   { const Probe channel(transport()); }

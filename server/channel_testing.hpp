@@ -161,6 +161,39 @@ private:
   int client_;
 };
 
+// Answers everything that arrives with the same bytes, and sends again what came back.
+inline void echo(Probe& probe, std::string& owed) {
+  const auto flush = [&probe, &owed] {
+    std::size_t size = 0;
+    if (owed.empty()) {
+      return;
+    }
+    if (probe.send({owed, {}}, Sending::soon, size) == Transfer::done) {
+      owed.erase(0, size);
+    }
+    if (!owed.empty()) {
+      probe.wait_writable();
+    }
+  };
+  probe.input = [&owed, flush](std::string_view bytes) {
+    owed += bytes;
+    flush();
+  };
+  probe.writable = flush;
+  probe.unsent = [&probe, &owed](std::string_view bytes) {
+    owed.insert(0, bytes);
+    probe.wait_writable();
+  };
+}
+
+inline std::string counted(std::size_t size) {
+  std::string bytes;
+  for (std::size_t i = 0; bytes.size() < size; ++i) {
+    bytes += std::to_string(i) + ' ';
+  }
+  return bytes;
+}
+
 // Everything that can happen now happens.
 inline void run(boost::asio::io_context& io) {
   io.restart();

@@ -62,8 +62,12 @@ void EpollSet::round() {
   while (!again.empty()) {
     Channel& channel = again.front();
     again.pop_front();
-    on_events(channel, 0);
+    begin_turn(channel, 0);
+    if (turns_end_ == kBatch) {
+      end_batch();
+    }
   }
+  end_batch();
   wait();
 }
 
@@ -78,42 +82,82 @@ int EpollSet::handle_events() {
       prefetch(events_[static_cast<std::size_t>(next_ + 1)].data.ptr);
     }
     if (event.data.ptr != nullptr) {
-      on_events(*static_cast<Channel*>(event.data.ptr), event.events);
+      begin_turn(*static_cast<Channel*>(event.data.ptr), event.events);
+    }
+    if (turns_end_ == kBatch || next_ == end_) {
+      end_batch();
     }
   }
   end_ = 0;
   return fetched;
 }
 
-void EpollSet::on_events(Channel& channel, std::uint32_t events) noexcept {
+// Reads what there is to read. The channel has its turn when the batch ends.
+void EpollSet::begin_turn(Channel& channel, std::uint32_t events) noexcept {
   channel.readable_ = channel.readable_ || (events & (EPOLLIN | EPOLLPRI | kEnds)) != 0;
   channel.writable_ = channel.writable_ || (events & (EPOLLOUT | kEnds)) != 0;
   channel.short_read_ends_input_ =
       channel.short_read_ends_input_ && (events & (EPOLLPRI | kEnds)) == 0;
   if (channel.waits_writable_ && channel.writable_) {
-    if (channel.readable_) {
-      call_again(channel); // now, because the call below may delete the channel
-    }
-    channel.waits_writable_ = false;
-    channel.on_writable();
+    turns_[turns_end_++] = {&channel, {}, {}};
   } else if (channel.reads_ && channel.readable_ && !channel.ended_) {
-    read_turn(channel);
+    if (input_.size() - input_size_ < kReadSize) {
+      end_batch();
+      return begin_turn(channel, 0);
+    }
+    Turn& turn = turns_[turns_end_++];
+    turn.channel = &channel;
+    turn.read = receive(channel, std::span(input_).subspan(input_size_, kReadSize), turn.bytes);
+    input_size_ += turn.bytes.size();
   }
 }
 
-void EpollSet::read_turn(Channel& channel) noexcept {
-  std::string_view bytes;
-  switch (const Transfer transfer = take(channel, bytes)) {
-  case Transfer::done:
-    if (channel.readable_) {
-      call_again(channel);
+void EpollSet::end_batch() noexcept {
+  in_batch_ = true;
+  for (std::size_t i = 0; i < turns_end_; ++i) {
+    if (turns_[i].channel != nullptr) {
+      const Turn turn = turns_[i];
+      turns_[i].channel = nullptr;
+      have_turn(turn);
     }
-    return channel.on_input(bytes);
-  case Transfer::would_block:
-    return;
-  case Transfer::end_of_input:
-  case Transfer::failed:
-    return channel.on_end(transfer);
+  }
+  in_batch_ = false;
+  turns_end_ = input_size_ = 0;
+  for (std::size_t i = 0; i < sends_end_; ++i) {
+    if (sends_[i].channel != nullptr) {
+      const Send send = sends_[i];
+      sends_[i].channel = nullptr;
+      send_queued(send);
+    }
+  }
+  sends_end_ = output_size_ = 0;
+}
+
+// Called again first, because the channel may delete itself in its turn.
+void EpollSet::have_turn(const Turn& turn) noexcept {
+  Channel& channel = *turn.channel;
+  if (channel.readable_) {
+    call_again(channel);
+  }
+  if (!turn.read) {
+    channel.waits_writable_ = false;
+    channel.on_writable();
+  } else if (*turn.read == Transfer::done) {
+    channel.on_input(turn.bytes);
+  } else if (*turn.read != Transfer::would_block) {
+    channel.on_end(*turn.read);
+  }
+}
+
+void EpollSet::send_queued(const Send& send) noexcept {
+  Channel& channel = *send.channel;
+  std::size_t size = 0;
+  const Transfer transfer = channel.socket_.send({send.bytes, {}}, size);
+  channel.sending_ = false;
+  channel.writable_ = transfer != Transfer::would_block;
+  if (size != send.bytes.size()) {
+    channel.came_back_ = true;
+    channel.on_unsent(send.bytes.substr(size));
   }
 }
 
@@ -145,28 +189,57 @@ void EpollSet::read_on(Channel& channel) noexcept {
 }
 
 Transfer EpollSet::take(Channel& channel, std::string_view& bytes) noexcept {
+  return receive(channel, room_, bytes);
+}
+
+Transfer EpollSet::receive(Channel& channel, std::span<char> room,
+                           std::string_view& bytes) noexcept {
   std::size_t size = 0;
-  const Transfer transfer = channel.socket_.receive(room_, size);
-  if (transfer == Transfer::done) {
-    bytes = {room_.data(), size};
-    channel.readable_ = size == room_.size() || !channel.short_read_ends_input_;
-  } else {
-    channel.readable_ = false;
-    channel.ended_ = transfer != Transfer::would_block;
-  }
+  const Transfer transfer = channel.socket_.receive(room, size);
+  bytes = {room.data(), size};
+  channel.readable_ =
+      transfer == Transfer::done && (size == room.size() || !channel.short_read_ends_input_);
+  channel.ended_ = transfer == Transfer::end_of_input || transfer == Transfer::failed;
   return transfer;
 }
 
 std::size_t EpollSet::unread_input(const Channel& channel) const noexcept {
-  return channel.socket_.unread_input();
+  std::size_t size = channel.socket_.unread_input();
+  for (std::size_t i = 0; i < turns_end_; ++i) {
+    size += turns_[i].channel == &channel ? turns_[i].bytes.size() : 0;
+  }
+  return size;
 }
 
-Transfer EpollSet::send(Channel& channel, const Pieces& pieces, Sending /*when*/,
+Transfer EpollSet::send(Channel& channel, const Pieces& pieces, Sending when,
                         std::size_t& size) noexcept {
+  if (channel.sending_) {
+    return Transfer::would_block;
+  }
+  if (in_batch_ && when == Sending::soon && !channel.came_back_ && pieces[1].empty() &&
+      queue_send(channel, pieces[0])) {
+    size = pieces[0].size();
+    return Transfer::done;
+  }
   const Transfer transfer = channel.socket_.send(pieces, size);
   channel.writable_ = transfer != Transfer::would_block;
+  channel.came_back_ = !channel.writable_;
   return transfer;
 }
+
+// False when it is too long.
+bool EpollSet::queue_send(Channel& channel, std::string_view bytes) noexcept {
+  if (bytes.size() > kMostQueued || sends_end_ == kBatch) {
+    return false;
+  }
+  char* const copy = output_.data() + output_size_;
+  output_size_ += bytes.copy(copy, bytes.size());
+  sends_[sends_end_++] = {&channel, {copy, bytes.size()}};
+  channel.sending_ = true;
+  return true;
+}
+
+bool EpollSet::sending(const Channel& channel) const noexcept { return channel.sending_; }
 
 // Few sockets ever wait for this, so that it is registered when the first wait begins.
 void EpollSet::wait_writable(Channel& channel) noexcept {
@@ -184,6 +257,16 @@ void EpollSet::wait_writable(Channel& channel) noexcept {
 void EpollSet::close(Channel& channel) noexcept {
   channel.reads_ = channel.waits_writable_ = false;
   channel.AgainHook::unlink();
+  for (Turn& turn : turns_) {
+    turn.channel = turn.channel == &channel ? nullptr : turn.channel;
+  }
+  for (Send& send : sends_) {
+    if (send.channel == &channel) {
+      std::size_t size = 0;
+      channel.socket_.send({send.bytes, {}}, size);
+      send.channel = nullptr;
+    }
+  }
   for (int at = next_; at < end_; ++at) {
     epoll_event& fetched = events_[static_cast<std::size_t>(at)];
     if (fetched.data.ptr == &channel) {

@@ -34,39 +34,6 @@ protected:
   boost::asio::io_context io;
 };
 
-// Answers everything that arrives with the same bytes, and sends again what came back.
-void echo(Probe& probe, std::string& owed) {
-  const auto flush = [&probe, &owed] {
-    std::size_t size = 0;
-    if (owed.empty()) {
-      return;
-    }
-    if (probe.send({owed, {}}, Sending::soon, size) == Transfer::done) {
-      owed.erase(0, size);
-    }
-    if (!owed.empty()) {
-      probe.wait_writable();
-    }
-  };
-  probe.input = [&owed, flush](std::string_view bytes) {
-    owed += bytes;
-    flush();
-  };
-  probe.writable = flush;
-  probe.unsent = [&probe, &owed](std::string_view bytes) {
-    owed.insert(0, bytes);
-    probe.wait_writable();
-  };
-}
-
-std::string counted(std::size_t size) {
-  std::string bytes;
-  for (std::size_t i = 0; bytes.size() < size; ++i) {
-    bytes += std::to_string(i) + ' ';
-  }
-  return bytes;
-}
-
 TEST_F(Rings, SendWhatIsSentInARoundWhenItEnds) {
   Ring& ring = start();
   Probe channel(ring);
@@ -96,69 +63,6 @@ TEST_F(Rings, SendAtOnceWhatIsNotToWait) {
   EXPECT_EQ(at_once, "answer");
 }
 
-TEST_F(Rings, HaveOneSendOfAChannelUnderWay) {
-  Ring& ring = start();
-  Probe channel(ring);
-  channel.input = [&](std::string_view /*bytes*/) {
-    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
-    EXPECT_EQ(channel.send_soon("2"), Transfer::would_block);
-    EXPECT_EQ(channel.send_now("2"), Transfer::would_block);
-    channel.wait_writable();
-  };
-  channel.writable = [&] {
-    EXPECT_FALSE(channel.sending());
-    EXPECT_EQ(channel.send_soon("2"), Transfer::done);
-  };
-  channel.client_sends("a");
-  run();
-  EXPECT_EQ(channel.client_reads(), "12");
-}
-
-TEST_F(Rings, GiveBackWhatAFullSocketDidNotTake) {
-  Ring& ring = start();
-  Probe channel(ring, Buffers::small);
-  std::string owed;
-  echo(channel, owed);
-  const std::size_t filler = channel.fill_up();
-  run();
-  const std::string answer = channel.seen;
-  EXPECT_EQ(owed, answer);
-  std::string all = channel.client_reads();
-  run();
-  all += channel.client_reads();
-  EXPECT_EQ(all, std::string(filler, 'x') + answer);
-  EXPECT_EQ(owed, "");
-}
-
-// With room for a part of it.
-TEST_F(Rings, GiveBackTheRestOfAShortSend) {
-  Ring& ring = start({.buffers = 64, .buffer_bytes = 4096});
-  Probe channel(ring, Buffers::small);
-  std::string owed;
-  echo(channel, owed);
-  std::string expected;
-  std::string all;
-  bool came_back = false;
-  channel.unsent = [&, again = channel.unsent](std::string_view bytes) {
-    came_back = true;
-    again(bytes);
-  };
-  for (int i = 0; i < 3000 && !came_back; ++i) {
-    const std::string more = counted(4000).substr(static_cast<std::size_t>(i) % 1000);
-    channel.client_sends(more);
-    expected += more;
-    run();
-  }
-  EXPECT_TRUE(came_back);
-  while (all.size() < expected.size()) {
-    const std::string more = channel.client_reads();
-    ASSERT_NE(more, "");
-    all += more;
-    run();
-  }
-  EXPECT_EQ(all, expected);
-}
-
 // The completion of the failed send comes with input that was there when the receive was armed.
 TEST_F(Rings, GiveBackFailedSendsBeforeTheyHandOverInput) {
   Ring& ring = start();
@@ -176,57 +80,6 @@ TEST_F(Rings, GiveBackFailedSendsBeforeTheyHandOverInput) {
   other.client_sends("a");
   run();
   EXPECT_EQ(order, "ui");
-}
-
-TEST_F(Rings, SayHowASendFailsWhenItIsTriedAgain) {
-  Ring& ring = start();
-  Probe channel(ring);
-  int came_back = 0;
-  Transfer again = Transfer::done;
-  channel.input = [&](std::string_view /*bytes*/) {
-    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
-    channel.client_resets();
-  };
-  channel.unsent = [&](std::string_view /*bytes*/) {
-    ++came_back;
-    channel.wait_writable();
-  };
-  channel.writable = [&] { again = channel.send_soon("1"); };
-  channel.client_sends("a");
-  run();
-  EXPECT_EQ(came_back, 1);
-  EXPECT_EQ(again, Transfer::failed);
-}
-
-TEST_F(Rings, ReportAnEndWhenWhatWasSentHasLeft) {
-  Ring& ring = start();
-  Probe channel(ring);
-  channel.client_sends("a");
-  channel.client_sends_fin();
-  bool sending = true;
-  channel.input = [&](std::string_view /*bytes*/) {
-    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
-  };
-  channel.ended = [&] {
-    sending = channel.sending();
-    channel.close();
-  };
-  run();
-  EXPECT_EQ(channel.seen, "a<end>");
-  EXPECT_FALSE(sending);
-  EXPECT_EQ(channel.client_reads(), "1$");
-}
-
-TEST_F(Rings, SendWhatWasSentByAChannelThatIsClosedBehindIt) {
-  Ring& ring = start();
-  Probe channel(ring);
-  channel.input = [&](std::string_view /*bytes*/) {
-    EXPECT_EQ(channel.send_soon("last"), Transfer::done);
-    channel.close();
-  };
-  channel.client_sends("a");
-  run();
-  EXPECT_EQ(channel.client_reads(), "last$");
 }
 
 TEST_F(Rings, CloseASocketWhoseReceiveIsArmed) {
