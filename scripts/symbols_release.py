@@ -83,8 +83,8 @@ class Symbols(unittest.TestCase):
 
     def test_reading_a_request_is_the_parsers_and_formatting_an_answer_is_writing(self) -> None:
         for name, group in (("server::RequestParser::put", "parser"),
-                            ("server::ResponseFormatter::append", "write"),
-                            ("server::WriteQueue::consume", "write")):
+                            ("server::ResponseFormatter::append_any", "write"),
+                            ("server::WriteQueue::front", "write")):
             self.assertIn(name, self.functions)
             self.assertEqual(self.groups.of(name), group)
 

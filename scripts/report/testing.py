@@ -26,7 +26,7 @@ BASE = ["idlewheel-serve", "_start", "main", "server::serve", "asio::scheduler::
 TURN = BASE + ["asio::[plumbing]", "server::Connection::on_input"]
 REST = {
     "server::RequestParser::put": 1.6,
-    "server::ResponseFormatter::append": 0.4,
+    "server::ResponseFormatter::append_any": 0.4,
     "server::EpollSet::send;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
     "tcp_sendmsg_[k]": 5.2,
     "server::Channel::read;__libc_recvmsg;entry_SYSCALL_64_after_hwframe_[k];tcp_recvmsg_[k]": 2.6,

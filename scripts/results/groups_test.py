@@ -21,7 +21,7 @@ class Shares(unittest.TestCase):
         self.assertEqual(self.owner("server::Connection::on_input",
                                     "beast::http::basic_parser::put"), "parser")
         self.assertEqual(self.owner("asio::scheduler::run"), "asio")
-        self.assertEqual(self.owner("server::WriteQueue::consume", "memcpy"), "write")
+        self.assertEqual(self.owner("server::WriteQueue::front", "memcpy"), "write")
 
     def test_an_action_is_not_the_timers(self) -> None:
         stack = ("timers::HierarchicalWheel::pop_expired", "timers::run_action",
