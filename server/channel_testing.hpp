@@ -4,6 +4,7 @@
 #pragma once
 
 #include "server/channel.hpp"
+#include "server/transport.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -199,5 +201,25 @@ inline void run(boost::asio::io_context& io) {
   io.restart();
   io.poll();
 }
+
+// A loop with the transport that the test is about. Skipped where the machine forbids it.
+class Channels : public testing::TestWithParam<Io> {
+protected:
+  void SetUp() override {
+    try {
+      transport_ = &make_transport(io, GetParam());
+    } catch (const std::runtime_error& refused) {
+      GTEST_SKIP() << refused.what();
+    }
+    run();
+  }
+  void run() { server::run(io); }
+  Transport& transport() { return *transport_; }
+
+  boost::asio::io_context io;
+
+private:
+  Transport* transport_ = nullptr;
+};
 
 } // namespace server

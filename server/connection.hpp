@@ -162,8 +162,11 @@ private:
 
   void take_input(std::string_view bytes) {
     const Instant now = context_.timers.now(); // the one clock read of this turn
-    if (state_ == State::lingering) {
-      return discard(now);
+    if (state_ == State::lingering) {          // a peer may go on sending what was refused
+      if (!context_.draining) {                // a server that ends does not wait for all of it
+        timers_.bound_discarding(now);
+      }
+      return;
     }
     context_.loop_probe.note_activity();
     borrow_exchange();
@@ -191,14 +194,6 @@ private:
     }
     count_end(CloseReason::client);
     end_at_once();
-  }
-
-  // A peer may go on sending what was refused. A server that ends does not wait for all of it.
-  void discard(Instant now) {
-    if (!context_.draining) {
-      timers_.bound_ending(now);
-      timers_.bound_discarding(now);
-    }
   }
 
   // ---- Answering.

@@ -24,8 +24,8 @@ template <timers::TimerFacility Timers> struct Timeouts {
   Timeout discard{}; // from the first byte of a peer that still sends while the connection lingers
 };
 
-// Each call makes at most one timer operation, and stop() makes two. `now` is the clock reading of
-// this turn.
+// Each call makes at most one timer operation; stop() and bound_discarding() make two. `now` is the
+// clock reading of this turn.
 template <timers::TimerFacility Timers> class ConnectionTimers {
 public:
   using Instant = typename Timers::Instant;
@@ -56,8 +56,10 @@ public:
     }
   }
 
-  // Bounds how long in all input is discarded. Does nothing once it is bounded.
+  // Bounds how long the peer whose input is discarded may be silent, as bound_ending() does, and
+  // how long all of that may take. The latter is not put off by another call.
   void bound_discarding(Instant now) {
+    bound_ending(now);
     if (!request_.armed()) {
       request_.arm(timeouts_.discard, now);
     }

@@ -4,14 +4,13 @@
 #include <boost/asio/post.hpp>
 
 #include <sys/eventfd.h>
-#include <sys/poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <string>
 #include <utility>
 
 namespace server {
@@ -54,8 +53,8 @@ void Ring::resume() {
 
 // ---- Rounds.
 
-// Completions that came after the last look and before the ring was no longer quiet made the
-// eventfd not readable, so that they are looked for once more.
+// For completions that came while the ring was still quiet the eventfd was not signalled, so there
+// is a last look for them.
 void Ring::wait() {
   uring_.quiet(false);
   if (!again_.empty() || !slots_.all_settled() || uring_.has_work()) {
