@@ -3,37 +3,23 @@
 A test refuses io_uring to one process only, with a seccomp filter or a limit.
 """
 
-import ctypes
 import errno
 import os
+import pathlib
 import resource
 import select
-import struct
 import subprocess
+import sys
 import unittest
 
-from testing import BINARY, GET, NO_RING, PATIENCE_S, Server, exchange, run, split_responses
+from testing import (BINARY, GET, NO_RING, PATIENCE_S, Server, exchange, has_ring, run,
+                     split_responses)
 
-IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER = 425, 426, 427  # on every architecture
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
+from harness import io_uring  # noqa: E402: it lies in scripts
+from harness.testing import forbid_io_uring  # noqa: E402
+
 NOBODY = 65534
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def forbid(system_call: int, error: int):
-    """A seccomp filter for this process: the system call fails with the error."""
-    load_number, jump_if_equal, give_back = 0x20, 0x15, 0x06  # of BPF
-    allow, fail_with = 0x7FFF0000, 0x00050000
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in (
-        (load_number, 0, 0, 0), (jump_if_equal, 0, 1, system_call),
-        (give_back, 0, 0, fail_with | error), (give_back, 0, 0, allow)))
-    instructions = ctypes.create_string_buffer(program, len(program))
-    filter_ = ctypes.create_string_buffer(
-        struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions)))
-    no_new_privileges, set_seccomp, mode_filter = 38, 22, 2  # of prctl
-    if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(
-            set_seccomp, mode_filter, ctypes.byref(filter_), 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def limit(what: int, value: int):
@@ -44,12 +30,6 @@ def serve(io: str, preexec_fn, *flags: str, **popen) -> subprocess.CompletedProc
     """Runs a server that is expected to end by itself."""
     return subprocess.run([BINARY, "--port=0", "--io", io, *flags], capture_output=True, text=True,
                           timeout=PATIENCE_S, preexec_fn=preexec_fn, **popen)
-
-
-def has_ring() -> bool:
-    """Whether this machine and this build have io_uring. The server asks for it before it finds that
-    the address, which is for documentation, is none of this machine's."""
-    return NO_RING not in run("--port=0", "--io=io_uring", "--address=192.0.2.1").stderr
 
 
 class Refused(unittest.TestCase):
@@ -74,10 +54,10 @@ class Refused(unittest.TestCase):
         return line
 
     def test_by_a_filter_of_system_calls(self):
-        for call in (IO_URING_SETUP, IO_URING_REGISTER, IO_URING_ENTER):
+        for call in (io_uring.SETUP, io_uring.REGISTER, io_uring.ENTER):
             for error in (errno.EPERM, errno.ENOSYS):
                 with self.subTest(call=call, error=errno.errorcode[error]):
-                    line = self.check(lambda: forbid(call, error))
+                    line = self.check(lambda: forbid_io_uring(call, error))
                     if has_ring():
                         self.assertIn(os.strerror(error), line)
                         self.assertIn("seccomp", line)

@@ -1,5 +1,6 @@
 """What the wire tests share: a real server process, and raw sockets to it."""
 
+import functools
 import http.client
 import json
 import os
@@ -44,6 +45,13 @@ def backends() -> list[str]:
     )
     names = [line.split("\t")[0] for line in listing.stdout.splitlines()]
     return [name for name in names if name != "none"]
+
+
+@functools.cache
+def has_ring() -> bool:
+    """Whether this machine and this build have io_uring. The server asks for it before it finds that
+    the address, which is for documentation, is none of this machine's."""
+    return NO_RING not in run("--port=0", "--io=io_uring", "--address=192.0.2.1").stderr
 
 
 def wait_for(condition):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from harness.process import number_of
 
-SETUP = 425  # the system call io_uring_setup(), of the same number on almost every architecture
+# The system calls io_uring_setup() and so on, of the same numbers on almost every architecture.
+SETUP, ENTER, REGISTER = 425, 426, 427
 SINGLE_ISSUER, DEFER_TASKRUN = 1 << 12, 1 << 13
 PARAMS_BYTES = 120
 DISABLED = "/proc/sys/kernel/io_uring_disabled"

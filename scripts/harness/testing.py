@@ -25,7 +25,7 @@ if MODE == "old" and "--io" in sys.argv:
     print("idlewheel-server: unknown argument '--io'; see --help", file=sys.stderr)
     sys.exit(2)
 if MODE == "no ring" and IO == "io_uring":
-    print("idlewheel-server: io_uring is refused: Operation not permitted", file=sys.stderr)
+    print("idlewheel-server: io_uring is not available: Operation not permitted", file=sys.stderr)
     sys.exit(1)
 if "--list-timer-backends" in sys.argv:
     print("ordered-list\t2\tsoonest first\nnone\t-\tcontrol")
@@ -75,15 +75,15 @@ _REFUSED = io_uring.refusal()
 needs_io_uring = unittest.skipIf(_REFUSED, f"io_uring is not available: {_REFUSED and _REFUSED.why}")
 
 
-def forbid_io_uring() -> None:
-    """Sandboxes this process, and those that it starts: io_uring_setup() fails with EPERM.
+def forbid_io_uring(call: int = io_uring.SETUP, error: int = errno.EPERM) -> None:
+    """Sandboxes this process, and those that it starts: this system call fails with the error.
 
     To be called in a child before it runs a program (preexec_fn).
     """
     load, equal, leave = 0x20, 0x15, 0x06  # of the kernel's filter language
-    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EPERM
+    allow, refuse = 0x7FFF0000, 0x00050000 | error
     steps = b"".join(struct.pack("=HBBI", *step) for step in (
-        (load, 0, 0, 0), (equal, 0, 1, io_uring.SETUP), (leave, 0, 0, refuse), (leave, 0, 0, allow)))
+        (load, 0, 0, 0), (equal, 0, 1, call), (leave, 0, 0, refuse), (leave, 0, 0, allow)))
     text = ctypes.create_string_buffer(steps, len(steps))
     program = struct.pack("@HP", 4, ctypes.addressof(text))
     libc = ctypes.CDLL(None)
