@@ -60,7 +60,7 @@ inline int listen_on(std::uint16_t port) {
   return listener;
 }
 
-// Called once the server is about to serve, for scripts wait for this line.
+// Scripts wait for this line, so print it when the server is ready.
 inline void announce(int listener) {
   sockaddr_in address{};
   socklen_t size = sizeof address;

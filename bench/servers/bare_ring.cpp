@@ -2,7 +2,8 @@
 // accept and recv, the latter into buffers that all connections share), and one system call per
 // loop submits all answers and waits for what comes next.
 //   bare_ring [PORT]      (without PORT: any free port; always on loopback)
-// Needs Linux 6.1. Where io_uring is refused it says so in one line and ends with exit code 1.
+// Needs Linux 6.1. Where io_uring is not available it says so in one line and ends with exit
+// code 1.
 #include "bench/servers/bare.hpp"
 
 #include <liburing.h>
@@ -53,7 +54,7 @@ public:
     io_uring_params wanted{};
     wanted.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
     wanted.cq_entries = kCompletions;
-    check(io_uring_queue_init_params(kQueued, &ring_, &wanted), "io_uring is refused");
+    check(io_uring_queue_init_params(kQueued, &ring_, &wanted), "io_uring is not available");
     offer_buffers();
     accept_more();
   }
@@ -73,7 +74,8 @@ private:
     io_uring_buf_reg wanted{};
     wanted.ring_addr = reinterpret_cast<std::uintptr_t>(offers_.get());
     wanted.ring_entries = kBuffers;
-    check(io_uring_register_buf_ring(&ring_, &wanted, 0), "io_uring refuses shared buffers");
+    check(io_uring_register_buf_ring(&ring_, &wanted, 0),
+          "io_uring is not available: registering the buffers");
     io_uring_buf_ring_init(offers_.get());
     for (unsigned number = 0; number < kBuffers; ++number) {
       give_back(number);
@@ -173,7 +175,7 @@ private:
       }
       receive_more({Op::kReceive, generations_[std::size_t(fd)], fd});
     } else if (fd == -EINVAL) {
-      check(fd, "io_uring refuses to accept");
+      check(fd, "io_uring is not available: accept");
     }
     if (!more) {
       accept_more();

@@ -63,7 +63,7 @@ def _bare(name: str, program: str, *flags: str) -> Contender:
 
 def _no_io_uring() -> str:
     refused = io_uring.refusal()
-    return f"io_uring is refused: {refused.why}; fix: see scripts/study doctor" if refused else ""
+    return f"io_uring is not available: {refused.why}; fix: see scripts/study doctor" if refused else ""
 
 
 def _no_bare_ring() -> str:
@@ -72,8 +72,10 @@ def _no_bare_ring() -> str:
 
 
 def found_program(name: str) -> str | None:
-    """Where setup has put it, where it is not installed. TOOLS is no part of a list of folders,
-    because its path may hold a colon.
+    """The program's path: installed, or else where scripts/setup put it.
+
+    TOOLS is searched on its own, because its path may hold a colon, which separates the folders of
+    PATH.
     """
     return (shutil.which(name) or shutil.which(TOOLS / name)
             or shutil.which(name, path="/usr/sbin"))
@@ -116,7 +118,7 @@ def _h2o_settings(connections: int) -> dict[str, str]:
 
 
 def contenders(pipeline: int = 1) -> list[Contender]:
-    """The bare servers first, which answer one request a read, then ours, then what people use."""
+    """The bare servers first, which answer one request per read, then ours, then what people use."""
     bare = [_bare(FLOOR, "bare_epoll"), _bare(EDGE, "bare_epoll", "--edge"),
             replace(_bare(RING, "bare_ring"), absent=_no_bare_ring)]
     return [

@@ -190,7 +190,7 @@ def _core_checks(facts: Facts) -> list[Check]:
 
 def _check_io_uring(facts: Facts, must: bool) -> Check:
     refused = facts.io_uring
-    return Check("io_uring", refused is None, must, f"refused: {refused.why}" if refused
+    return Check("io_uring", refused is None, must, f"not available: {refused.why}" if refused
                  else "may be used", f"{_io_uring_fix(facts)}, or --io epoll" if refused else "")
 
 
