@@ -84,6 +84,38 @@ TEST(WriteQueue, IsUrgentUntilItHasLeft) {
   EXPECT_FALSE(queue.urgent());
 }
 
+TEST(WriteQueue, WritesWhatCameBackBeforeWhatWasAppendedSince) {
+  WriteQueue queue;
+  queue_response(queue, "abc");
+  queue.consume(3);
+  queue_response(queue, "def");
+  queue.put_back("bc");
+  EXPECT_EQ(front(queue), "bcdef");
+  EXPECT_EQ(queue.size(), 5U);
+}
+
+TEST(WriteQueue, WritesWhatCameBackBeforeFiller) {
+  WriteQueue queue;
+  queue_response(queue, "head", 3);
+  queue.consume(4);
+  queue.put_back("ad");
+  EXPECT_EQ(front(queue), "adxxx");
+  queue.consume(3);
+  EXPECT_EQ(front(queue), "xx");
+}
+
+TEST(WriteQueue, WritesWhatCameBackBeforeTheRestOfWhatWasPartlyWritten) {
+  WriteQueue queue;
+  queue_response(queue, "abcdef");
+  queue.consume(4);
+  queue.put_back("cd");
+  EXPECT_EQ(front(queue), "cdef");
+  queue.consume(3);
+  EXPECT_EQ(front(queue), "f");
+  queue.consume(1);
+  EXPECT_TRUE(queue.empty());
+}
+
 TEST(WriteQueue, ClearedForgetsEverything) {
   WriteQueue queue;
   queue_response(queue, "abc", 5);
