@@ -16,7 +16,12 @@ namespace server {
 class RingStash {
 public:
   // Throws std::bad_alloc, and then has not changed.
-  void add(const Channel& channel, std::string_view bytes) { stashes_[&channel] += bytes; }
+  void add(const Channel& channel, std::string_view bytes) {
+    const auto [at, is_new] = stashes_.try_emplace(&channel, bytes);
+    if (!is_new) {
+      at->second += bytes;
+    }
+  }
 
   // Moves the oldest bytes of the channel, as many as there is room for. Returns their number.
   std::size_t take(const Channel& channel, std::span<char> room) noexcept {
