@@ -1,7 +1,7 @@
-// A client's socket in an event loop. What has arrived comes to the channel; what it sends leaves
-// now or with the round of the loop. How, is the transport's business: an edge-triggered epoll
-// instance (epoll_set.hpp), or io_uring (ring.hpp). A channel knows no HTTP and no timers, so it
-// and the transports are compiled once for all backends.
+// A client's socket in an event loop. The transport hands the channel what arrives, and sends what
+// the channel gives it, at once or at the end of a round. There are two transports: an
+// edge-triggered epoll instance (epoll_set.hpp) and io_uring (ring.hpp). A channel knows no HTTP
+// and no timers, so it and the transports are compiled once for all backends.
 #pragma once
 
 #include "server/socket.hpp"
@@ -9,7 +9,12 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/intrusive/list.hpp>
 
+#include <cassert>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace server {
 
@@ -24,6 +29,30 @@ using AgainHook =
 enum class Sending {
   soon, // they may leave with the round, together with what other channels send
   now   // after the call the kernel has them: nothing comes back in on_unsent()
+};
+
+// How a channel's next send is made. A send that is queued has no result. When the socket does not
+// take it, it comes back, and the next one is made at once, so that its result says why.
+class SendState {
+public:
+  bool writable() const noexcept { return writable_; }
+  bool may_queue() const noexcept { return !at_once_; }
+
+  // A send was made at once.
+  void sent(Transfer how) noexcept {
+    writable_ = how != Transfer::would_block;
+    at_once_ = !writable_;
+  }
+  // What was queued was not taken, or not all of it: the socket is full, or has failed.
+  void came_back(bool full) noexcept {
+    writable_ = !full;
+    at_once_ = true;
+  }
+  void has_room() noexcept { writable_ = true; }
+
+private:
+  bool writable_ = true;
+  bool at_once_ = false;
 };
 
 // The channels of one io_context, which one thread runs. A service of that io_context, so it lives
@@ -60,13 +89,14 @@ protected:
 private:
   friend Channel;
 
-  // What the functions of Channel do that have these names. open() may throw; the others may not.
+  // Each does what the function of Channel with its name says. Only open() may throw.
   virtual void open(Channel& channel) = 0;
   virtual void read_on(Channel& channel) noexcept = 0;
   virtual Transfer take(Channel& channel, std::string_view& bytes) noexcept = 0;
   virtual std::size_t unread_input(const Channel& channel) const noexcept = 0;
-  virtual Transfer send(Channel& channel, const Pieces& pieces, Sending when,
-                        std::size_t& size) noexcept = 0;
+  // Copies the bytes, and sends them when the round ends. False when there is no room for them,
+  // while sending(), and outside a round.
+  virtual bool queue_send(Channel& channel, std::string_view bytes) noexcept = 0;
   virtual bool sending(const Channel& channel) const noexcept = 0;
   virtual void wait_writable(Channel& channel) noexcept = 0;
   virtual void close(Channel& channel) noexcept = 0;
@@ -101,14 +131,14 @@ protected:
   virtual void on_writable() noexcept = 0;
 
   // The socket did not take these bytes of the latest send(): they are to be sent again, before any
-  // others. They are valid during the call.
+  // others. They are valid during the call. A wait of wait_writable() that has begun goes on.
   virtual void on_unsent(std::string_view bytes) noexcept = 0;
 
   // ---- What the channel asks for. None of these calls one of the functions above.
 
-  // Whether what arrives is to be handed over. Switching costs no system call in a round, and it
-  // holds no buffer to wait. What arrives meanwhile stays in the kernel, but for what the transport
-  // had received already, which is bounded.
+  // Whether what arrives is handed over. Costs no system call in a round. A channel that waits for
+  // input holds no buffer. What arrives while it does not read stays in the kernel, except for what
+  // the transport had already received, which is bounded.
   void read(bool on) noexcept {
     if (reads_ != on) {
       reads_ = on;
@@ -118,26 +148,27 @@ protected:
     }
   }
 
-  // Takes over what has arrived by now, without waiting for the round. The bytes are valid until
-  // another channel of this transport takes or is handed some. An end that this reports is not
-  // reported by on_end(). A system call at most.
+  // Takes over what has arrived by now, without waiting for the round. Not to be called in a round:
+  // for timers and other handlers of the io_context. The bytes are valid until another channel of
+  // this transport takes or is handed some. An end that this reports is not reported by on_end().
+  // `would_block` says that nothing can be taken now: a Ring cannot while completions overflow, and
+  // leaves an end to on_end() while sending(). At most one system call.
   Transfer take(std::string_view& bytes) noexcept { return transport_.take(*this, bytes); }
 
-  // How many bytes have arrived and were not handed over. Costs a system call.
+  // How many bytes have arrived and were not handed over. Costs a system call, and O(what the round
+  // has still to hand over).
   std::size_t unread_input() const noexcept { return transport_.unread_input(*this); }
 
   // Sends from the front of the pieces; `size` says how many bytes were taken. `would_block` says
   // that nothing can be taken now: wait_writable() tells when. At most one system call.
-  Transfer send(const Pieces& pieces, Sending when, std::size_t& size) noexcept {
-    return transport_.send(*this, pieces, when, size);
-  }
+  Transfer send(const Pieces& pieces, Sending when, std::size_t& size) noexcept;
 
   // Whether some of what was sent may still come back in on_unsent(). That is known by the time
   // on_writable() is called.
   bool sending() const noexcept { return transport_.sending(*this); }
 
   // Asks for a call of on_writable() in a later round, as soon as more can be sent. Does nothing
-  // when that was asked for already. A system call or two at most.
+  // when that was asked for already. At most two system calls.
   void wait_writable() noexcept {
     if (!waits_writable_) {
       waits_writable_ = true;
@@ -146,9 +177,13 @@ protected:
   }
 
   // Sends FIN. False when the peer is gone already. Not to be called while sending().
-  bool shut_down_send() noexcept { return socket_.shut_down_send(); }
+  bool shut_down_send() noexcept {
+    assert(!sending());
+    return socket_.shut_down_send();
+  }
 
-  // None of the functions above is called afterwards. What was sent still leaves.
+  // Closes the socket, with FIN. The transport calls none of the on_...() functions afterwards.
+  // What send() took is still offered to the socket; what that does not take is lost.
   void close() noexcept { transport_.close(*this); }
   // Sends RST; what was not delivered is dropped.
   void reset() noexcept {
@@ -169,16 +204,15 @@ private:
   std::uint32_t slot_ = 0; // of a Ring
   bool reads_ = false;
   bool waits_writable_ = false;
+  SendState send_state_;
   // What an EpollSet knows of the socket. It is readable until a read finds nothing, or less than
   // it has room for. Behind the end of input, an error or urgent data there may be more than such a
   // short read has found.
   bool readable_ = false;
-  bool writable_ = true;
   bool short_read_ends_input_ = true;
   bool reports_writable_ = false;
-  bool ended_ = false;     // the end was reported
-  bool sending_ = false;   // what it sent is queued
-  bool came_back_ = false; // the latest send did: the next one is not queued, and shows why
+  bool ended_ = false;   // the end was reported
+  bool sending_ = false; // what it sent is queued
 };
 
 } // namespace server

@@ -107,11 +107,14 @@ TEST_P(Channels, HaveOneSendUnderWay) {
 }
 
 TEST_P(Channels, GetBackWhatAFullSocketDidNotTake) {
-  Probe channel(transport(), Buffers::small);
+  Ends ends = connected(Buffers::small);
+  const std::size_t filler = fill_up(ends);
+  Probe channel(transport(), std::move(ends));
   std::string owed;
   echo(channel, owed);
-  const std::size_t filler = channel.fill_up();
+  channel.read(true);
   run();
+  EXPECT_EQ(channel.came_back, 1);
   const std::string answer = channel.seen;
   EXPECT_EQ(owed, answer);
   std::string all = channel.client_reads();
@@ -121,6 +124,26 @@ TEST_P(Channels, GetBackWhatAFullSocketDidNotTake) {
   EXPECT_EQ(owed, "");
 }
 
+// They asked while the send was queued, and the socket was not known to be full.
+TEST_P(Channels, AreToldWhenThereIsRoomForWhatCameBack) {
+  Ends ends = connected(Buffers::small);
+  fill_up(ends);
+  Probe channel(transport(), std::move(ends));
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
+    EXPECT_EQ(channel.send_soon("2"), Transfer::would_block);
+    channel.wait_writable();
+    channel.read(false);
+  };
+  channel.read(true);
+  run();
+  EXPECT_EQ(channel.came_back, 1);
+  channel.seen.clear();
+  channel.client_reads();
+  run();
+  EXPECT_EQ(channel.seen, "<writable>");
+}
+
 // With room for a part of it.
 TEST_P(Channels, GetBackTheRestOfAShortSend) {
   Probe channel(transport(), Buffers::small);
@@ -128,18 +151,13 @@ TEST_P(Channels, GetBackTheRestOfAShortSend) {
   echo(channel, owed);
   std::string expected;
   std::string all;
-  bool came_back = false;
-  channel.unsent = [&, again = channel.unsent](std::string_view bytes) {
-    came_back = true;
-    again(bytes);
-  };
-  for (int i = 0; i < 3000 && !came_back; ++i) {
+  for (int i = 0; i < 3000 && channel.came_back == 0; ++i) {
     const std::string more = counted(4000).substr(static_cast<std::size_t>(i) % 1000);
     channel.client_sends(more);
     expected += more;
     run();
   }
-  EXPECT_TRUE(came_back);
+  EXPECT_GT(channel.came_back, 0);
   while (all.size() < expected.size()) {
     const std::string more = channel.client_reads();
     ASSERT_NE(more, "");
@@ -151,20 +169,16 @@ TEST_P(Channels, GetBackTheRestOfAShortSend) {
 
 TEST_P(Channels, LearnHowASendFailsWhenTheyTryAgain) {
   Probe channel(transport());
-  int came_back = 0;
   Transfer again = Transfer::done;
   channel.input = [&](std::string_view /*bytes*/) {
     EXPECT_EQ(channel.send_soon("1"), Transfer::done);
     channel.client_resets();
   };
-  channel.unsent = [&](std::string_view /*bytes*/) {
-    ++came_back;
-    channel.wait_writable();
-  };
+  channel.unsent = [&](std::string_view /*bytes*/) { channel.wait_writable(); };
   channel.writable = [&] { again = channel.send_soon("1"); };
   channel.client_sends("a");
   run();
-  EXPECT_EQ(came_back, 1);
+  EXPECT_EQ(channel.came_back, 1);
   EXPECT_EQ(again, Transfer::failed);
 }
 

@@ -283,6 +283,22 @@ TEST_P(Channels, MayDeleteThemselvesAndOthers) {
   EXPECT_EQ(calls, 1);
 }
 
+// It is more than an EpollSet reads before some of them have their turns.
+TEST_P(Channels, ThatHaveMuchInputMayDeleteAllOthers) {
+  std::vector<std::unique_ptr<Probe>> all;
+  int calls = 0;
+  for (int i = 0; i < 6; ++i) {
+    all.push_back(std::make_unique<Probe>(transport()));
+    all.back()->input = [&](std::string_view /*bytes*/) {
+      ++calls;
+      all.clear();
+    };
+    all.back()->client_sends(std::string(16 * 1024, 'x'));
+  }
+  run();
+  EXPECT_EQ(calls, 1);
+}
+
 // The new socket has the number of the old one, whose input was fetched.
 TEST_P(Channels, GetNothingOfTheChannelBeforeThem) {
   Probe first(transport());

@@ -51,31 +51,50 @@ inline Ends connected(Buffers buffers = Buffers::usual) {
   return {client, std::move(server)};
 }
 
-// Notes what it is handed in `seen`: bytes, "<end>" and "<failed>", and "<writable>". What it does
-// then is up to the test.
-class Probe final : public Channel {
-public:
-  Probe(Transport& transport, Ends ends)
-      : Channel(transport, std::move(ends.server)), client_(ends.client) {}
-  explicit Probe(Transport& transport, Buffers buffers = Buffers::usual)
-      : Probe(transport, connected(buffers)) {
-    read(true);
+// Sends until not even one byte is taken. Returns how many bytes were.
+template <class Send> std::size_t fill(Send send) {
+  const std::string bytes(64 * 1024, 'x');
+  std::size_t all = 0;
+  for (const std::size_t piece : {bytes.size(), std::size_t{1}}) {
+    for (std::size_t size = 0;
+         send({std::string_view(bytes).substr(0, piece), {}}, size) == Transfer::done;) {
+      all += size;
+    }
   }
-  ~Probe() override { close_client(); }
+  return all;
+}
 
-  using Channel::close;
-  using Channel::read;
-  using Channel::reset;
-  using Channel::send;
-  using Channel::sending;
-  using Channel::shut_down_send;
-  using Channel::take;
-  using Channel::unread_input;
-  using Channel::wait_writable;
+// Fills the server's end until it takes nothing even when the client has sent something, with which
+// it acknowledges what has arrived. Returns how many bytes it took. What the client sent is left:
+// empty lines, which a server ignores.
+inline std::size_t fill_up(const Ends& ends) {
+  std::size_t all = 0;
+  for (std::size_t more = 1; more != 0; all += more) {
+    more = fill([&](const Pieces& pieces, std::size_t& size) {
+      return ends.server.send_pieces(pieces, size);
+    });
+    EXPECT_EQ(send(ends.client, "\r\n", 2, MSG_DONTWAIT), 2);
+  }
+  return all;
+}
 
+// The other end of a connection.
+class Client {
+public:
+  explicit Client(int descriptor) noexcept : client_(descriptor) {}
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client() { close_client(); }
+
+  // All of it must find room: nobody reads while this thread sends.
   void client_sends(std::string_view bytes, int flags = 0) {
-    EXPECT_EQ(::send(client_, bytes.data(), bytes.size(), flags),
-              static_cast<ssize_t>(bytes.size()));
+    EXPECT_EQ(client_sends_some(bytes, flags), bytes.size());
+  }
+  // Returns how many bytes found room.
+  std::size_t client_sends_some(std::string_view bytes, int flags = 0) {
+    const ssize_t size =
+        ::send(client_, bytes.data(), bytes.size(), flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    return size < 0 ? 0 : static_cast<std::size_t>(size);
   }
   void client_sends_fin() { EXPECT_EQ(shutdown(client_, SHUT_WR), 0); }
   void client_resets() {
@@ -99,6 +118,31 @@ public:
     return all + (size == 0 ? "$" : errno == EAGAIN ? "" : "!");
   }
 
+private:
+  int client_;
+};
+
+// Notes what it is handed in `seen`: bytes, "<end>" and "<failed>", and "<writable>". What it does
+// then is up to the test.
+class Probe final : public Channel, public Client {
+public:
+  Probe(Transport& transport, Ends ends)
+      : Channel(transport, std::move(ends.server)), Client(ends.client) {}
+  explicit Probe(Transport& transport, Buffers buffers = Buffers::usual)
+      : Probe(transport, connected(buffers)) {
+    read(true);
+  }
+
+  using Channel::close;
+  using Channel::read;
+  using Channel::reset;
+  using Channel::send;
+  using Channel::sending;
+  using Channel::shut_down_send;
+  using Channel::take;
+  using Channel::unread_input;
+  using Channel::wait_writable;
+
   Transfer send_now(std::string_view bytes) {
     std::size_t size = 0;
     return send({bytes, {}}, Sending::now, size);
@@ -108,28 +152,11 @@ public:
     return send({bytes, {}}, Sending::soon, size);
   }
 
-  // Fills the socket until it takes nothing even when the client has sent something, with which it
-  // acknowledges what has arrived. Returns how many bytes it took. What the client sent is left.
-  std::size_t fill_up() {
-    std::size_t all = 0;
-    for (std::size_t more = 1; more != 0; all += more) {
-      more = fill();
-      client_sends("+");
-    }
-    return all;
-  }
-
   // Fills the socket until it does not even take one byte. Returns how many it took.
   std::size_t fill() {
-    const std::string bytes(64 * 1024, 'x');
-    std::size_t all = 0;
-    for (const std::size_t piece : {bytes.size(), std::size_t{1}}) {
-      for (std::size_t size = 0; send({std::string_view(bytes).substr(0, piece), {}}, Sending::now,
-                                      size) == Transfer::done;) {
-        all += size;
-      }
-    }
-    return all;
+    return server::fill([this](const Pieces& pieces, std::size_t& size) {
+      return send(pieces, Sending::now, size);
+    });
   }
 
   std::function<void(std::string_view)> input = [](std::string_view /*bytes*/) {};
@@ -137,6 +164,7 @@ public:
   std::function<void()> ended = [] {};
   std::function<void(std::string_view)> unsent = [](std::string_view /*bytes*/) {};
   std::string seen;
+  int came_back = 0; // how often `unsent` was called
 
 private:
   // The functions are copied, because they may delete the channel.
@@ -156,11 +184,10 @@ private:
     act();
   }
   void on_unsent(std::string_view bytes) noexcept override {
+    ++came_back;
     const auto act = unsent;
     act(bytes);
   }
-
-  int client_;
 };
 
 // Answers everything that arrives with the same bytes, and sends again what came back.

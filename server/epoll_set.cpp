@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 namespace server {
@@ -31,7 +32,7 @@ void EpollSet::shutdown() {
 }
 
 void EpollSet::resume() {
-  if (!waiting_) {
+  if (!round_is_due_) {
     wait();
   }
 }
@@ -41,15 +42,35 @@ void EpollSet::resume() {
 void EpollSet::wait() {
   if (again_.empty()) {
     epoll_.async_wait(Descriptor::wait_read, [this](Error /*cancelled*/) { round(); });
-    waits_for_events_ = true;
+    waits_for_event_ = true;
   } else {
     boost::asio::post(epoll_.get_executor(), [this] { round(); });
   }
-  waiting_ = true;
+  round_is_due_ = true;
+}
+
+// Reads what there is to read. The channel has its turn when the batch ends, which must not be
+// full. Inlined into the loop over events, so that a request does not pay for the other caller.
+[[gnu::always_inline]] inline void EpollSet::begin_turn(Channel& channel,
+                                                        std::uint32_t events) noexcept {
+  channel.readable_ = channel.readable_ || (events & (EPOLLIN | EPOLLPRI | kEnds)) != 0;
+  if ((events & (EPOLLOUT | kEnds)) != 0) {
+    channel.send_state_.has_room();
+  }
+  channel.short_read_ends_input_ =
+      channel.short_read_ends_input_ && (events & (EPOLLPRI | kEnds)) == 0;
+  if (channel.waits_writable_ && channel.send_state_.writable()) {
+    turns_[turns_end_++] = {&channel, {}, {}};
+  } else if (channel.reads_ && channel.readable_ && !channel.ended_) {
+    Turn& turn = turns_[turns_end_++];
+    turn.channel = &channel;
+    turn.read = receive(channel, std::span(input_).subspan(input_size_, kReadSize), turn.bytes);
+    input_size_ += turn.bytes.size();
+  }
 }
 
 void EpollSet::round() {
-  waiting_ = waits_for_events_ = false;
+  round_is_due_ = waits_for_event_ = false;
   Channels again;
   again.swap(again_); // those that are added from now on have their turns in the next round
   for (int events = 0; events < kMostEventsOfRound;) {
@@ -63,7 +84,7 @@ void EpollSet::round() {
     Channel& channel = again.front();
     again.pop_front();
     begin_turn(channel, 0);
-    if (turns_end_ == kBatch) {
+    if (batch_is_full()) {
       end_batch();
     }
   }
@@ -84,32 +105,12 @@ int EpollSet::handle_events() {
     if (event.data.ptr != nullptr) {
       begin_turn(*static_cast<Channel*>(event.data.ptr), event.events);
     }
-    if (turns_end_ == kBatch || next_ == end_) {
+    if (batch_is_full() || next_ == end_) {
       end_batch();
     }
   }
   end_ = 0;
   return fetched;
-}
-
-// Reads what there is to read. The channel has its turn when the batch ends.
-void EpollSet::begin_turn(Channel& channel, std::uint32_t events) noexcept {
-  channel.readable_ = channel.readable_ || (events & (EPOLLIN | EPOLLPRI | kEnds)) != 0;
-  channel.writable_ = channel.writable_ || (events & (EPOLLOUT | kEnds)) != 0;
-  channel.short_read_ends_input_ =
-      channel.short_read_ends_input_ && (events & (EPOLLPRI | kEnds)) == 0;
-  if (channel.waits_writable_ && channel.writable_) {
-    turns_[turns_end_++] = {&channel, {}, {}};
-  } else if (channel.reads_ && channel.readable_ && !channel.ended_) {
-    if (input_.size() - input_size_ < kReadSize) {
-      end_batch();
-      return begin_turn(channel, 0);
-    }
-    Turn& turn = turns_[turns_end_++];
-    turn.channel = &channel;
-    turn.read = receive(channel, std::span(input_).subspan(input_size_, kReadSize), turn.bytes);
-    input_size_ += turn.bytes.size();
-  }
 }
 
 void EpollSet::end_batch() noexcept {
@@ -133,7 +134,7 @@ void EpollSet::end_batch() noexcept {
   sends_end_ = output_size_ = 0;
 }
 
-// Called again first, because the channel may delete itself in its turn.
+// Asks for the next turn first, because the channel may delete itself in this one.
 void EpollSet::have_turn(const Turn& turn) noexcept {
   Channel& channel = *turn.channel;
   if (channel.readable_) {
@@ -152,11 +153,13 @@ void EpollSet::have_turn(const Turn& turn) noexcept {
 void EpollSet::send_queued(const Send& send) noexcept {
   Channel& channel = *send.channel;
   std::size_t size = 0;
-  const Transfer transfer = channel.socket_.send({send.bytes, {}}, size);
+  const Transfer transfer = channel.socket_.send(send.bytes, size);
   channel.sending_ = false;
-  channel.writable_ = transfer != Transfer::would_block;
   if (size != send.bytes.size()) {
-    channel.came_back_ = true;
+    channel.send_state_.came_back(transfer == Transfer::would_block);
+    if (channel.waits_writable_) {
+      wait_writable(channel); // it asked before the socket was known to be full
+    }
     channel.on_unsent(send.bytes.substr(size));
   }
 }
@@ -167,8 +170,8 @@ void EpollSet::call_again(Channel& channel) noexcept {
   if (!channel.AgainHook::is_linked()) {
     again_.push_back(channel);
   }
-  if (waits_for_events_) {
-    waits_for_events_ = false;
+  if (waits_for_event_) {
+    waits_for_event_ = false;
     Error error;
     epoll_.cancel(error);
   }
@@ -189,6 +192,7 @@ void EpollSet::read_on(Channel& channel) noexcept {
 }
 
 Transfer EpollSet::take(Channel& channel, std::string_view& bytes) noexcept {
+  assert(!in_batch_);
   return receive(channel, room_, bytes);
 }
 
@@ -211,25 +215,8 @@ std::size_t EpollSet::unread_input(const Channel& channel) const noexcept {
   return size;
 }
 
-Transfer EpollSet::send(Channel& channel, const Pieces& pieces, Sending when,
-                        std::size_t& size) noexcept {
-  if (channel.sending_) {
-    return Transfer::would_block;
-  }
-  if (in_batch_ && when == Sending::soon && !channel.came_back_ && pieces[1].empty() &&
-      queue_send(channel, pieces[0])) {
-    size = pieces[0].size();
-    return Transfer::done;
-  }
-  const Transfer transfer = channel.socket_.send(pieces, size);
-  channel.writable_ = transfer != Transfer::would_block;
-  channel.came_back_ = !channel.writable_;
-  return transfer;
-}
-
-// False when it is too long.
 bool EpollSet::queue_send(Channel& channel, std::string_view bytes) noexcept {
-  if (bytes.size() > kMostQueued || sends_end_ == kBatch) {
+  if (!in_batch_ || channel.sending_ || bytes.size() > kMostQueued || sends_end_ == kBatch) {
     return false;
   }
   char* const copy = output_.data() + output_size_;
@@ -243,7 +230,7 @@ bool EpollSet::sending(const Channel& channel) const noexcept { return channel.s
 
 // Few sockets ever wait for this, so that it is registered when the first wait begins.
 void EpollSet::wait_writable(Channel& channel) noexcept {
-  if (channel.writable_) {
+  if (channel.send_state_.writable()) {
     call_again(channel);
   } else if (!channel.reports_writable_) {
     channel.reports_writable_ = true;
@@ -263,7 +250,7 @@ void EpollSet::close(Channel& channel) noexcept {
   for (Send& send : sends_) {
     if (send.channel == &channel) {
       std::size_t size = 0;
-      channel.socket_.send({send.bytes, {}}, size);
+      channel.socket_.send(send.bytes, size);
       send.channel = nullptr;
     }
   }

@@ -1,8 +1,8 @@
 // The transport that every kernel has: sockets in an epoll instance of their own, for which the
 // io_context waits as one descriptor. A socket is registered once, when it is opened,
 // edge-triggered. Waiting for it is a flag afterwards, not a system call: a request costs one
-// recv() and one send(). A round of the io_context costs two calls more, however many sockets
-// became ready in it.
+// recv() and one send(). A round of the io_context costs three calls more, however many sockets
+// became ready in it, and one for each further look at a busy set.
 //
 // Up to 16 sockets that are ready are a batch: first all of them are read, then their channels have
 // their turns, then what these sent is written. The code of each step is then in the processor's
@@ -36,16 +36,18 @@ public:
   void resume() override;
 
 private:
-  // Fetched at once, and handled in a round. Then timers and the acceptor have their turns.
+  // How many events one epoll_wait() fetches, and about how many a round handles. Then timers and
+  // the acceptor have their turns.
   static constexpr int kMostEvents = 128;
   static constexpr int kMostEventsOfRound = 256;
   // After so many events the next are looked for at once, without going through the io_context.
   static constexpr int kBusy = 8;
   static constexpr std::size_t kBatch = 16;
-  // Of a batch. Longer output is sent at once: copying it would cost more than is won.
+  // The longest send that is queued. Longer output is sent at once: copying it would cost more than
+  // is won.
   static constexpr std::size_t kMostQueued = 4096;
 
-  // A channel of the batch, and what was read for it; without a read it is told that it is
+  // A channel whose turn it is, and what was read for it. Without a read, it is told that it is
   // writable.
   struct Turn {
     Channel* channel; // null once it is closed
@@ -65,8 +67,7 @@ private:
   void read_on(Channel& channel) noexcept override;
   Transfer take(Channel& channel, std::string_view& bytes) noexcept override;
   std::size_t unread_input(const Channel& channel) const noexcept override;
-  Transfer send(Channel& channel, const Pieces& pieces, Sending when,
-                std::size_t& size) noexcept override;
+  bool queue_send(Channel& channel, std::string_view bytes) noexcept override;
   bool sending(const Channel& channel) const noexcept override;
   void wait_writable(Channel& channel) noexcept override;
   void close(Channel& channel) noexcept override;
@@ -75,10 +76,12 @@ private:
   void round();
   int handle_events();
   void begin_turn(Channel& channel, std::uint32_t events) noexcept;
+  bool batch_is_full() const noexcept {
+    return turns_end_ == kBatch || input_.size() - input_size_ < kReadSize;
+  }
   void end_batch() noexcept;
   void have_turn(const Turn& turn) noexcept;
   Transfer receive(Channel& channel, std::span<char> room, std::string_view& bytes) noexcept;
-  bool queue_send(Channel& channel, std::string_view bytes) noexcept;
   void send_queued(const Send& send) noexcept;
   void call_again(Channel& channel) noexcept;
 
@@ -96,9 +99,9 @@ private:
   std::array<char, kBatch * kMostQueued> output_{}; // of the batch
   std::size_t output_size_ = 0;
   std::array<char, kReadSize> room_{}; // what take() hands out
-  bool in_batch_ = false;              // turns are being had
-  bool waiting_ = false;               // a round will come
-  bool waits_for_events_ = false;
+  bool in_batch_ = false;              // channels have their turns
+  bool round_is_due_ = false;
+  bool waits_for_event_ = false;
 };
 
 } // namespace server

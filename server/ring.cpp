@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -37,7 +38,7 @@ Ring::Ring(boost::asio::execution_context& io, const RingSizes& sizes)
   uring_.signal(event_.native_handle());
   uring_.quiet(true);
   boost::asio::post(event_.get_executor(), [this] { round(); });
-  waiting_ = true;
+  round_is_due_ = true;
 }
 
 void Ring::shutdown() {
@@ -46,7 +47,7 @@ void Ring::shutdown() {
 }
 
 void Ring::resume() {
-  if (!waiting_) {
+  if (!round_is_due_) {
     wait();
   }
 }
@@ -63,37 +64,39 @@ void Ring::wait() {
   } else {
     event_.async_read_some(boost::asio::buffer(&event_count_, sizeof event_count_),
                            [this](Error /*cancelled*/, std::size_t /*size*/) {
-                             waits_ = false;
+                             waits_for_event_ = false;
                              uring_.quiet(true);
                              round();
                            });
-    waits_ = true;
+    waits_for_event_ = true;
   }
-  waiting_ = true;
+  round_is_due_ = true;
 }
 
 // Ends the wait without allocating anything.
 void Ring::want_round() noexcept {
-  if (!in_round_ && std::exchange(waits_, false)) {
+  if (!in_round_ && std::exchange(waits_for_event_, false)) {
     eventfd_write(event_.native_handle(), 1);
   }
 }
 
 void Ring::round() {
-  waiting_ = false;
+  round_is_due_ = false;
   uring_.enable();
   in_round_ = true;
-  for (int enters = 0; enters < kMostEnters; ++enters) {
+  unsigned handled = 0;
+  for (int enters = 0; enters < kMostEnters && handled < kMostCompletionsOfRound; ++enters) {
     enter();
     Channels again;
     again.swap(again_); // those that are added from now on have their turns after the next call
-    const bool handled = handle_completions();
+    const unsigned completions = handle_completions();
+    handled += completions;
     while (!again.empty()) {
       Channel& channel = again.front();
       again.pop_front();
       have_turn(channel);
     }
-    if (!handled && again_.empty() && !uring_.has_work()) {
+    if (completions == 0 && again_.empty() && !uring_.has_work()) {
       break;
     }
   }
@@ -101,44 +104,53 @@ void Ring::round() {
   wait();
 }
 
-// Submits what is queued. The sends among it are over afterwards.
+// Submits what is queued. The sends among it are over when the completions of those that failed are
+// there.
 void Ring::enter() {
-  const bool submitted = uring_.enter();
-  slots_.settle_rest(submitted);
-  if (submitted) {
+  const bool complete = uring_.enter();
+  slots_.settle_rest(complete);
+  if (complete) {
     arena_used_ = 0;
   }
 }
 
-// False when there were none. None come meanwhile.
-bool Ring::handle_completions() {
+// Returns how many there were. None come meanwhile.
+unsigned Ring::handle_completions() {
   const unsigned count = uring_.completions();
-  handle_sends(count);
+  report_unsent(count);
   for (handled_ = 0; handled_ < count;) {
+    if (handled_ + 2 < count) {
+      prefetch_channel(uring_.completion(handled_ + 2));
+    }
     on_completion(uring_.completion(handled_++));
   }
   uring_.drop_completions(count);
   handled_ = 0;
   uring_.offer_buffers();
-  return count != 0;
+  return count;
 }
 
-// Failed sends come first. If input came first, the answers to it would overtake what was not sent.
-void Ring::handle_sends(unsigned count) {
+// Sends that failed, or were short, come first. If input came first, the answers to it would
+// overtake what was not sent.
+void Ring::report_unsent(unsigned count) {
   for (unsigned i = 0; i < count; ++i) {
     const io_uring_cqe& completion = uring_.completion(i);
-    RingSlot* const slot = slots_.find(completion.user_data);
-    if (slot == nullptr || slot->channel == nullptr) {
+    if (RingSlots::kind_of(completion.user_data) != Kind::send) {
       continue;
     }
-    prefetch(slot->channel);
-    if (RingSlots::kind_of(completion.user_data) == Kind::send) {
+    RingSlot* const slot = slots_.find(completion.user_data);
+    if (slot != nullptr && slot->channel != nullptr) {
       const auto sent = static_cast<std::uint32_t>(std::max(completion.res, 0));
-      slot->writable = completion.res < 0 && completion.res != -EAGAIN;
-      slot->sends_now = true;
+      slot->channel->send_state_.came_back(completion.res >= 0 || completion.res == -EAGAIN);
       const char* const bytes = arenas_[slot->sent_in % 2].get() + slot->sent_at;
       slot->channel->on_unsent({bytes + sent, slot->sent_size - sent});
     }
+  }
+}
+
+void Ring::prefetch_channel(const io_uring_cqe& completion) noexcept {
+  if (const RingSlot* const slot = slots_.find(completion.user_data)) {
+    prefetch(slot->channel);
   }
 }
 
@@ -152,9 +164,11 @@ void Ring::on_completion(const io_uring_cqe& completion) {
       break;
     case Kind::poll:
       slot->polls = slot->cancels = false;
-      slot->writable = true;
-      if (slot->channel != nullptr && slot->channel->waits_writable_) {
-        call_again(*slot->channel);
+      if (slot->channel != nullptr) {
+        slot->channel->send_state_.has_room();
+        if (slot->channel->waits_writable_) {
+          call_again(*slot->channel);
+        }
       }
       break;
     case Kind::cancel: // it has failed: there was nothing to cancel yet, or not any more
@@ -256,7 +270,7 @@ void Ring::have_turn(Channel& channel) noexcept {
   const bool has_input = channel.reads_ && (slot.has_stash || slot.end != Transfer::done);
   if (slots_.sending(slot)) {
     call_again(channel); // the kernel has not taken the batch yet
-  } else if (channel.waits_writable_ && slot.writable) {
+  } else if (channel.waits_writable_ && channel.send_state_.writable()) {
     if (has_input) {
       call_again(channel); // now, because the call below may delete the channel
     }
@@ -288,10 +302,7 @@ void Ring::settle(std::uint32_t number) noexcept {
 
 // ---- What channels ask for.
 
-void Ring::open(Channel& channel) {
-  uring_.enable();
-  channel.slot_ = slots_.open(channel);
-}
+void Ring::open(Channel& channel) { channel.slot_ = slots_.open(channel); }
 
 void Ring::read_on(Channel& channel) noexcept {
   const RingSlot& slot = slots_[channel.slot_];
@@ -301,11 +312,12 @@ void Ring::read_on(Channel& channel) noexcept {
   settle(channel.slot_);
 }
 
-// Outside a round every completion that was fetched is handled, so that what the socket holds comes
-// next.
+// Outside a round every completion that was fetched is handled. Unless some overflow, what the
+// socket holds comes next.
 Transfer Ring::take(Channel& channel, std::string_view& bytes) noexcept {
+  assert(!in_round_);
   RingSlot& slot = slots_[channel.slot_];
-  if (in_round_ || slots_.sending(slot)) {
+  if (uring_.overflows()) {
     return Transfer::would_block;
   }
   if (slot.has_stash) {
@@ -320,6 +332,10 @@ Transfer Ring::take(Channel& channel, std::string_view& bytes) noexcept {
   }
   if (transfer == Transfer::end_of_input || transfer == Transfer::failed) {
     slot.end = transfer;
+    if (slots_.sending(slot)) { // not yet, as in report_end()
+      call_again(channel);
+      return Transfer::would_block;
+    }
     slot.end_reported = true;
   }
   return transfer;
@@ -337,28 +353,11 @@ std::size_t Ring::unread_input(const Channel& channel) const noexcept {
   return size + channel.socket_.unread_input();
 }
 
-// At most one send of a channel is under way, so that its order is kept. Outside a round it would
-// take a call of the kernel anyway.
-Transfer Ring::send(Channel& channel, const Pieces& pieces, Sending when,
-                    std::size_t& size) noexcept {
-  RingSlot& slot = slots_[channel.slot_];
-  if (slots_.sending(slot)) {
-    return Transfer::would_block;
-  }
-  if (when == Sending::soon && in_round_ && !slot.sends_now && pieces[1].empty() &&
-      queue_send(channel, pieces[0])) {
-    size = pieces[0].size();
-    return Transfer::done;
-  }
-  const Transfer transfer = channel.socket_.send(pieces, size);
-  slot.writable = transfer != Transfer::would_block;
-  slot.sends_now = !slot.writable;
-  return transfer;
-}
-
-// False when there is no room for it.
+// Outside a round it would take a call of the kernel anyway.
 bool Ring::queue_send(Channel& channel, std::string_view bytes) noexcept {
-  if (bytes.size() > std::min(kMostQueued, arena_bytes_ - arena_used_)) {
+  RingSlot& slot = slots_[channel.slot_];
+  if (!in_round_ || slots_.sending(slot) ||
+      bytes.size() > std::min(kMostQueued, arena_bytes_ - arena_used_)) {
     return false;
   }
   io_uring_sqe* const entry = uring_.entry();
@@ -371,7 +370,6 @@ bool Ring::queue_send(Channel& channel, std::string_view bytes) noexcept {
                      MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL);
   entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
   entry->user_data = slots_.tag(channel.slot_, Kind::send);
-  RingSlot& slot = slots_[channel.slot_];
   slot.sent_in = slots_.batch();
   slot.sent_at = static_cast<std::uint32_t>(arena_used_);
   slot.sent_size = static_cast<std::uint32_t>(bytes.size());
@@ -384,7 +382,7 @@ bool Ring::sending(const Channel& channel) const noexcept {
 }
 
 void Ring::wait_writable(Channel& channel) noexcept {
-  if (slots_[channel.slot_].writable) {
+  if (channel.send_state_.writable()) {
     call_again(channel);
   } else {
     settle(channel.slot_);

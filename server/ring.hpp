@@ -37,8 +37,10 @@ public:
   std::size_t stashed() const noexcept { return stash_.size(); }
 
 private:
-  // Calls of the kernel in a round. Then timers and the acceptor have their turns.
+  // Calls of the kernel in a round, and about how many completions it handles. Then timers and the
+  // acceptor have their turns.
   static constexpr int kMostEnters = 8;
+  static constexpr unsigned kMostCompletionsOfRound = 4096;
   // Longer output is sent at once: copying it would cost more than the call that it saves.
   static constexpr std::size_t kMostQueued = 16 * 1024;
 
@@ -52,8 +54,7 @@ private:
   void read_on(Channel& channel) noexcept override;
   Transfer take(Channel& channel, std::string_view& bytes) noexcept override;
   std::size_t unread_input(const Channel& channel) const noexcept override;
-  Transfer send(Channel& channel, const Pieces& pieces, Sending when,
-                std::size_t& size) noexcept override;
+  bool queue_send(Channel& channel, std::string_view bytes) noexcept override;
   bool sending(const Channel& channel) const noexcept override;
   void wait_writable(Channel& channel) noexcept override;
   void close(Channel& channel) noexcept override;
@@ -61,8 +62,9 @@ private:
   void wait();
   void round();
   void enter();
-  bool handle_completions();
-  void handle_sends(unsigned count);
+  unsigned handle_completions();
+  void report_unsent(unsigned count);
+  void prefetch_channel(const io_uring_cqe& completion) noexcept;
   void on_completion(const io_uring_cqe& completion);
   void on_received(std::uint32_t number, const io_uring_cqe& completion);
   void look_for_reset(std::uint32_t number) noexcept;
@@ -74,7 +76,6 @@ private:
   void call_again(Channel& channel) noexcept;
 
   void settle(std::uint32_t number) noexcept;
-  bool queue_send(Channel& channel, std::string_view bytes) noexcept;
   void want_round() noexcept;
 
   Uring uring_;
@@ -83,15 +84,16 @@ private:
   RingSlots slots_{uring_};
   RingStash stash_;
   Channels again_;
-  std::array<std::unique_ptr<char[]>, 2>
-      arenas_; // of the current batch of sends and of the one before
+  // Bytes of the current batch of sends, and of the one before, whose failures are still to be
+  // reported.
+  std::array<std::unique_ptr<char[]>, 2> arenas_;
   std::size_t arena_bytes_;
   std::size_t arena_used_ = 0;
   unsigned handled_ = 0;               // of the completions that were fetched
   std::array<char, kReadSize> room_{}; // what take() hands out
   bool in_round_ = false;
-  bool waits_ = false;   // for the eventfd
-  bool waiting_ = false; // a round will come
+  bool round_is_due_ = false;
+  bool waits_for_event_ = false;
 };
 
 } // namespace server

@@ -64,8 +64,8 @@ void RingSlots::settle(std::uint32_t number) noexcept {
   }
 }
 
-void RingSlots::settle_rest(bool submitted) noexcept {
-  if (submitted) {
+void RingSlots::settle_rest(bool complete) noexcept {
+  if (complete) {
     ++batch_;
   }
   settling_.swap(unsettled_);
@@ -88,7 +88,7 @@ bool RingSlots::settle_open(std::uint32_t number) noexcept {
   if (slot.has_stash && slot.receives && !slot.cancels && !cancel(number, Kind::receive)) {
     return false;
   }
-  const bool needs_room = channel.waits_writable() && !slot.writable;
+  const bool needs_room = channel.waits_writable() && !channel.send_state_.writable();
   return !needs_room || slot.polls || poll(number);
 }
 

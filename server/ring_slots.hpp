@@ -20,12 +20,10 @@ struct RingSlot {
   std::uint32_t sent_size = 0;
   Transfer end = Transfer::done; // anything else: no more will arrive
   bool end_reported = false;
-  bool receives = false; // a receive is armed
-  bool is_fresh = false; // and nothing came of it yet
-  bool polls = false;    // a wait for room is armed
-  bool cancels = false;  // they are being cancelled
-  bool writable = true;
-  bool sends_now = false; // the latest send came back: the next one shows why
+  bool receives = false;  // a receive is armed
+  bool is_fresh = false;  // and nothing came of it yet
+  bool polls = false;     // a wait for room is armed
+  bool cancels = false;   // they are being cancelled
   bool has_stash = false; // bytes wait until the channel reads
   bool unsettled = false; // the queue had no room for what it needs
 };
@@ -55,11 +53,12 @@ public:
   // queue has no room, it is settled by settle_rest().
   void settle(std::uint32_t number) noexcept;
 
-  // To be called after each call of the kernel. `submitted` says that the queue is empty.
-  void settle_rest(bool submitted) noexcept;
+  // To be called after each call of the kernel. `complete` is what Uring::enter() returned.
+  void settle_rest(bool complete) noexcept;
   bool all_settled() const noexcept { return unsettled_.empty(); }
 
-  // Sends that are queued between two calls of the kernel are a batch.
+  // Sends that are queued between two calls of the kernel are a batch. It is over when the kernel
+  // has taken all of it, and the completions of those that failed are there.
   std::uint32_t batch() const noexcept { return batch_; }
   bool sending(const RingSlot& slot) const noexcept { return slot.sent_in == batch_; }
 
@@ -78,7 +77,8 @@ private:
 
   Uring& uring_;
   std::vector<RingSlot> slots_;
-  std::vector<std::uint32_t> free_;      // as this one, it has room for every slot
+  // These three have capacity for every slot, so that push_back() does not throw.
+  std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> unsettled_; // their numbers
   std::vector<std::uint32_t> settling_;  // unsettled_ while it is worked off
   std::uint32_t batch_ = 1;

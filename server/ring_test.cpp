@@ -6,10 +6,16 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
+
+extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace server {
 namespace {
@@ -50,6 +56,58 @@ TEST_F(Rings, SendWhatIsSentInARoundWhenItEnds) {
   EXPECT_EQ(channel.client_reads(), "answer");
 }
 
+// The round ends while there is always more to do, so its last send is still queued.
+TEST_F(Rings, AreReadDirectlyWhileASendIsUnderWay) {
+  Ring& ring = start();
+  Probe channel(ring);
+  std::string taken;
+  int turns = 0;
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
+    channel.client_sends(++turns == 1 ? "b" : "c");
+    if (turns == 1) {
+      boost::asio::post(io, [&] {
+        EXPECT_TRUE(channel.sending());
+        std::string_view bytes;
+        EXPECT_EQ(channel.take(bytes), Transfer::done);
+        taken = bytes;
+        channel.read(false);
+      });
+    }
+  };
+  channel.client_sends("a");
+  run();
+  EXPECT_EQ(taken, "c");
+  EXPECT_EQ(channel.client_reads(), std::string(static_cast<std::size_t>(turns), '1'));
+}
+
+// A channel that ends could not send again what came back.
+TEST_F(Rings, SeeAnEndThatIsTakenWhileASendIsUnderWayWhenItHasLeft) {
+  Ring& ring = start();
+  Probe channel(ring);
+  bool over = false;
+  channel.input = [&](std::string_view /*bytes*/) {
+    EXPECT_EQ(channel.send_soon("1"), Transfer::done);
+    if (channel.seen == "a") {
+      boost::asio::post(io, [&] {
+        over = true;
+        channel.client_sends_fin();
+        EXPECT_TRUE(channel.sending());
+        std::string_view bytes;
+        EXPECT_EQ(channel.take(bytes), Transfer::done);
+        EXPECT_EQ(channel.take(bytes), Transfer::would_block);
+      });
+    }
+    if (!over) {
+      channel.client_sends("a");
+    }
+  };
+  channel.ended = [&] { EXPECT_FALSE(channel.sending()); };
+  channel.client_sends("a");
+  run();
+  EXPECT_TRUE(channel.seen.ends_with("a<end>")) << channel.seen;
+}
+
 TEST_F(Rings, SendAtOnceWhatIsNotToWait) {
   Ring& ring = start();
   Probe channel(ring);
@@ -80,6 +138,29 @@ TEST_F(Rings, GiveBackFailedSendsBeforeTheyHandOverInput) {
   other.client_sends("a");
   run();
   EXPECT_EQ(order, "ui");
+}
+
+// A round is bounded by what it handles, not only by its calls of the kernel.
+TEST_F(Rings, LetTheLoopHaveItsTurnWhenEachCallBringsMuch) {
+  constexpr std::size_t kBytes = 64;
+  constexpr unsigned kBuffers = 1024;
+  Ring& ring = start({.buffers = kBuffers, .buffer_bytes = kBytes});
+  std::vector<std::unique_ptr<Probe>> all;
+  unsigned turns = 0;
+  unsigned turns_of_round = 0;
+  for (int i = 0; i < 60; ++i) {
+    all.push_back(std::make_unique<Probe>(ring));
+    all.back()->input = [&](std::string_view /*bytes*/) {
+      if (++turns == 1) {
+        boost::asio::post(io, [&] { turns_of_round = turns; });
+      }
+    };
+    all.back()->client_sends(std::string(300 * kBytes, 'x'));
+  }
+  run();
+  EXPECT_EQ(turns, 60U * 300);
+  EXPECT_GT(turns_of_round, 0U);
+  EXPECT_LE(turns_of_round, 4096 + kBuffers);
 }
 
 TEST_F(Rings, CloseASocketWhoseReceiveIsArmed) {
@@ -146,6 +227,39 @@ TEST_F(Rings, GoOnWhenTheQueueAndItsCompletionsAreFewerThanSockets) {
   }
 }
 
+// Their sends fail, because their clients do not read. More input has completed than there is room
+// for, so that a call of the kernel does not report these failures at once.
+TEST_F(Rings, KeepTheOrderWhenCompletionsOfFailedSendsOverflow) {
+  constexpr std::size_t kMany = 100;
+  Ring& ring = start({.submissions = 8, .completions = 8, .buffers = 256, .buffer_bytes = 512});
+  std::vector<std::unique_ptr<Probe>> all;
+  std::vector<std::string> owed(kMany);
+  for (std::size_t i = 0; i < kMany; ++i) {
+    all.push_back(std::make_unique<Probe>(ring, Buffers::small));
+    echo(*all.back(), owed[i]);
+  }
+  run();
+  const std::string sent = counted(5000);
+  for (int i = 0; i < 3; ++i) {
+    for (const auto& each : all) {
+      each->client_sends(sent);
+    }
+    run();
+  }
+  int came_back = 0;
+  for (const auto& each : all) {
+    came_back += each->came_back;
+    std::string received;
+    for (std::string more = "more"; more != "";) {
+      run();
+      more = each->client_reads();
+      received += more;
+    }
+    EXPECT_EQ(received, sent + sent + sent);
+  }
+  EXPECT_GT(came_back, 0);
+}
+
 // If a full queue were submitted outside a round, these receives would take the input.
 TEST_F(Rings, TakeWhatHasArrivedWhenTheQueueIsFull) {
   Ring& ring = start({.submissions = 4, .completions = 64});
@@ -187,29 +301,45 @@ TEST_F(Rings, SendAtOnceWhatDoesNotFitIntoTheArena) {
 // Only what the kernel had received already is kept here; the rest stays in the socket.
 TEST_F(Rings, HoldLittleForAChannelThatDoesNotRead) {
   Ring& ring = start();
-  Probe channel(ring);
+  Ends ends = connected();
+  const int least = 1;
+  ASSERT_EQ(setsockopt(ends.client, SOL_SOCKET, SO_SNDBUF, &least, sizeof least), 0);
+  Probe channel(ring, std::move(ends));
+  channel.read(true);
   run();
   channel.read(false);
-  const std::string sent = counted(1'000'000);
-  std::thread client([&] {
-    for (std::size_t at = 0; at < sent.size(); at += 10'000) {
-      channel.client_sends(sent.substr(at, 10'000));
-    }
-  });
-  // Waits until the peer's bytes have filled the socket, or all are sent; then reads them all.
-  for (int i = 0; i < 200; ++i) {
+  const std::string sent = counted(2'000'000);
+  std::size_t taken = 0;
+  for (std::size_t more = 1; more != 0; taken += more) {
+    more = channel.client_sends_some(std::string_view(sent).substr(taken, 10'000));
     run();
-    std::this_thread::yield();
   }
   EXPECT_EQ(channel.seen, "");
+  EXPECT_LT(taken, sent.size()) << "all that was sent was received";
+  EXPECT_GT(ring.stashed(), 0U);
   EXPECT_LE(ring.stashed(), 256U * 1024);
   channel.read(true);
-  while (channel.seen.size() < sent.size()) {
-    run();
+  for (run(); taken < sent.size(); run()) {
+    taken += channel.client_sends_some(std::string_view(sent).substr(taken, 10'000));
   }
-  client.join();
   EXPECT_EQ(channel.seen, sent);
   EXPECT_EQ(ring.stashed(), 0U);
+}
+
+// Nobody would drop an empty entry.
+TEST_F(Rings, HoldNothingOfWhatFindsNoMemory) {
+  if (__sanitizer_get_current_allocated_bytes == nullptr) {
+    GTEST_SKIP() << "needs a sanitizer that counts what is allocated";
+  }
+  const Probe channel(start());
+  RingStash stash;
+  const std::string_view huge("", std::numeric_limits<std::ptrdiff_t>::max());
+  const std::size_t before = __sanitizer_get_current_allocated_bytes();
+  EXPECT_ANY_THROW(stash.add(channel, huge));
+  EXPECT_EQ(__sanitizer_get_current_allocated_bytes(), before);
+  stash.add(channel, "kept");
+  EXPECT_ANY_THROW(stash.add(channel, huge));
+  EXPECT_EQ(stash.size(channel), 4U);
 }
 
 TEST_F(Rings, TakeWhatTheyHoldFirst) {
@@ -249,14 +379,33 @@ TEST_F(Rings, DropCompletionsOfSocketsThatAreClosed) {
   }
 }
 
-TEST_F(Rings, WakeUpForAnotherThreadsPost) {
+// The loop falls asleep before each request. A completion that comes in that moment must not be
+// missed (Uring::quiet()).
+TEST_F(Rings, WakeUpForEachRequest) {
+  constexpr int kRequests = 5000;
   Ring& ring = start();
-  Probe channel(ring);
-  bool ran = false;
-  std::thread other([&] { boost::asio::post(io, [&] { ran = true; }); });
-  other.join();
-  run();
-  EXPECT_TRUE(ran);
+  Ends ends = connected();
+  const int peer = ends.client;
+  const timeval patience{.tv_sec = 20, .tv_usec = 0};
+  ASSERT_EQ(setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+  Probe channel(ring, std::move(ends));
+  std::string owed;
+  echo(channel, owed);
+  channel.ended = [&] { io.stop(); };
+  channel.read(true);
+  int answers = 0;
+  std::thread client([&] {
+    char byte = 'a';
+    while (answers < kRequests && send(peer, &byte, 1, MSG_NOSIGNAL) == 1 &&
+           recv(peer, &byte, 1, 0) == 1) {
+      ++answers;
+    }
+    shutdown(peer, SHUT_WR);
+  });
+  io.restart();
+  io.run_for(std::chrono::seconds(60));
+  client.join();
+  EXPECT_EQ(answers, kRequests);
 }
 
 // Set up here, used there: the ring belongs to the thread of its first round.

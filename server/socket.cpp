@@ -18,36 +18,38 @@ Transfer failure() noexcept {
   return errno == EAGAIN || errno == EWOULDBLOCK ? Transfer::would_block : Transfer::failed;
 }
 
+// What became of a call that has returned `result`.
+Transfer moved(ssize_t result, std::size_t& size) noexcept {
+  if (result < 0) {
+    return failure();
+  }
+  size = static_cast<std::size_t>(result);
+  return Transfer::done;
+}
+
 } // namespace
 
 Transfer Socket::receive(std::span<char> room, std::size_t& size) const noexcept {
-  const ssize_t received = recv(descriptor_, room.data(), room.size(), 0);
-  if (received < 0) {
-    return failure();
-  }
-  size = static_cast<std::size_t>(received);
-  return size == 0 ? Transfer::end_of_input : Transfer::done;
+  const Transfer transfer = moved(recv(descriptor_, room.data(), room.size(), 0), size);
+  return transfer == Transfer::done && size == 0 ? Transfer::end_of_input : transfer;
 }
 
-Transfer Socket::send(const Pieces& pieces, std::size_t& size) const noexcept {
-  ssize_t sent = 0;
-  if (pieces[1].empty()) { // send() is cheaper than sendmsg()
-    sent = ::send(descriptor_, pieces[0].data(), pieces[0].size(), MSG_NOSIGNAL);
-  } else {
-    std::array<iovec, 2> parts{};
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      parts[i] = {.iov_base = const_cast<char*>(pieces[i].data()), .iov_len = pieces[i].size()};
-    }
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    sent = sendmsg(descriptor_, &message, MSG_NOSIGNAL);
+Transfer Socket::send(std::string_view bytes, std::size_t& size) const noexcept {
+  return moved(::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL), size);
+}
+
+Transfer Socket::send_pieces(const Pieces& pieces, std::size_t& size) const noexcept {
+  if (pieces[1].empty()) {
+    return send(pieces[0], size); // cheaper than sendmsg()
   }
-  if (sent < 0) {
-    return failure();
+  std::array<iovec, 2> parts{};
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    parts[i] = {.iov_base = const_cast<char*>(pieces[i].data()), .iov_len = pieces[i].size()};
   }
-  size = static_cast<std::size_t>(sent);
-  return Transfer::done;
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  return moved(sendmsg(descriptor_, &message, MSG_NOSIGNAL), size);
 }
 
 std::size_t Socket::unread_input() const noexcept {

@@ -43,7 +43,8 @@ public:
   int descriptor() const noexcept { return descriptor_; }
 
   Transfer receive(std::span<char> room, std::size_t& size) const noexcept;
-  Transfer send(const Pieces& pieces, std::size_t& size) const noexcept;
+  Transfer send(std::string_view bytes, std::size_t& size) const noexcept;
+  Transfer send_pieces(const Pieces& pieces, std::size_t& size) const noexcept;
   std::size_t unread_input() const noexcept; // bytes that have arrived and were not read
   bool was_reset() const noexcept;           // and everything that had come before was read
   std::chrono::milliseconds silence() const; // since the peer's last byte, or its connect

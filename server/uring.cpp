@@ -117,7 +117,7 @@ bool Uring::try_out() {
   works(ring.receive_entry(here.descriptor()) != nullptr);
   enter();
   std::size_t size = 0;
-  there.send({"in", ""}, size);
+  there.send("in", size);
   enter();
   works(ring.completions() == 1);
   const io_uring_cqe& completion = ring.completion(0);
@@ -172,7 +172,7 @@ io_uring_sqe* Uring::receive_entry(int socket) noexcept {
 
 bool Uring::enter() noexcept {
   io_uring_submit_and_get_events(&ring_);
-  return io_uring_sq_ready(&ring_) == 0;
+  return io_uring_sq_ready(&ring_) == 0 && !overflows();
 }
 
 std::string_view Uring::received(const io_uring_cqe& completion) const noexcept {
@@ -199,7 +199,7 @@ void Uring::offer_buffers() noexcept {
 
 bool Uring::has_work() const noexcept {
   return io_uring_sq_ready(&ring_) != 0 || completions() != 0 ||
-         (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+         (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
 } // namespace server

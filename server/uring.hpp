@@ -43,9 +43,9 @@ public:
   // RingRefused.
   void enable();
 
-  // An entry to be filled in, which the next enter() submits. Null when the queue is full. It is
-  // not submitted here, because a receive may be over at once, and its bytes are taken from the
-  // socket.
+  // An entry to be filled in, which the next enter() submits. Null when the queue is full. A full
+  // queue is not submitted here: a receive may complete at once, and Ring::take() would no longer
+  // find its bytes in the socket.
   io_uring_sqe* entry() noexcept;
 
   // As entry(), for a receive that goes on until it fails or is cancelled. Each completion names
@@ -53,8 +53,11 @@ public:
   io_uring_sqe* receive_entry(int socket) noexcept;
 
   // Submits, and fetches completions, without waiting for any. One system call. True when
-  // everything was submitted.
+  // everything was submitted and every completion of it has been fetched.
   bool enter() noexcept;
+
+  // Whether the kernel holds completions for which there was no room. No system call.
+  bool overflows() const noexcept { return (kernel_flags() & IORING_SQ_CQ_OVERFLOW) != 0; }
 
   // Completions that were fetched and not dropped, oldest first.
   unsigned completions() const noexcept { return io_uring_cq_ready(&ring_); }
@@ -84,6 +87,7 @@ private:
   void set_up(const RingSizes& sizes);
   void set_up_buffers();
   static bool try_out();
+  unsigned kernel_flags() const noexcept { return IO_URING_READ_ONCE(*ring_.sq.kflags); }
   void offer(unsigned number) noexcept;
 
   io_uring ring_{};
