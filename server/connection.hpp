@@ -125,7 +125,7 @@ private:
     turn([&] {
       borrow_exchange();
       exchange_->output().put_back(bytes);
-      context_.counters.bytes_out -= bytes.size();
+      context_.counters.bytes_back += bytes.size();
       if (state_ == State::open) {
         timers_.bound_request(context_.timers.now());
       }
@@ -269,7 +269,7 @@ private:
         return fail(), false;
       }
       ++context_.counters.writes;
-      context_.counters.bytes_out += size;
+      context_.counters.count_sent(size);
       output.consume(size);
       timers_.bound_silence(now);
     }
@@ -284,7 +284,7 @@ private:
       return;
     }
     const Instant now = context_.timers.now();
-    if (flush(now)) {
+    if (!exchange_ || flush(now)) {
       state_ == State::open ? work(now) : on_all_written(now);
     }
   }
@@ -378,11 +378,18 @@ private:
     }
   }
 
-  // Ends without sending what may still be owed.
+  // Ends without sending what may still be owed. What was sent leaves first, or is owed again.
   void end(CloseReason reason, Instant now) {
-    end_reason_ = reason;
     response_is_cut_ = exchange_.owes();
-    linger(now);
+    release_exchange();
+    begin_finishing(reason);
+    if (sending()) {
+      wait_writable();
+      timers_.release_request();
+      timers_.bound_ending(now);
+    } else {
+      linger(now);
+    }
   }
 
   // Sends FIN. The socket stays open until the peer closes or time is up: closing it with unread

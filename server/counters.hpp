@@ -1,6 +1,7 @@
 // What a worker counts about its connections.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,10 +17,11 @@ inline constexpr std::array<std::string_view, 6> kCloseReasonNames{"client", "id
 
 // Written by one worker, without atomics; other threads get a copy that this worker makes.
 struct Counters {
-  std::uint64_t requests = 0;  // complete requests received, malformed ones not counted
-  std::uint64_t responses = 0; // queued for writing, error responses included
-  std::uint64_t writes = 0;    // system calls that wrote something
-  std::uint64_t bytes_out = 0; // written to clients
+  std::uint64_t requests = 0;   // complete requests received, malformed ones not counted
+  std::uint64_t responses = 0;  // queued for writing, error responses included
+  std::uint64_t writes = 0;     // sends to clients
+  std::uint64_t bytes_out = 0;  // sent to clients; never falls
+  std::uint64_t bytes_back = 0; // of bytes_out, those that came back and were not sent again
   std::uint64_t accepted = 0;
   std::uint64_t accept_errors = 0;
   std::uint64_t open = 0;              // connections open now
@@ -27,6 +29,16 @@ struct Counters {
   std::array<std::uint64_t, kCloseReasonNames.size()> closed{};
 
   void count_close(CloseReason reason) noexcept { ++closed[static_cast<std::size_t>(reason)]; }
+
+  // What came back was counted before.
+  void count_sent(std::size_t size) noexcept {
+    bytes_out += size;
+    if (bytes_back != 0) {
+      const auto again = std::min<std::uint64_t>(bytes_back, size);
+      bytes_out -= again;
+      bytes_back -= again;
+    }
+  }
 
   // Connections that have not ended yet. A lingering one has ended, although it is still open.
   std::uint64_t serving() const noexcept {
@@ -39,6 +51,7 @@ struct Counters {
     responses += other.responses;
     writes += other.writes;
     bytes_out += other.bytes_out;
+    bytes_back += other.bytes_back;
     accepted += other.accepted;
     accept_errors += other.accept_errors;
     open += other.open;

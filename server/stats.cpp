@@ -126,8 +126,7 @@ std::string metrics_text(const Settings& settings, const Snapshot& snapshot) {
       {{"backend", settings.backend}, {"rearm", settings.rearm}, {"io", settings.io}});
   families.counter("idlewheel_requests_total", "Complete requests received.", server.requests);
   families.counter("idlewheel_responses_total", "Responses queued for writing.", server.responses);
-  families.counter("idlewheel_writes_total", "System calls that wrote response bytes.",
-                   server.writes);
+  families.counter("idlewheel_writes_total", "Sends to clients.", server.writes);
   families.counter("idlewheel_sent_bytes_total", "Bytes written to clients.", server.bytes_out);
   families.gauge("idlewheel_connections", "Connections open now.", server.open);
   families.counter("idlewheel_connections_accepted_total", "Connections accepted.",
