@@ -380,7 +380,7 @@ TEST_F(Rings, DropCompletionsOfSocketsThatAreClosed) {
 }
 
 // The loop falls asleep before each request. A completion that comes in that moment must not be
-// missed (Uring::quiet()).
+// missed (Uring::quiet()), so the client's pauses sweep over it.
 TEST_F(Rings, WakeUpForEachRequest) {
   constexpr int kRequests = 5000;
   Ring& ring = start();
@@ -391,16 +391,19 @@ TEST_F(Rings, WakeUpForEachRequest) {
   Probe channel(ring, std::move(ends));
   std::string owed;
   echo(channel, owed);
-  channel.ended = [&] { io.stop(); };
   channel.read(true);
   int answers = 0;
   std::thread client([&] {
+    using Clock = std::chrono::steady_clock;
     char byte = 'a';
     while (answers < kRequests && send(peer, &byte, 1, MSG_NOSIGNAL) == 1 &&
            recv(peer, &byte, 1, 0) == 1) {
       ++answers;
+      const auto until = Clock::now() + std::chrono::nanoseconds(answers % 200 * 100);
+      while (Clock::now() < until) {
+      }
     }
-    shutdown(peer, SHUT_WR);
+    io.stop();
   });
   io.restart();
   io.run_for(std::chrono::seconds(60));
