@@ -124,7 +124,7 @@ private:
   // Requires deadline > now_. While the node stays filed, now_ never enters its slot without
   // emptying it, so the same computation finds the slot again and the node need not remember it.
   Place place_of(Tick deadline) const noexcept {
-    const std::size_t highest_bit = std::bit_width(deadline ^ now_) - 1;
+    const std::size_t highest_bit = static_cast<unsigned>(std::bit_width(deadline ^ now_)) - 1;
     const std::size_t level = highest_bit / kDigitBits;
     const std::size_t slot = (deadline >> (level * kDigitBits)) % kSlots;
     return {level, slot};

@@ -74,7 +74,7 @@ private:
     if (ns < kSubs) {
       return ns;
     }
-    const std::size_t shift = std::bit_width(ns) - 1 - kSubBits;
+    const std::size_t shift = static_cast<unsigned>(std::bit_width(ns)) - 1 - kSubBits;
     return (shift + 1) * kSubs + (ns >> shift) % kSubs;
   }
 

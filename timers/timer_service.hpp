@@ -184,6 +184,16 @@ public:
     return std::chrono::nanoseconds(static_cast<std::int64_t>(epoch_ns_ + offset));
   }
 
+  // The first tick that begins at `time` or later, which is a time since the clock's epoch. This is
+  // the inverse of time_of(). It saturates, and divides.
+  Tick tick_at(std::chrono::nanoseconds time) const noexcept {
+    const std::uint64_t since = static_cast<std::uint64_t>(time.count()) - epoch_ns_;
+    if (static_cast<std::int64_t>(since) <= 0) {
+      return 0;
+    }
+    return std::min(since / tick_ns_ + (since % tick_ns_ != 0 ? 1 : 0), kLatest);
+  }
+
   // For a driver: `wake` will be called whenever a timer is filed, outside a pass, for earlier than
   // the tick last given to expect_wake(); `wake` should call that. A driver that also asks for
   // next_deadline() after each pass keeps one OS timer right. `wake` may throw. The timer is armed

@@ -1,13 +1,20 @@
 // Every header of the library in use: each backend behind its service and its driver, the other
-// facilities, and a trace. consumer_test.py compiles it under strict warnings.
+// facilities, a trace, and the drop-in layer. consumer_test.py compiles it under strict warnings.
 #include <timers/asio/baseline.hpp>
+#include <timers/asio/beast.hpp>
+#include <timers/asio/cancel_after.hpp>
 #include <timers/asio/driver.hpp>
+#include <timers/asio/net.hpp>
+#include <timers/asio/remote_timer.hpp>
 #include <timers/backends.hpp>
 #include <timers/none.hpp>
 #include <timers/trace.hpp>
 
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <ratio>
@@ -40,6 +47,42 @@ template <class Backend> std::size_t use_service() {
   return service.check().empty() && service.next_deadline() == timers::kNever ? ran : 0;
 }
 
+// A stream to itself whose read times out, a timer, an operation with a timeout, and a timer of all
+// threads: each ends once.
+std::size_t use_drop_in() {
+  using namespace std::chrono_literals;
+  namespace beast = timers::beast;
+  namespace net = timers::net;
+  net::io_context io;
+  net::ip::tcp::acceptor acceptor(io, {net::ip::address_v4::loopback(), 0});
+  beast::tcp_stream stream(io);
+  std::size_t ended = 0;
+  std::array<char, 8> bytes{};
+  stream.expires_after(10s);
+  stream.async_connect(acceptor.local_endpoint(), [&](beast::error_code failed) {
+    stream.expires_after(1ms);
+    stream.async_read_some(net::buffer(bytes), [&, failed](beast::error_code error, std::size_t) {
+      ended += !failed && error == beast::error::timeout ? 1U : 0U;
+    });
+  });
+  net::steady_timer timer(io, 10s);
+  timer.rearm_after(1ms);
+  timer.async_wait([&](beast::error_code error) { ended += error ? 0U : 1U; });
+  net::steady_timer long_timer(io, 10s);
+  timers::deadline deadline(io.get_executor());
+  long_timer.async_wait(timers::with_timeout(deadline, 1ms, [&](beast::error_code error) {
+    ended += error == net::error::timed_out ? 1U : 0U;
+  }));
+  timers::remote_timer remote(io.get_executor(), [&] { ++ended; });
+  remote.rearm_after(1ms);
+  const auto end = std::chrono::steady_clock::now() + 30s;
+  while (ended != 4 && std::chrono::steady_clock::now() < end) {
+    io.run_for(10ms);
+    io.restart();
+  }
+  return ended;
+}
+
 } // namespace
 
 int main() {
@@ -59,5 +102,5 @@ int main() {
   timers::AsioDriver<timers::DefaultBackend, timers::ToFile> traced{
       io.get_executor(), {}, timers::ToFile(file)};
   used += use(baseline) + use(none) + use(traced);
-  return used == 2 * backends + 3 ? 0 : 1;
+  return used == 2 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
 }
