@@ -67,7 +67,8 @@ private:
 
 int main(int argc, char** argv) {
   return serving::run([&] {
-    const auto port = serving::port_argument(argc, argv, 1, "beast_idlewheel [PORT]");
+    const serving::Arguments arguments{argc, argv, "beast_idlewheel [PORT]", 0, 1};
+    const auto port = arguments.port(0);
     asio::io_context io{1};
     Timers timers{io.get_executor()};
     // timeout() divides, so each timeout is converted once.
@@ -75,7 +76,7 @@ int main(int argc, char** argv) {
     const auto serve = [&](tcp::socket socket) {
       std::make_shared<Session>(std::move(socket), timers, timeouts)->read();
     };
-    serving::Listener listener{io, port, serve};
+    serving::Listener listener{io, serving::loopback(port), serve};
     std::cout << "http on " << listener.endpoint() << std::endl;
     io.run();
   });

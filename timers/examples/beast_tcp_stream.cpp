@@ -51,12 +51,13 @@ private:
 
 int main(int argc, char** argv) {
   return serving::run([&] {
-    const auto port = serving::port_argument(argc, argv, 1, "beast_tcp_stream [PORT]");
+    const serving::Arguments arguments{argc, argv, "beast_tcp_stream [PORT]", 0, 1};
+    const auto port = arguments.port(0);
     asio::io_context io{1};
     const auto serve = [](tcp::socket socket) {
       std::make_shared<Session>(std::move(socket))->read();
     };
-    serving::Listener listener{io, port, serve};
+    serving::Listener listener{io, serving::loopback(port), serve};
     std::cout << "http on " << listener.endpoint() << std::endl;
     io.run();
   });

@@ -53,14 +53,15 @@ private:
 
 int main(int argc, char** argv) {
   return serving::run([&] {
-    const auto port = serving::port_argument(argc, argv, 1, "echo_server [PORT]");
+    const serving::Arguments arguments{argc, argv, "echo_server [PORT]", 0, 1};
+    const auto port = arguments.port(0);
     asio::io_context io{1};
     Timers timers{io.get_executor()};
     const auto ten_seconds = timers.timeout(10s); // once: it divides
     const auto serve = [&](tcp::socket socket) {
       std::make_shared<Session>(std::move(socket), timers, ten_seconds)->read();
     };
-    serving::Listener listener{io, port, serve};
+    serving::Listener listener{io, serving::loopback(port), serve};
     std::cout << "echo on " << listener.endpoint() << std::endl;
     io.run();
   });

@@ -112,8 +112,9 @@ void reload(Server& server, const std::string& path) {
 
 int main(int argc, char** argv) {
   return serving::run([&] {
-    const auto port = serving::port_argument(argc, argv, 2, "reload_timeouts FILE [PORT]");
-    const std::string path = argv[1];
+    const serving::Arguments arguments{argc, argv, "reload_timeouts FILE [PORT]", 1, 2};
+    const auto port = arguments.port(1);
+    const std::string path = arguments.text(0);
     Server server;
     reload(server, path);
     Report report{server};
@@ -134,7 +135,7 @@ int main(int argc, char** argv) {
     const auto serve = [&](tcp::socket socket) {
       std::make_shared<Session>(std::move(socket), server)->read();
     };
-    serving::Listener listener{server.io, port, serve};
+    serving::Listener listener{server.io, serving::loopback(port), serve};
     std::cout << "echo on " << listener.endpoint() << std::endl;
     server.io.run();
   });
