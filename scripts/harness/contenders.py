@@ -1,4 +1,4 @@
-"""The servers that study servers and study windows load: ours, the bare loops, and other people's.
+"""The servers that study servers, windows and dropin load: ours, bare loops, and other people's.
 
 The server that study run measures stands in measured_server.py.
 """
@@ -138,3 +138,23 @@ def contenders(pipeline: int = 1) -> list[Contender]:
 
 def with_windows(sizes: list[int]) -> list[Contender]:
     return [own(f"{size} bytes", f"--write-window-bytes={size}") for size in sizes]
+
+
+# What study dropin compares: a name, and what beast_timeouts.cpp calls it.
+WITHOUT, STOCK, EDITED = "no timeouts", "beast::tcp_stream", "timers::tcp_stream"
+TIMEOUTS = {WITHOUT: "none", STOCK: "stream", EDITED: "wheel-stream",
+            "timers::tcp_stream, idle_after": "idle",
+            "asio::steady_timer": "timer", "timers::steady_timer": "wheel-timer",
+            "timers::steady_timer, rearm_after": "rearm",
+            "asio::steady_timer and a signal": "hand-cancel", "timers::cancel_after": "cancel"}
+BY_HAND = "by hand on AsioDriver"  # which is for one thread
+
+
+def with_timeouts(threads: int) -> list[Contender]:
+    """One keep-alive server on Beast, whose timeouts are kept in different ways."""
+    program = str(BUILT / "bench/beast_timeouts")
+    made = [Contender(name, lambda *_, kind=kind: [program, kind, str(threads)],
+                      ("beast_timeouts",), threads) for name, kind in TIMEOUTS.items()]
+    by_hand = Contender(BY_HAND, lambda *_: [str(BUILT / "timers/examples/beast_idlewheel"), "0"],
+                        ("beast_idlewheel",))
+    return made + ([by_hand] if threads == 1 else [])

@@ -1,11 +1,11 @@
-"""The table of study servers and study windows, in Markdown, and the sentences above it."""
+"""The tables of study servers, windows and dropin, in Markdown, and the sentences beside them."""
 
 from __future__ import annotations
 
 import statistics
 
 from harness import syscalls
-from harness.contenders import FLOOR, RING
+from harness.contenders import EDITED, FLOOR, RING, STOCK, WITHOUT
 from harness.side_by_side import CALL_CONNECTIONS, Results
 
 
@@ -80,3 +80,26 @@ def _calls(found: Results) -> list[Column]:
 def _idle(found: Results) -> list[Column]:
     return [("bytes per idle connection", {m["name"]: f"{m['bytes']:.0f}" for m in found.memory}, "-"),
             ("CPU while idle", {m["name"]: f"{m['idle_cpu']:.2%}" for m in found.memory}, "-")]
+
+
+def removed(levels: list[int], found: Results) -> list[str]:
+    """How much of what Beast's timeouts cost the one-line edit removes, a sentence for each level."""
+    return [sentence for level in levels if (sentence := _removed(level, found))]
+
+
+def _removed(level: int, found: Results) -> str:
+    """The rounds of a level by themselves, because the machine changes from one to the next."""
+    def us(name: str) -> list[float]:
+        return [s["us"] for s in found.samples if (s["name"], s["connections"]) == (name, level)]
+
+    rounds = list(zip(us(STOCK), us(EDITED), us(WITHOUT)))
+    shares = [(stock - edited) / (stock - without)
+              for stock, edited, without in rounds if stock > without]
+    if len(shares) * 2 <= len(rounds):
+        return (f"{level} connections: {STOCK} cost no more than {WITHOUT} in "
+                f"{len(rounds) - len(shares)} of {len(rounds)} rounds, so nothing can be said."
+                if rounds else "")
+    cost = statistics.median(stock - without for stock, _, without in rounds)
+    return (f"{level} connections: timeouts of {STOCK} cost {cost:.2f} µs a request; {EDITED} removes "
+            f"{statistics.median(shares):.0%} of that (rounds: "
+            f"{', '.join(f'{share:.0%}' for share in sorted(shares))}).")

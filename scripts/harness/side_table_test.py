@@ -2,7 +2,7 @@ import unittest
 from unittest import mock
 
 from harness import side_table, syscalls
-from harness.contenders import FLOOR, RING
+from harness.contenders import EDITED, FLOOR, RING, STOCK, WITHOUT
 from harness.side_by_side import Results
 from harness.side_by_side_test import sample
 
@@ -64,6 +64,29 @@ class Table(unittest.TestCase):
         found.uncounted = "No permissions to read"
         said = self.caption(["floor", "ours"], found)
         self.assertIn("System calls were not counted: No permissions to read.", said)
+
+
+class Removed(unittest.TestCase):
+    def sentences(self, *rounds: tuple[float, float, float]) -> list[str]:
+        """Of rounds with the costs of Beast's stream, ours, and neither's timeouts."""
+        found = Results()
+        for costs in rounds:
+            found.samples += [sample(name, 400, us)
+                              for name, us in zip((STOCK, EDITED, WITHOUT), costs)]
+        return side_table.removed([400, 5000], found)
+
+    def test_it_is_the_median_of_what_each_round_shows(self) -> None:
+        found, = self.sentences((20.0, 11.0, 10.0), (30.0, 22.0, 20.0), (14.0, 10.0, 10.0))
+        self.assertIn("400 connections", found)
+        self.assertIn("cost 10.00 µs", found)
+        self.assertIn("removes 90% of that (rounds: 80%, 90%, 100%)", found)
+
+    def test_nothing_is_said_where_noise_is_larger_than_the_cost(self) -> None:
+        found, = self.sentences((9.0, 11.0, 10.0), (9.0, 8.0, 10.0), (12.0, 10.0, 10.0))
+        self.assertIn("2 of 3 rounds, so nothing can be said", found)
+
+    def test_a_level_without_samples_has_no_sentence(self) -> None:
+        self.assertEqual(self.sentences(), [])
 
 
 if __name__ == "__main__":

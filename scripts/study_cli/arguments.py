@@ -156,6 +156,13 @@ def parser() -> Parser:
                          "0, which is a write per response, to 65536)",
                          default=[0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536])
 
+    dropin = commands.add_parser("dropin", help="load one server on Beast whose timeouts are kept in "
+                                 "different ways, Beast's, Asio's and the library's; print a table")
+    _add_side_by_side(dropin, "400,5000", 5)
+    dropin.add_argument("--threads", type=int, choices=[1, 2], default=1,
+                        help="threads of the server; with 2 each connection has a strand, and the "
+                        "load shares a core (default: 1)")
+
     traces = commands.add_parser("traces", help="record every call to the timers under each "
                                  "scenario, for timer-bench --replay")
     traces.add_argument("-o", "--output", type=folder, default=Path("traces"), metavar="DIR",

@@ -82,12 +82,19 @@ def _traces(args: argparse.Namespace) -> None:
         print(path)
 
 
+def _entries(args: argparse.Namespace) -> list[contenders.Contender]:
+    if args.command == "servers":
+        return contenders.contenders(args.pipeline)
+    if args.command == "dropin":
+        return contenders.with_timeouts(args.threads)
+    return contenders.with_windows(args.windows)
+
+
 def _side_by_side(args: argparse.Namespace) -> None:
     idle = getattr(args, "idle_connections", 0)
     _require_load(max(idle, *args.connections))
     servers = args.command == "servers"
-    entries = (contenders.contenders(args.pipeline) if servers
-               else contenders.with_windows(args.windows))
+    entries = _entries(args)
     if args.no_build:
         contenders.require_built()
     else:
@@ -107,6 +114,8 @@ def _side_by_side(args: argparse.Namespace) -> None:
             if servers:
                 print(side_table.caption(names, found, cores[0]) + "\n")
             print(side_table.table(names, args.connections, found, servers, servers))
+            if args.command == "dropin":
+                print("\n" + "\n".join(side_table.removed(args.connections, found)))
     if found.failures:
         name, reason = next(iter(found.failures.items()))
         raise invalid(f"{len(found.failures)} of {len(names)} servers failed, the first: {name}: "
@@ -141,9 +150,10 @@ def _compare(args: argparse.Namespace) -> None:
         raise bad_usage(f"{error}; --force compares them nevertheless") from None
 
 
-COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side, "traces": _traces,
+COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side,
+            "dropin": _side_by_side, "traces": _traces,
             "doctor": _doctor, "report": _report, "compare": _compare}
-MEASURING = {"run", "profile", "load", "servers", "windows", "traces"}
+MEASURING = {"run", "profile", "load", "servers", "windows", "dropin", "traces"}
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

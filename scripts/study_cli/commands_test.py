@@ -71,7 +71,7 @@ class Usage(Fakes):
                 self.refused(*argv)
 
     def test_every_command_has_help(self) -> None:
-        for command in ("run", "profile", "load", "servers", "windows", "traces", "doctor",
+        for command in ("run", "profile", "load", "servers", "windows", "dropin", "traces", "doctor",
                         "report", "compare"):
             code, out, _ = call(command, "--help")
             self.assertEqual(code, 0)
@@ -121,7 +121,7 @@ class Environment(Refusing):
     def test_one_core_is_too_few_for_what_starts_a_server_and_its_load(self) -> None:
         with mock.patch.object(cpus, "usable_cores", return_value=[3]):
             with mock.patch.object(contenders, "require_built"):
-                for command in ("servers", "windows"):
+                for command in ("servers", "windows", "dropin"):
                     err = self.ends_with_three(GOOD, command, "--no-build", "--connections", "10",
                                                *self.few(command))
                     self.assertIn("only core 3 may be used", err)
@@ -246,7 +246,7 @@ class Runs(Running):
         url = "http://127.0.0.1:1"
         with lock.alone():
             for argv in (["run"], ["profile"], ["load", url, "--connections", "1"], ["servers"],
-                         ["windows"], ["traces"]):
+                         ["windows"], ["dropin"], ["traces"]):
                 code, _, err = call(*argv)
                 self.assertEqual((code, len(err.splitlines())), (3, 1), err)
                 self.assertIn(f"process {os.getpid()}", err)
