@@ -452,6 +452,9 @@ private:
   void missed() noexcept {
     const std::lock_guard<Mutex> lock(service_->mutex_);
     checking_ = false;
+    if (filed_after_.load(std::memory_order_relaxed) != kUnfiled) {
+      return; // the owner has filed it meanwhile
+    }
     BOOST_TRY { file(service_->now() + kRetry); }
     BOOST_CATCH(...) {}
     BOOST_CATCH_END

@@ -452,6 +452,15 @@ TEST_F(SharedTimerServiceTest, ACheckThatIsDroppedIsTriedAgain) {
   EXPECT_EQ(expired, 1);
 }
 
+TEST_F(SharedTimerServiceTest, ADroppedCheckDoesNotPutOffWhatItsOwnerHasFiled) {
+  make()->watch(setting.now());
+  setting.service->run_pass();
+  timer->watch(setting.now() + 1ms);
+  setting.mailbox.checks.clear();
+  run_for(1ms);
+  EXPECT_EQ(expired, 1);
+}
+
 TEST_F(SharedTimerServiceTest, APassHandlesItsBudgetAndSaysThatMoreIsDue) {
   std::vector<PlainTimer*> timers;
   for (int i = 0; i < 150; ++i) {

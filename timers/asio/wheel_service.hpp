@@ -23,7 +23,6 @@
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/io_context_strand.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/strand.hpp>
@@ -66,9 +65,6 @@ inline boost::asio::any_io_executor without_strand(boost::asio::any_io_executor 
   asio::any_io_executor inner;
   if (strand_inside<asio::any_io_executor>(executor, inner)) {
     return without_strand(std::move(inner));
-  }
-  if (const auto* strand = executor.target<asio::io_context::strand>()) {
-    return strand->context().get_executor();
   }
   return strand_inside<asio::io_context::executor_type>(executor, inner) ||
                  strand_inside<asio::thread_pool::executor_type>(executor, inner) ||
