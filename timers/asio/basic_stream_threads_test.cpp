@@ -188,7 +188,7 @@ TEST(StreamThreads, StreamsThatAreMadeAndDestroyedAllTheTime) {
     }
     auto pair = std::make_shared<Connected<unix_stream>>(asio::make_strand(io));
     const auto executor = pair->stream.get_executor();
-    asio::dispatch(executor, [&, pair, left]() mutable {
+    asio::dispatch(executor, [&, pair = std::move(pair), left]() mutable {
       const bool waits = left % 4 == 0;
       pair->stream.expires_after(waits ? 2ms : 1ms);
       pair->read([&, kept = waits ? pair : nullptr](beast::error_code error, std::size_t) {
