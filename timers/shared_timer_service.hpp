@@ -434,18 +434,22 @@ private:
     return references != 0;
   }
 
-  // Whether a check that has arrived is at the right place. If not, it is posted to there.
+  // Whether a check that has arrived is where the owner is. If not, it goes on with post_again().
   bool arrived(std::uint32_t moves) {
-    Checks again;
     const std::lock_guard<Mutex> lock(service_->mutex_);
-    if (moves == moves_) {
+    const bool here = moves == moves_;
+    if (here) {
       checking_ = false;
       filed_after_.store(filed_after_.load(std::memory_order_relaxed)); // for have_checked()
-      return true;
     }
+    return here;
+  }
+
+  void post_again() {
+    Checks again; // posts it when the lock was given up
+    const std::lock_guard<Mutex> lock(service_->mutex_);
     add_reference();
     again.add(*this);
-    return false;
   }
 
   // A check was destroyed and did not run, perhaps because there was no memory to post it.
@@ -505,6 +509,8 @@ public:
     } reference{*std::exchange(timer_, nullptr)};
     if (reference.timer.arrived(moves_)) {
       reference.timer.checked();
+    } else {
+      reference.timer.post_again();
     }
   }
 
