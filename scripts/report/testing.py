@@ -27,7 +27,7 @@ TURN = BASE + ["asio::[plumbing]", "server::Connection::on_input"]
 REST = {
     "server::RequestParser::put": 1.6,
     "server::ResponseFormatter::append_any": 0.4,
-    "server::EpollSet::send;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
+    "server::EpollSet::send_queued;__libc_sendmsg;entry_SYSCALL_64_after_hwframe_[k];"
     "tcp_sendmsg_[k]": 5.2,
     "server::Channel::read;__libc_recvmsg;entry_SYSCALL_64_after_hwframe_[k];tcp_recvmsg_[k]": 2.6,
     "operator new": 0.2,

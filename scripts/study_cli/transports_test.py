@@ -18,15 +18,15 @@ class Refused(commands_test.Refusing):
         run = ["run", "--server", self.fake(), "-o", str(self.folder / "out"), "--io"]
         for io in ("io_uring", "epoll,io_uring"):
             err = self.ends_with_three(RINGLESS, *run, io)
-            self.assertIn("io_uring: refused: a sandbox (seccomp) forbids it; fix: ", err)
+            self.assertIn("io_uring: not available: a sandbox (seccomp) forbids it; fix: ", err)
         run[2] = self.fake("no ring")  # built without it, for example
-        self.assertIn("io_uring is refused: Operation not permitted", self.ends_with_three(
+        self.assertIn("io_uring is not available: Operation not permitted", self.ends_with_three(
             GOOD, *run, "io_uring", "--backends", "ordered-list"))
         self.assertFalse((self.folder / "out").exists())
         with mock.patch.object(environment, "gather", return_value=RINGLESS):
             code, out, _ = call("doctor")
         self.assertEqual(code, 0)
-        self.assertIn("note io_uring: refused: a sandbox", out)
+        self.assertIn("note io_uring: not available: a sandbox", out)
 
 
 class Both(commands_test.Running):
