@@ -26,10 +26,6 @@ namespace beast = boost::beast;
 using asio::ip::tcp;
 using beast::error_code;
 
-constexpr auto kSoon = 30ms;
-constexpr auto kPatience = 10s;
-constexpr auto kNever = 1h;
-
 struct AnyEndpoint {
   bool operator()(const error_code&, const tcp::endpoint&) const { return true; }
 };

@@ -23,6 +23,7 @@
 
 #include <chrono>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -33,10 +34,6 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 namespace asio = boost::asio;
 namespace beast = boost::beast;
-
-constexpr auto kSoon = 30ms;
-constexpr auto kPatience = 10s;
-constexpr auto kNever = 1h;
 
 // Runs what it is given on an io_context, and counts.
 class CountingExecutor {
@@ -60,18 +57,7 @@ private:
   int* count_;
 };
 
-class Handlers : public testing::Test {
-protected:
-  void run() {
-    io.restart();
-    io.run_for(kPatience);
-    EXPECT_TRUE(io.stopped()) << "an operation is pending that should have ended";
-  }
-
-  asio::io_context io{1};
-  Connected<unix_stream> pair{io.get_executor()};
-  unix_stream& stream = pair.stream;
-};
+class Handlers : public StreamTest {};
 
 TEST_F(Handlers, TheTimeoutRunsWhereTheHandlerRuns) {
   int here = 0;
@@ -91,10 +77,7 @@ TEST_F(Handlers, TheTimeoutGoesWhereverTheLatestHandlerRuns) {
   pair.send("four");
   stream.expires_after(kSoon);
   pair.read(asio::bind_executor(CountingExecutor(io, first), read.note()));
-  while (!read.ended()) {
-    io.restart();
-    io.run_one_for(kPatience);
-  }
+  run_until(read);
   pair.read(asio::bind_executor(CountingExecutor(io, second), again.note()));
   run();
   EXPECT_EQ(read.result(), success(4));
@@ -112,10 +95,7 @@ TEST_F(Handlers, WithoutAnExecutorOfItsOwnTheTimeoutRunsOnTheStreams) {
   other.send("four");
   other.stream.expires_after(kSoon);
   other.read(asio::bind_executor(CountingExecutor(io, elsewhere), read.note()));
-  while (!read.ended()) {
-    io.restart();
-    io.run_one_for(kPatience);
-  }
+  run_until(read);
   here = elsewhere = 0;
   other.read(again.note());
   run();
@@ -237,10 +217,7 @@ TEST_P(Cancellation, OfOneOperationReachesTheSocket) {
   pair.read(asio::bind_cancellation_slot(signal.slot(), read.note()));
   pair.write_much(write.note());
   signal.emit(GetParam());
-  while (!read.ended()) {
-    io.restart();
-    io.run_one_for(kPatience);
-  }
+  run_until(read);
   EXPECT_EQ(read.result(), kAborted);
   EXPECT_FALSE(write.ended()) << "the other direction goes on";
   EXPECT_TRUE(stream.socket().is_open());
@@ -250,10 +227,7 @@ TEST_P(Cancellation, OfOneOperationReachesTheSocket) {
   Operation blocked;
   another.write_much(asio::bind_cancellation_slot(other.slot(), blocked.note()));
   other.emit(GetParam());
-  while (!blocked.ended()) {
-    io.restart();
-    io.run_one_for(kPatience);
-  }
+  run_until(blocked);
   EXPECT_EQ(blocked.result(), kAborted);
 }
 

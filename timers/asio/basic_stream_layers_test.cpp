@@ -38,9 +38,6 @@ namespace websocket = beast::websocket;
 
 using namespace std::chrono_literals;
 
-constexpr auto kSoon = 30ms;
-constexpr auto kPatience = 10s;
-
 using Request = http::request<http::string_body>;
 using Response = http::response<http::string_body>;
 using Stream = beast::basic_stream<Unix>;

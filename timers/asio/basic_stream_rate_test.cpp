@@ -25,9 +25,6 @@ using Clock = std::chrono::steady_clock;
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 
-constexpr auto kPatience = 10s;
-constexpr auto kNever = 1h;
-
 // A user's policy, with private functions for Beast alone. It counts, and permits what it is told.
 class CountingPolicy {
 public:

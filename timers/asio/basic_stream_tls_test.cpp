@@ -4,7 +4,13 @@
 
 #include <gtest/gtest.h>
 
-TEST(Tls, OverAStream) { GTEST_SKIP() << "OpenSSL was not found"; }
+#include <cstdlib>
+
+// Where scripts/test has installed everything, nothing may be missing.
+TEST(Tls, OverAStream) {
+  ASSERT_EQ(std::getenv("IDLEWHEEL_SKIP_NOTHING"), nullptr) << "OpenSSL was not found";
+  GTEST_SKIP() << "OpenSSL was not found";
+}
 
 #else
 
@@ -37,9 +43,6 @@ namespace beast = timers::beast;
 namespace websocket = beast::websocket;
 namespace ssl = boost::asio::ssl;
 using namespace std::chrono_literals;
-
-constexpr auto kSoon = 50ms;
-constexpr auto kPatience = 20s;
 
 using Stream = beast::basic_stream<Unix>;
 

@@ -78,8 +78,9 @@ public:
   // no executor completes on this one. Throws std::bad_alloc, and what `Service` throws.
   template <std::convertible_to<boost::asio::any_io_executor> Executor>
   explicit basic_deadline(const Executor& executor)
-      : executor_(executor), timer_(new detail::DeadlineTimer<Service>(
-                                 Service::of(executor_), detail::untracked(executor_))) {}
+      : executor_(executor),
+        timer_(new detail::DeadlineTimer<Service>(Service::of(executor_),
+                                                  detail::kept_executor(executor_, executor_))) {}
 
   template <std::derived_from<boost::asio::execution_context> Context>
   explicit basic_deadline(Context& context) : basic_deadline(context.get_executor()) {}

@@ -51,9 +51,6 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-const ErrorCode kAborted = asio::error::operation_aborted;
-const ErrorCode kTimedOut = asio::error::timed_out;
-
 struct CountingMutex {
   void lock() {
     ++locks;

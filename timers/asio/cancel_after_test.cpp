@@ -19,19 +19,9 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-const ErrorCode kAborted = asio::error::operation_aborted;
-const ErrorCode kTimedOut = asio::error::timed_out;
-
-class Operations : public ::testing::Test {
+class Operations : public SocketTest {
 protected:
-  asio::io_context io;
-  SocketPair<> sockets{io};
-  std::array<char, 16> bytes{};
-  asio::mutable_buffer buffer = asio::buffer(bytes);
-  Outcome outcome;
   ManualOperation operation{io.get_executor()};
-
-  void send(std::string_view text) { asio::write(sockets.far, asio::buffer(text)); }
 };
 
 using CancelAfter = Operations;

@@ -23,8 +23,6 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using Strand = asio::strand<asio::io_context::executor_type>;
 
-const ErrorCode kTimedOut = asio::error::timed_out;
-
 void run_by_threads(asio::io_context& io) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 3; ++i) {

@@ -35,19 +35,8 @@ namespace http = boost::beast::http;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-const ErrorCode kAborted = asio::error::operation_aborted;
-const ErrorCode kTimedOut = asio::error::timed_out;
-
-class CancelAfterTokens : public ::testing::Test {
+class CancelAfterTokens : public SocketTest {
 protected:
-  asio::io_context io;
-  SocketPair<> sockets{io};
-  std::array<char, 16> bytes{};
-  asio::mutable_buffer buffer = asio::buffer(bytes);
-  Outcome outcome;
-
-  void send(std::string_view text) { asio::write(sockets.far, asio::buffer(text)); }
-
   // Runs a coroutine, whose exceptions leave this.
   template <class Coroutine> void run(Coroutine coroutine) {
     io.restart();

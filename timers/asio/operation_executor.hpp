@@ -4,8 +4,6 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/execution/context.hpp>
-#include <boost/asio/execution/outstanding_work.hpp>
-#include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/system_executor.hpp>
@@ -87,22 +85,6 @@ auto with_executor(const Handler& handler, const IoExecutor& io, Use use) {
     assert(!runs_in_place(executor) && "it is not known where this operation completes");
   }
   return use(executor);
-}
-
-// The executor as it may be kept: what keeps it does not count as work, which would keep
-// io_context::run() from returning.
-template <class Executor> boost::asio::any_io_executor untracked(const Executor& executor) {
-  return boost::asio::prefer(executor, boost::asio::execution::outstanding_work.untracked);
-}
-
-template <class Executor>
-bool is_same(const boost::asio::any_io_executor& kept, const Executor& executor) noexcept {
-  if constexpr (std::same_as<Executor, boost::asio::any_io_executor>) {
-    return kept == executor;
-  } else {
-    const auto* const target = kept.target<Executor>();
-    return target != nullptr && *target == executor;
-  }
 }
 
 } // namespace timers::detail

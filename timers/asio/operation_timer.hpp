@@ -3,6 +3,7 @@
 #pragma once
 
 #include "timers/asio/operation_executor.hpp"
+#include "timers/asio/owner_executor.hpp"
 #include "timers/asio/wheel_service.hpp"
 #include "timers/duration.hpp"
 #include "timers/failure.hpp"
@@ -284,9 +285,9 @@ template <class Service> struct FromAllocator {
     using Timer = AllocatedTimer<Service, std::remove_const_t<decltype(allocator)>>;
     return *with_executor(handler, io, [&](const auto& executor) {
       if constexpr (std::same_as<IoExecutor, NoExecutor>) {
-        return Timer::make(allocator, Service::of(executor), untracked(executor));
+        return Timer::make(allocator, Service::of(executor), kept_executor(executor, executor));
       } else {
-        return Timer::make(allocator, Service::of(io), untracked(executor));
+        return Timer::make(allocator, Service::of(io), kept_executor(executor, executor));
       }
     });
   }
@@ -303,19 +304,9 @@ template <class Service> struct FromDeadline {
       return timer_for(*executor, handler);
     } else {
       assert(!timer->pending() && "one operation at a time for each deadline");
-      with_executor(handler, io, [this](const auto& place) { this->move_to(place); });
+      with_executor(handler, io, [this](const auto& place) { bring_owner(*timer, place, place); });
       timer->begin();
       return *timer;
-    }
-  }
-
-private:
-  template <class Executor> void move_to(const Executor& place) const {
-    if (!is_same(timer->owner().executor, place)) [[unlikely]] {
-      boost::asio::any_io_executor owner = untracked(place);
-      if (timer->owner().executor != owner) {
-        timer->change_owner({std::move(owner)});
-      }
     }
   }
 };

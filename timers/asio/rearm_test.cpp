@@ -22,17 +22,8 @@ using testing::IsEmpty;
 using testing::Pair;
 using time_point = Clock::time_point;
 
-template <class Kind> class Rearm : public testing::Test {
-protected:
-  asio::io_context io_;
-  Log log_;
-};
+template <class Kind> class Rearm : public TimerTest<Kind> {};
 TYPED_TEST_SUITE(Rearm, WheelKinds, KindName);
-
-#define TEST_NAMES                                                                                 \
-  using Timer [[maybe_unused]] = typename TypeParam::template Timer<>;                             \
-  [[maybe_unused]] auto& io = this->io_;                                                           \
-  [[maybe_unused]] auto& log = this->log_
 
 TYPED_TEST(Rearm, LaterKeepsTheWaits) {
   TEST_NAMES;

@@ -26,14 +26,13 @@
 // A timer is filed under the lock, and only to earlier than where it is filed.
 #pragma once
 
+#include "timers/asio/owner_executor.hpp"
 #include "timers/asio/wheel_service.hpp"
 #include "timers/duration.hpp"
 #include "timers/failure.hpp"
 #include "timers/shared_timer_service.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/execution/outstanding_work.hpp>
-#include <boost/asio/prefer.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -197,10 +196,8 @@ private:
   template <class Action>
   static detail::RemoteState<Service>* make(const boost::asio::any_io_executor& executor,
                                             Action action) {
-    namespace asio = boost::asio;
     return new detail::RemoteStateOf<Service, Action>(
-        Service::of(executor),
-        AsioOwner{asio::prefer(executor, asio::execution::outstanding_work.untracked)},
+        Service::of(executor), AsioOwner{detail::kept_executor(executor, executor)},
         std::move(action));
   }
 

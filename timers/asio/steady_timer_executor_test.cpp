@@ -36,17 +36,8 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Pair;
 
-template <class Kind> class SteadyTimer : public testing::Test {
-protected:
-  asio::io_context io_;
-  Log log_;
-};
+template <class Kind> class SteadyTimer : public TimerTest<Kind> {};
 TYPED_TEST_SUITE(SteadyTimer, BothKinds, KindName);
-
-#define TEST_NAMES                                                                                 \
-  using Timer [[maybe_unused]] = typename TypeParam::template Timer<>;                             \
-  [[maybe_unused]] auto& io = this->io_;                                                           \
-  [[maybe_unused]] auto& log = this->log_
 
 TYPED_TEST(SteadyTimer, CompletesOnItsExecutor) {
   TEST_NAMES;

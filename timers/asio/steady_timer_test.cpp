@@ -22,18 +22,8 @@ using testing::IsEmpty;
 using testing::Pair;
 using time_point = Clock::time_point;
 
-template <class Kind> class SteadyTimer : public testing::Test {
-protected:
-  asio::io_context io_;
-  Log log_;
-};
+template <class Kind> class SteadyTimer : public TimerTest<Kind> {};
 TYPED_TEST_SUITE(SteadyTimer, BothKinds, KindName);
-
-// Each test begins with this, because it cannot see the names of a base class that is a template.
-#define TEST_NAMES                                                                                 \
-  using Timer [[maybe_unused]] = typename TypeParam::template Timer<>;                             \
-  [[maybe_unused]] auto& io = this->io_;                                                           \
-  [[maybe_unused]] auto& log = this->log_
 
 TYPED_TEST(SteadyTimer, HasTheTypesOfAsiosTimer) {
   TEST_NAMES;

@@ -5,6 +5,7 @@
 // owner: where the handlers of the stream run.
 #pragma once
 
+#include "timers/asio/owner_executor.hpp"
 #include "timers/asio/wheel_service.hpp"
 #include "timers/duration.hpp"
 
@@ -13,13 +14,6 @@
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/bind_executor.hpp>
-#include <boost/asio/dispatch.hpp>
-#include <boost/asio/execution.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/prefer.hpp>
-#include <boost/asio/require.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/core/rate_policy.hpp>
@@ -68,56 +62,7 @@ public:
 
 namespace timers::detail {
 
-namespace asio = boost::asio;
-
 using RatePolicies = boost::beast::basic_stream<RatePolicyCalls, void, void>;
-
-// Stands for an executor that any_io_executor cannot hold: one of the old kind, such as
-// io_context::strand, and any_completion_executor, which knows no context.
-template <class Inner> class HeldExecutor {
-public:
-  HeldExecutor(Inner inner, asio::execution_context& context, asio::any_io_executor first)
-      : inner_(std::move(inner)), context_(&context), first_(std::move(first)) {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *context_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  HeldExecutor require(asio::execution::blocking_t::never_t) const { return *this; }
-
-  template <class Function> void execute(Function function) const {
-    if constexpr (asio::is_executor<Inner>::value) {
-      asio::post(inner_, std::move(function));
-    } else { // it may only be able to run the function at once, so let that be on a clean stack
-      asio::post(first_, [inner = inner_, function = std::move(function)]() mutable {
-        asio::dispatch(inner, std::move(function));
-      });
-    }
-  }
-
-  bool holds(const Inner& inner) const noexcept { return inner_ == inner; }
-
-  friend bool operator==(const HeldExecutor& a, const HeldExecutor& b) noexcept {
-    return a.holds(b.inner_);
-  }
-  friend bool operator!=(const HeldExecutor& a, const HeldExecutor& b) noexcept {
-    return !(a == b);
-  }
-
-private:
-  Inner inner_;
-  asio::execution_context* context_;
-  asio::any_io_executor first_;
-};
-
-// As any_io_executor, where a stream's own executor is.
-template <class Executor> asio::any_io_executor any_executor_of(const Executor& executor) {
-  if constexpr (std::is_constructible_v<asio::any_io_executor, const Executor&>) {
-    return executor;
-  } else {
-    return HeldExecutor<Executor>(executor, executor.context(), {});
-  }
-}
 
 // The time one direction of a stream has. A connect uses both: it is pending in both, and has the
 // time of the direction in which bytes are written.
@@ -163,7 +108,6 @@ class StreamState final : public StreamSocket<asio::basic_stream_socket<Protocol
                           public Service::Timer {
   using Socket = asio::basic_stream_socket<Protocol, Executor>;
   using Timer = typename Service::Timer;
-  using Untracked = asio::execution::outstanding_work_t::untracked_t;
 
 public:
   using error_code = boost::system::error_code;
@@ -378,67 +322,9 @@ private:
 
   // Moves the owner to where this handler runs. That is the handler's associated executor, perhaps
   // a strand, or else the stream's: closing the socket anywhere else would race with the handler.
-  // An operation of Beast passes on its stream's executor in a form that counts as work of the
-  // context. The owner must not have that, or run() would never return.
   template <class Handler> void bring_to(const Handler& handler) {
     const auto& place = asio::get_associated_executor(handler, socket.get_executor());
-    using Place = std::remove_cvref_t<decltype(place)>;
-    if (is_owner(place) || is_owner_at_work(place)) {
-      return;
-    }
-    if constexpr (asio::can_prefer_v<const Place&, Untracked>) {
-      become_owner(asio::prefer(place, Untracked()));
-    } else {
-      become_owner(place);
-    }
-  }
-
-  template <class Place> void become_owner(const Place& place) {
-    if (!is_owner(place)) {
-      this->change_owner({held(place)});
-    }
-  }
-
-  // Whether `place` is the owner's as operations of Beast have it: it counts as work of its
-  // context. This is for the usual executors, and costs a tenth of what prefer() does.
-  template <class Place> bool is_owner_at_work(const Place& place) const {
-    if constexpr (std::is_convertible_v<const Place*, const asio::any_io_executor*>) {
-      using Io = asio::io_context::executor_type;
-      return same_at_work<Io>(place) || same_at_work<asio::strand<Io>>(place);
-    } else {
-      return false;
-    }
-  }
-
-  template <class AtRest> bool same_at_work(const asio::any_io_executor& place) const {
-    constexpr auto tracked = asio::execution::outstanding_work.tracked;
-    constexpr auto untracked = asio::execution::outstanding_work.untracked;
-    using AtWork = std::decay_t<decltype(asio::require(std::declval<const AtRest&>(), tracked))>;
-    const auto* owner = this->owner().executor.template target<AtRest>();
-    const auto* at_work = owner != nullptr ? place.target<AtWork>() : nullptr;
-    return at_work != nullptr && asio::require(*at_work, untracked) == *owner;
-  }
-
-  template <class Place> bool is_owner(const Place& place) const noexcept {
-    const asio::any_io_executor& owner = this->owner().executor;
-    if constexpr (std::is_convertible_v<const Place*, const asio::any_io_executor*>) {
-      return static_cast<const asio::any_io_executor&>(place) == owner;
-    } else if constexpr (std::is_constructible_v<asio::any_io_executor, const Place&>) {
-      const auto* same_type = owner.template target<Place>();
-      return same_type != nullptr && *same_type == place;
-    } else {
-      const auto* same_type = owner.template target<HeldExecutor<Place>>();
-      return same_type != nullptr && same_type->holds(place);
-    }
-  }
-
-  template <class Place> asio::any_io_executor held(const Place& place) {
-    if constexpr (std::is_constructible_v<asio::any_io_executor, const Place&>) {
-      return place;
-    } else {
-      const asio::any_io_executor own = any_executor_of(socket.get_executor());
-      return HeldExecutor<Place>(place, asio::query(own, asio::execution::context), own);
-    }
+    bring_owner(*this, place, socket.get_executor());
   }
 
   Time idle_ = kForever;

@@ -5,6 +5,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution.hpp>
@@ -12,13 +13,18 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/connect_pair.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/write.hpp>
 
+#include <gtest/gtest.h>
+
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <utility>
 
 namespace timers::test {
@@ -49,6 +55,21 @@ struct Outcome {
     };
   }
 };
+
+// A test with an operation on one of two sockets.
+class SocketTest : public testing::Test {
+protected:
+  boost::asio::io_context io;
+  SocketPair<> sockets{io};
+  std::array<char, 16> bytes{};
+  boost::asio::mutable_buffer buffer = boost::asio::buffer(bytes);
+  Outcome outcome;
+
+  void send(std::string_view text) { boost::asio::write(sockets.far, boost::asio::buffer(text)); }
+};
+
+inline const ErrorCode kAborted = boost::asio::error::operation_aborted;
+inline const ErrorCode kTimedOut = boost::asio::error::timed_out;
 
 // An asynchronous operation, void(error_code), that completes when the test calls complete(). It
 // notes how it is cancelled. One is pending at a time.

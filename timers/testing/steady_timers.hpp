@@ -66,6 +66,19 @@ struct Log {
   std::vector<Entry> entries;
 };
 
+template <class Kind> class TimerTest : public testing::Test {
+protected:
+  asio::io_context io_;
+  Log log_;
+};
+
+// Each typed test begins with this, because it cannot see the names of a base class that is a
+// template.
+#define TEST_NAMES                                                                                 \
+  using Timer [[maybe_unused]] = typename TypeParam::template Timer<>;                             \
+  [[maybe_unused]] auto& io = this->io_;                                                           \
+  [[maybe_unused]] auto& log = this->log_
+
 // Runs until nothing is left to do, and fails if that takes too long.
 inline void run_out(asio::io_context& io) {
   io.restart();

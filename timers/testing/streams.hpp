@@ -29,6 +29,12 @@ namespace timers::test {
 using Unix = boost::asio::local::stream_protocol;
 using unix_stream = basic_stream<Unix>;
 
+// Deadlines that tests wait for are far enough apart for a busy machine to keep their order.
+inline constexpr auto kSoon = std::chrono::milliseconds(30);
+inline constexpr auto kLater = std::chrono::milliseconds(60);
+inline constexpr auto kNever = std::chrono::hours(1);       // a deadline that does not come
+inline constexpr auto kPatience = std::chrono::seconds(10); // longer than any test runs
+
 // How an operation ended.
 struct Ended {
   boost::system::error_code error;
@@ -108,6 +114,35 @@ template <class Stream> struct Connected {
   Stream stream;
   typename Stream::socket_type peer;
   std::array<char, 16> input{};
+};
+
+// A connected stream on a context that the test runs.
+class StreamTest : public testing::Test {
+protected:
+  // Until nothing is pending.
+  void run() {
+    io.restart();
+    io.run_for(kPatience);
+    EXPECT_TRUE(io.stopped()) << "an operation is pending that should have ended";
+  }
+
+  void run_until(const Operation& operation) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!operation.ended() && std::chrono::steady_clock::now() < end) {
+      io.restart();
+      io.run_one_until(end);
+    }
+    EXPECT_TRUE(operation.ended());
+  }
+
+  void run_for(std::chrono::milliseconds duration) {
+    io.restart();
+    io.run_for(duration);
+  }
+
+  boost::asio::io_context io{1};
+  Connected<unix_stream> pair{io.get_executor()};
+  unix_stream& stream = pair.stream;
 };
 
 } // namespace timers::test
