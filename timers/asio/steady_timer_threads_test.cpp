@@ -3,7 +3,6 @@
 #include "timers/asio/steady_timer.hpp"
 
 #include "timers/testing/steady_timers.hpp"
-#include "timers/testing/thread_sanitizer.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>

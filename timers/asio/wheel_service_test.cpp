@@ -1,7 +1,6 @@
 #include "timers/asio/wheel_service.hpp"
 
 #include "timers/min_array.hpp"
-#include "timers/testing/thread_sanitizer.hpp"
 
 #include <boost/asio.hpp>
 #include <gtest/gtest.h>
