@@ -334,6 +334,11 @@ public:
 
   bool watched() const noexcept { return watched_; }
 
+  // Whether a check comes at or soon after `deadline`, whatever happens to the timer until then.
+  bool comes_in_time(Time deadline) const noexcept {
+    return deadline.count() > filed_after_.load(std::memory_order_relaxed);
+  }
+
   // Where checks are posted to. To change it takes the lock. A check that is on its way goes on
   // from the old owner's place to the new one's.
   const Owner& owner() const noexcept { return owner_; }
@@ -397,7 +402,7 @@ private:
   virtual void destroy() noexcept { delete this; }
 
   void file_in_time() {
-    if (deadline_.count() <= filed_after_.load(std::memory_order_relaxed)) [[unlikely]] {
+    if (!comes_in_time(deadline_)) [[unlikely]] {
       const std::lock_guard<Mutex> lock(service_->mutex_);
       file(deadline_);
     }

@@ -1,3 +1,4 @@
+// The protocol of two-phase expiry, step by step and on threads (CONTRACT.md, lines 33 and 35).
 #include "timers/shared_timer_service.hpp"
 
 #include "timers/hierarchical_wheel.hpp"

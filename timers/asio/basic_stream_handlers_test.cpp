@@ -1,5 +1,5 @@
 // What is associated with a handler holds for the operation, and for its timeout: the executor, the
-// allocator, the cancellation slot.
+// allocator, the cancellation slot (CONTRACT.md, lines 34 and 42).
 #include "timers/asio/basic_stream.hpp"
 
 #include "timers/testing/streams.hpp"

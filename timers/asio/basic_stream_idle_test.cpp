@@ -1,4 +1,5 @@
-// What basic_stream has beyond Beast's: idle_after() and rearm_after().
+// What basic_stream has beyond Beast's: idle_after() and rearm_after() (CONTRACT.md, lines 40
+// and 41).
 #include "timers/asio/basic_stream.hpp"
 
 #include "timers/testing/streams.hpp"

@@ -1,5 +1,6 @@
 // What is written for Beast's streams works over these, after the one-line edit: HTTP and
-// WebSocket, with all kinds of completion tokens. basic_stream_tls_test.cpp has TLS.
+// WebSocket, with all kinds of completion tokens (CONTRACT.md, line 42). basic_stream_tls_test.cpp
+// has TLS.
 #include "timers/asio/beast.hpp" // before Beast's own headers; basic_stream_types_test.cpp: after
 
 #include "timers/testing/streams.hpp"

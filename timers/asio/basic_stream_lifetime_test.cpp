@@ -1,4 +1,5 @@
-// Cancelling and closing a basic_stream, moving and destroying it, and the end of its context.
+// Cancelling and closing a basic_stream, moving and destroying it, and the end of its context
+// (CONTRACT.md, lines 37 and 38).
 #include "timers/asio/basic_stream.hpp"
 
 #include "timers/testing/streams.hpp"

@@ -1,4 +1,5 @@
-// What basic_stream promises about timeouts, which is what Beast promises about them.
+// What basic_stream promises about timeouts, which is what Beast promises about them
+// (CONTRACT.md, lines 39 and 40).
 // basic_stream_differential_test.cpp compares the two.
 #include "timers/asio/basic_stream.hpp"
 

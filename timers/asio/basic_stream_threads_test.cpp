@@ -1,5 +1,5 @@
 // basic_stream where several threads run the context: with a strand for each stream, and with
-// handlers that are bound to strands. The thread sanitizer judges.
+// handlers that are bound to strands. The thread sanitizer judges (CONTRACT.md, lines 34 and 36).
 #include "timers/asio/basic_stream.hpp"
 
 #include "timers/testing/streams.hpp"

@@ -1,5 +1,5 @@
 // What the tokens of cancel_after.hpp allocate, free and lock. operator new is counted in this
-// program.
+// program (CONTRACT.md, line 44).
 #include "timers/asio/cancel_after.hpp"
 
 #include "timers/testing/asio_testing.hpp"

@@ -1,4 +1,4 @@
-// What the tokens of cancel_after.hpp do to operations, on one thread.
+// What the tokens of cancel_after.hpp do to operations, on one thread (CONTRACT.md, line 44).
 #include "timers/asio/cancel_after.hpp"
 
 #include "timers/testing/asio_testing.hpp"

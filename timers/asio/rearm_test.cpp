@@ -1,5 +1,5 @@
 // What timers::steady_timer has beyond Asio's: rearm_at() and rearm_after(), slots that outlive
-// moves, and assignment that cancels.
+// moves, and assignment that cancels (CONTRACT.md, line 43).
 #include "timers/asio/steady_timer.hpp"
 
 #include "timers/testing/steady_timers.hpp"

@@ -1,3 +1,4 @@
+// A timer that any thread arms, moves and disarms (CONTRACT.md, line 45).
 #include "timers/asio/remote_timer.hpp"
 
 #include "timers/testing/asio_testing.hpp"

@@ -1,5 +1,5 @@
 // A random script, run on Asio's timer and on ours. All results must be the same: counts, errors,
-// and the order of completions of each timer.
+// and the order of completions of each timer (CONTRACT.md, line 43).
 //
 // A script goes in steps. In a step it uses its timers while nothing runs; then it runs whatever is
 // due until nothing more is. Expiries are soon, past or out of reach. So it does not matter how

@@ -1,5 +1,5 @@
 // timers::steady_timer with several threads in its context, for the thread sanitizer. A timer is
-// used by one thread or strand, while its waits expire on others.
+// used by one thread or strand, while its waits expire on others (CONTRACT.md, lines 34 and 36).
 #include "timers/asio/steady_timer.hpp"
 
 #include "timers/testing/steady_timers.hpp"

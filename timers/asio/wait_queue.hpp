@@ -308,17 +308,20 @@ private:
     return any;
   }
 
-  // Gives up the lock.
+  // Gives up the lock. If turns are on their way, the last of them ends the watch, because who
+  // cancels a wait often starts another at once.
   void after_cancel(Lock& lock) noexcept {
-    if (waits_.empty()) {
+    if (waits_.empty() && ready_.empty()) {
       this->unwatch();
     }
     post_turns(lock, ready_.size());
   }
 
-  // Locked. Has a check come at the expiry. Returns false, and does nothing, if that is over.
+  // Locked. Has a check come at the expiry. Returns false if that is over: then nothing is watched.
+  // If a check comes by then in any case, this does not look at the clock.
   bool watch_expiry() {
-    if (expiry() <= this->service().now()) {
+    if (!this->comes_in_time(expiry()) && expiry() <= this->service().now()) {
+      this->unwatch();
       return false;
     }
     this->watch(expiry());
@@ -358,7 +361,11 @@ private:
   void take_turn() {
     Lock lock(mutex_);
     --turns_;
-    expired();
+    if (!this->watched()) {
+      expired();
+    } else if (waits_.empty()) {
+      this->unwatch();
+    }
     complete_next(lock);
   }
 
@@ -371,7 +378,6 @@ private:
   // Locked. The waits are ready, unless the expiry has moved.
   void expired() override {
     if (!waits_.empty() && !watch_expiry()) {
-      this->unwatch();
       ready_.append(waits_);
     }
   }

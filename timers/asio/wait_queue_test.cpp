@@ -1,5 +1,5 @@
 // The waits of timers::steady_timer: their memory, and the ends of timers and contexts in every
-// order. What Asio promises too is tested on its timers as well.
+// order. What Asio promises too is tested on its timers as well (CONTRACT.md, lines 38 and 43).
 #include "timers/asio/wait_queue.hpp"
 
 #include "timers/asio/steady_timer.hpp"

@@ -1,3 +1,5 @@
+// The timers of an execution context, of every kind and at its end (CONTRACT.md, lines 33, 34 and
+// 36 to 38).
 #include "timers/asio/wheel_service.hpp"
 
 #include "timers/min_array.hpp"
