@@ -75,15 +75,21 @@ class Removed(unittest.TestCase):
                               for name, us in zip((STOCK, EDITED, WITHOUT), costs)]
         return side_table.removed([400, 5000], found)
 
-    def test_it_is_the_median_of_what_each_round_shows(self) -> None:
-        found, = self.sentences((20.0, 11.0, 10.0), (30.0, 22.0, 20.0), (14.0, 10.0, 10.0))
+    def test_it_is_what_the_differences_within_rounds_show(self) -> None:
+        found, = self.sentences((20.0, 11.0, 10.0), (30.0, 20.0, 20.0), (18.0, 11.0, 8.0))
         self.assertIn("400 connections", found)
-        self.assertIn("cost 10.00 µs", found)
-        self.assertIn("removes 90% of that (rounds: 80%, 90%, 100%)", found)
+        self.assertIn("cost 10.00 µs a request, of which timers::tcp_stream removes 90% (70% to 100% "
+                      "in nine of ten resamples of the 3 rounds)", found)
+        self.assertIn("In user mode they cost 2.50 µs a request, of which timers::tcp_stream removes "
+                      "90% (70% to 100%", found)
+
+    def test_rounds_that_differ_by_more_than_a_cost_do_not_hide_it(self) -> None:
+        found, = self.sentences((11.0, 10.2, 10.0), (31.0, 30.1, 30.0), (21.0, 20.1, 20.0))
+        self.assertIn("cost 1.00 µs a request, of which timers::tcp_stream removes 90%", found)
 
     def test_nothing_is_said_where_noise_is_larger_than_the_cost(self) -> None:
-        found, = self.sentences((9.0, 11.0, 10.0), (9.0, 8.0, 10.0), (12.0, 10.0, 10.0))
-        self.assertIn("2 of 3 rounds, so nothing can be said", found)
+        found, = self.sentences((9.0, 11.0, 10.0), (13.0, 8.0, 10.0), (12.0, 10.0, 10.0))
+        self.assertIn("cost 2.00 µs a request, which is within the noise", found)
 
     def test_a_level_without_samples_has_no_sentence(self) -> None:
         self.assertEqual(self.sentences(), [])
