@@ -203,9 +203,9 @@ private:
 
   WaitOf(Handler&& handler, const Executor& executor)
       : handler_(std::move(handler)), here_(executor) {
-    const HandlerExecutor own = boost::asio::get_associated_executor(handler_, executor);
+    const auto& own = boost::asio::get_associated_executor(handler_, executor);
     if constexpr (std::is_same_v<HandlerExecutor, Executor>) {
-      if (own == executor) {
+      if (std::addressof(own) == std::addressof(executor) || own == executor) {
         return;
       }
     }

@@ -28,6 +28,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/recycling_allocator.hpp>
 #include <boost/core/no_exceptions_support.hpp>
 #include <boost/system/error_code.hpp>
 
@@ -193,6 +194,9 @@ public:
 
 private:
   using Mutex = typename Service::mutex_type;
+  struct alignas(std::max_align_t) Room {
+    std::byte bytes[64];
+  };
   using Lock = std::unique_lock<Mutex>;
 
   Reference reference() noexcept {
@@ -200,10 +204,48 @@ private:
     return Reference(this);
   }
 
+  // Memory for one turn at a time on its way to an executor that asks for it there; any others get
+  // theirs from Asio's threads, which keep too few blocks for a turn with each wait. A turn holds
+  // its queue until its memory was given back.
+  template <class T> class TurnAllocator {
+  public:
+    using value_type = T;
+
+    explicit TurnAllocator(WaitQueue& queue) noexcept : queue_(&queue) {}
+    template <class Other>
+    TurnAllocator(const TurnAllocator<Other>& other) noexcept : queue_(other.queue_) {}
+
+    T* allocate(std::size_t count) {
+      if (count * sizeof(T) <= sizeof(Room) && alignof(T) <= alignof(Room) &&
+          !queue_->room_taken_.exchange(true, std::memory_order_acquire)) {
+        return reinterpret_cast<T*>(&queue_->room_);
+      }
+      return boost::asio::recycling_allocator<T>().allocate(count);
+    }
+
+    void deallocate(T* memory, std::size_t count) noexcept {
+      if (static_cast<void*>(memory) == &queue_->room_) {
+        queue_->room_taken_.store(false, std::memory_order_release);
+      } else {
+        boost::asio::recycling_allocator<T>().deallocate(memory, count);
+      }
+    }
+
+    template <class Other> bool operator==(const TurnAllocator<Other>& other) const noexcept {
+      return queue_ == other.queue_;
+    }
+
+  private:
+    template <class> friend class TurnAllocator;
+    WaitQueue* queue_;
+  };
+
   // A callable that takes the next wait that is ready to its end. It can only be moved, and is to
   // be called once.
   class Turn {
   public:
+    using allocator_type = TurnAllocator<std::byte>;
+
     explicit Turn(Reference queue) noexcept : queue_(std::move(queue)) {}
     Turn(Turn&&) = default;
     Turn& operator=(Turn&&) = delete;
@@ -212,6 +254,9 @@ private:
         queue_->turn_lost(std::move(queue_));
       }
     }
+
+    // While it holds its queue.
+    allocator_type get_allocator() const noexcept { return allocator_type(*queue_); }
 
     void operator()() {
       const Reference queue = std::move(queue_);
@@ -399,6 +444,8 @@ private:
   }
 
   const std::shared_ptr<WaitRegistry> registry_;
+  Room room_;
+  std::atomic<bool> room_taken_ = false;
   Mutex mutex_;
   std::atomic<std::int64_t> expiry_; // written by the thread that uses the timer
   std::uint64_t last_id_ = 0;        // that thread's, as is the next
