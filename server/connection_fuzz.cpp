@@ -312,6 +312,7 @@ private:
       boost::system::error_code error;
       const std::size_t size = client_.read_some(asio::buffer(buffer), error);
       if (error) {
+        was_reset_ = was_reset_ || error == asio::error::connection_reset;
         return error == asio::error::would_block;
       }
       require(!ended_, "bytes after the end", sent_, received_);
@@ -349,6 +350,10 @@ private:
   void judge() {
     require(count(received_, "HTTP/1.1 100 Continue\r\n") <= count(sent_, "Expect: 100-continue"),
             "more asked to continue than wanted", sent_, received_);
+    // After a refusal without lingering, what a transport has not read yet, such as what does not
+    // fit the buffers of a ring, makes the kernel send a reset. That drops what the client has not
+    // read.
+    disturbed_ = disturbed_ || (was_reset_ && !linger_ && closed(CloseReason::error) != 0);
     const std::string expected = expected_answers(sent_);
     const std::string received = normalised(received_);
     if (!disturbed_) {
@@ -396,14 +401,14 @@ private:
            received_.capacity();
   }
 
+  asio::io_context& io_ = loop();
+  Transport& transport_ = transport(io_);
   const std::size_t before_ = __sanitizer_get_current_allocated_bytes != nullptr
                                   ? __sanitizer_get_current_allocated_bytes()
                                   : 0;
   Input& input_;
   const bool linger_;
   const WriteWindow window_;
-  asio::io_context& io_ = loop();
-  Transport& transport_ = transport(io_);
   HandTimers timers_;
   Counters counters_;
   ConnectionContext<HandTimers> context_;
@@ -414,6 +419,7 @@ private:
   bool broken_off_ = false; // the client closed before it had read everything
   bool disturbed_ = false;  // something may have ended the connection early
   bool ended_ = false;
+  bool was_reset_ = false;
 };
 
 } // namespace
