@@ -6,6 +6,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/write.hpp>
 
 #include <gtest/gtest.h>
 
@@ -13,6 +16,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -226,6 +230,22 @@ TEST_F(Connecting, AConnectIsPendingInBothDirectionsAndHasTheDeadlineOfWrites) {
   run();
 }
 
+TEST_F(Connecting, ADeadlineThatIsSetDuringAConnectIsOfNeitherDirection) {
+  Operation connect;
+  Operation read;
+  char input = 0;
+  stream.expires_after(kNever);
+  stream.async_connect(acceptor.local_endpoint(), connect.note());
+  stream.expires_after(0s);
+  run();
+  EXPECT_EQ(connect.result(), success(0));
+  tcp::socket peer = acceptor.accept();
+  asio::write(peer, asio::buffer("x", 1));
+  stream.async_read_some(asio::buffer(&input, 1), read.note());
+  run();
+  EXPECT_EQ(read.result(), success(1));
+}
+
 TEST_F(Connecting, TheDeadlineOfReadsDoesNotEndAConnect) {
   // Reads get a deadline of their own while a write is pending.
   Connected<unix_stream> pair(io.get_executor());
@@ -246,6 +266,33 @@ TEST_F(Connecting, TheDeadlineOfReadsDoesNotEndAConnect) {
   run();
   EXPECT_EQ(read.result(), kTimedOut);
   std::remove(listener.local_endpoint().path().c_str());
+}
+
+// The read was a success, so the timeout is one that the next operation would get.
+TEST_F(Connecting, ANewConnectionDoesNotGetTheTimeoutOfTheOldOne) {
+  asio::thread_pool pool(2);
+  const auto strand = asio::make_strand(pool.get_executor());
+  tcp_stream other(strand);
+  other.connect(acceptor.local_endpoint());
+  tcp::socket peer = acceptor.accept();
+  char input = 0;
+  bool was_open = true;
+  Operation again;
+  asio::post(strand, [&] {
+    other.expires_after(kSoon);
+    other.async_read_some(asio::buffer(&input, 1), [&](error_code error, std::size_t) {
+      EXPECT_FALSE(error);
+      was_open = other.socket().is_open();
+      other.expires_after(kNever);
+      other.async_connect(acceptor.local_endpoint(), again.note());
+    });
+    std::this_thread::sleep_for(kLater); // the check waits for the strand
+    asio::write(peer, asio::buffer("x", 1));
+    std::this_thread::sleep_for(kSoon); // and after it what was read
+  });
+  pool.join();
+  EXPECT_FALSE(was_open) << "nothing has timed out";
+  EXPECT_EQ(again.result(), success(0));
 }
 
 TEST_F(Connecting, ADestroyedStreamAbortsItsConnect) {

@@ -23,6 +23,7 @@
 
 #include <chrono>
 #include <memory>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -204,6 +205,27 @@ TEST_F(Handlers, TheAssociatedAllocatorProvidesTheMemoryOfOperations) {
   EXPECT_EQ(read.result(), kTimedOut);
   EXPECT_EQ(write.result(), success(3));
   EXPECT_EQ(used, 0);
+}
+
+template <class Value> struct NoMemory {
+  using value_type = Value;
+  NoMemory() = default;
+  template <class Other> NoMemory(const NoMemory<Other>&) {}
+  Value* allocate(std::size_t) { throw std::bad_alloc(); }
+  void deallocate(Value*, std::size_t) {}
+  friend bool operator==(const NoMemory&, const NoMemory&) = default;
+};
+
+TEST_F(Handlers, AnOperationThatCannotBeginLeavesTheStreamToTheNext) {
+  Operation none;
+  Operation read;
+  stream.expires_after(kNever);
+  EXPECT_THROW(pair.read(asio::bind_allocator(NoMemory<char>(), none.note())), std::bad_alloc);
+  pair.send("four");
+  pair.read(read.note());
+  run();
+  EXPECT_EQ(read.result(), success(4));
+  EXPECT_FALSE(none.ended());
 }
 
 class Cancellation : public Handlers,

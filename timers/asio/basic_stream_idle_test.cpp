@@ -107,6 +107,31 @@ TEST_F(StreamIdle, WritesKeepAPendingReadFromTheIdleTimeout) {
   EXPECT_GE(Clock::now() - last, idle);
 }
 
+TEST_F(StreamIdle, AnIdleTimeoutIsNotRestartedByATransferOfNoBytes) {
+  const auto idle = 200ms;
+  Operation read;
+  stream.idle_after(idle);
+  pair.read(read.note());
+  for (const auto start = Clock::now(); !read.ended() && Clock::now() - start < 20 * idle;) {
+    Operation empty;
+    stream.async_write_some(asio::const_buffer(), empty.note());
+    run_until(empty);
+    run_for(20ms);
+  }
+  EXPECT_EQ(read.result(), kTimedOut);
+}
+
+TEST_F(StreamIdle, ADeadlineThatPassedEndsTheNextOperationAtOnceBesideAnIdleTimeoutToo) {
+  Operation read;
+  stream.idle_after(kNever);
+  stream.expires_after(kSoon);
+  std::this_thread::sleep_for(kLater);
+  pair.send("four");
+  pair.read(read.note());
+  run();
+  EXPECT_EQ(read.result(), kTimedOut);
+}
+
 TEST_F(StreamIdle, TimeInWhichNothingIsPendingDoesNotCountAsIdle) {
   stream.idle_after(kSoon);
   run_for(kLater);

@@ -6,11 +6,14 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -48,6 +51,29 @@ TEST_F(StreamLifetime, CloseAbortsEvenIfTheDeadlinePassesBeforeTheHandlerIsCalle
   run();
   EXPECT_EQ(read.result(), kAborted);
   EXPECT_FALSE(stream.socket().is_open());
+}
+
+// The check arrives after the call, and before the handler.
+TEST(StreamLifetimeOnAStrand, WhatACallAbortsHasNotTimedOutThoughItsDeadlineHadPassed) {
+  for (const bool releases : {false, true}) {
+    asio::thread_pool pool(2);
+    const auto strand = asio::make_strand(pool.get_executor());
+    Connected<unix_stream> pair(strand);
+    std::optional<Unix::socket> released;
+    Operation read;
+    asio::post(strand, [&] {
+      pair.stream.expires_after(kSoon);
+      pair.read(read.note());
+      std::this_thread::sleep_for(kLater); // the check waits for the strand
+      if (releases) {
+        released.emplace(pair.stream.release_socket());
+      } else {
+        pair.stream.close();
+      }
+    });
+    pool.join();
+    EXPECT_EQ(read.result(), kAborted) << (releases ? "released" : "closed");
+  }
 }
 
 TEST_F(StreamLifetime, ADestroyedStreamAbortsItsOperations) {

@@ -5,6 +5,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/read.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/rate_policy.hpp>
 
@@ -32,6 +33,7 @@ public:
   explicit CountingPolicy(std::size_t permitted) : most(permitted) {}
 
   std::size_t most = std::size_t(-1);
+  std::size_t in_a_slice = 3;
   std::size_t read = 0;
   std::size_t written = 0;
   int slices = 0;
@@ -45,7 +47,7 @@ private:
   void transfer_write_bytes(std::size_t bytes) noexcept { written += bytes; }
   void on_timer() noexcept {
     ++slices;
-    most = 3;
+    most = in_a_slice;
   }
 };
 
@@ -125,6 +127,17 @@ TEST_F(Counted, TheFirstSliceBeginsWhenNothingIsPermitted) {
   EXPECT_EQ(stream.rate_policy().slices, 1);
 }
 
+// No bytes would mean the end of the stream.
+TEST_F(Counted, ASliceInWhichNothingIsPermittedLetsOneByteThrough) {
+  Operation read;
+  send("sixteen bytes...");
+  stream.rate_policy().most = 0;
+  stream.rate_policy().in_a_slice = 0;
+  stream.async_read_some(asio::buffer(input), read.note());
+  run_until(read);
+  EXPECT_EQ(read.result(), success(1));
+}
+
 TEST_F(Counted, TheNextSliceBeginsASecondLaterForBothDirections) {
   Operation first;
   Operation read;
@@ -153,11 +166,15 @@ TEST_F(Counted, ADeadlineEndsTheWaitForASlice) {
   stream.async_read_some(asio::buffer(input), first.note());
   run_until(first);
   stream.rate_policy().most = 0;
+  bool slice_is_over = false;
+  asio::steady_timer slice(io, 900ms);
+  slice.async_wait([&](beast::error_code) { slice_is_over = true; });
   stream.expires_after(30ms);
   stream.async_read_some(asio::buffer(input), read.note());
   run_until(read);
   EXPECT_EQ(read.result(), kTimedOut);
   EXPECT_FALSE(stream.socket().is_open());
+  EXPECT_FALSE(slice_is_over) << "the operation has waited for the end of the slice";
 }
 
 TEST_F(Counted, CancelEndsTheWaitForASliceAndTheNextOperationBeginsOne) {
