@@ -3,6 +3,7 @@
 
 #include "timers/testing/streams.hpp"
 
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -137,6 +138,36 @@ TEST_F(Connecting, AsynchronousFormsConnectWithDeadlineAndWithout) {
     connected([&](auto handler) { stream.async_connect(begin, end, handler); });
     connected([&](auto handler) { stream.async_connect(begin, end, AnyEndpoint(), handler); });
   }
+}
+
+// Every token may, from the version of Boost on in which any_io_executor has a default.
+TEST_F(Connecting, AConditionIsToldFromATokenWhereTokensMayBeLeftOut) {
+  asio::deferred_t::as_default_on_t<tcp_stream> other(io);
+  const auto begin = endpoints.begin();
+  const auto end = endpoints.end();
+  const auto connected = [&](auto&& start) {
+    Operation connect;
+    other.expires_after(kNever);
+    start(connect.note());
+    run();
+    EXPECT_EQ(connect.result(), success(0));
+    other.socket().close();
+  };
+  const auto any = [](const auto&, const auto&) { return true; };
+  connected([&](auto handler) { other.async_connect(endpoints[1])(handler); });
+  connected([&](auto handler) { other.async_connect(endpoints)(handler); });
+  connected([&](auto handler) { other.async_connect(endpoints, handler); });
+  connected([&](auto handler) { other.async_connect(endpoints, AnyEndpoint())(handler); });
+  connected([&](auto handler) { other.async_connect(endpoints, any)(handler); });
+  connected([&](auto handler) { other.async_connect(endpoints, any, handler); });
+  connected([&](auto handler) { other.async_connect(begin, end)(handler); });
+  connected([&](auto handler) { other.async_connect(begin, end, AnyEndpoint())(handler); });
+  connected([&](auto handler) { other.async_connect(begin, end, any)(handler); });
+  connected([&](auto handler) { other.async_connect(begin, end, any, handler); });
+  // A handler that could not be called with an iterator.
+  connected([&](auto handler) {
+    other.async_connect(endpoints, [&](auto error, auto to) { handler(error, to.port()); });
+  });
 }
 
 TEST_F(Connecting, AnErrorOfTheSocketIsReported) {
