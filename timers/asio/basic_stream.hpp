@@ -39,6 +39,7 @@
 // A stream is used by one thread at a time, or from one strand, as any I/O object.
 #pragma once
 
+#include "timers/asio/connect_conditions.hpp"
 #include "timers/asio/stream_operations.hpp"
 #include "timers/asio/stream_state.hpp"
 #include "timers/asio/wheel_service.hpp"
@@ -57,58 +58,10 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
-#include <iterator>
 #include <type_traits>
 #include <utility>
 
 namespace timers {
-
-namespace detail {
-template <class Type>
-concept EndpointSequence = boost::asio::is_endpoint_sequence<Type>::value != 0;
-
-// The condition of those who name none. Asio 1.81 cannot tell a condition from a token where an
-// executor has a default token, so it gets both.
-struct EveryEndpoint {
-  template <class Endpoint>
-  bool operator()(const boost::system::error_code&, const Endpoint&) const noexcept {
-    return true;
-  }
-};
-
-// A function that is asked before each attempt to connect. It gets the endpoint, or in the old form
-// the iterator.
-template <class Type, class Iterator>
-concept ConnectCondition = requires(Type& condition, const boost::system::error_code& error,
-                                    Iterator at) {
-  { condition(error, *at) } -> std::convertible_to<bool>;
-}
-|| (!std::invocable<Type&, const boost::system::error_code&, std::iter_reference_t<Iterator>> &&
-    requires(Type & condition, const boost::system::error_code& error, Iterator at) {
-      { condition(error, at) } -> std::convertible_to<Iterator>;
-    });
-
-template <class Type, class Iterator>
-concept TakesIterator = requires(Type& handler, const boost::system::error_code& error,
-                                 Iterator at) {
-  { handler(error, at) } -> std::same_as<void>;
-};
-
-// Whether an argument that may be a token is a condition instead. `kRange`: the handler of a range
-// gets the iterator, so a function that takes one and returns nothing is no condition.
-template <class Type, class Iterator, bool kRange>
-concept ConditionOf = (!kRange || !TakesIterator<Type, Iterator>)&&ConnectCondition<Type, Iterator>;
-
-// Where no token may be left out, the number of arguments tells, and nothing is tried that a user's
-// function may not be able to compile.
-template <class DefaultToken, bool kRange, class Type, class Iterator>
-concept IsToken =
-    std::is_void_v<DefaultToken> || !ConditionOf<std::remove_cvref_t<Type>, Iterator, kRange>;
-template <class DefaultToken, bool kRange, class Type, class Iterator>
-concept IsCondition = std::is_void_v<DefaultToken> || ConditionOf<Type, Iterator, kRange>;
-
-template <class Endpoints> using IteratorOf = decltype(std::declval<const Endpoints&>().begin());
-} // namespace detail
 
 // `RatePolicy` is as for boost::beast::basic_stream: beast's own, or a user's. `Service` is where
 // the timer is kept: basic_wheel_service with a backend and a mutex.
@@ -384,31 +337,32 @@ public:
   template <detail::EndpointSequence Endpoints, class Condition,
             BOOST_ASIO_COMPLETION_TOKEN_FOR(ConnectedTo) Token = DefaultToken>
   requires detail::IsCondition<DefaultToken, false, Condition, detail::IteratorOf<Endpoints>>
-  auto async_connect(const Endpoints& endpoints, const Condition& condition,
+  auto async_connect(const Endpoints& endpoints, Condition condition,
                      Token&& token = DefaultToken())
       -> Result<Token, ConnectedTo, ConnectAny, const Endpoints&, const Condition&> {
     return boost::asio::async_initiate<Token, ConnectedTo>(ConnectAny(*this), token, endpoints,
-                                                           condition);
+                                                           std::as_const(condition));
   }
 
   template <class Iterator,
             BOOST_ASIO_COMPLETION_TOKEN_FOR(ConnectedAt<Iterator>) Token = DefaultToken>
   requires detail::IsToken<DefaultToken, true, Token, Iterator>
-  auto async_connect(const Iterator& begin, const Iterator& end, Token&& token = DefaultToken())
+  auto async_connect(Iterator begin, Iterator end, Token&& token = DefaultToken())
       -> Result<Token, ConnectedAt<Iterator>, ConnectRange, const Iterator&, const Iterator&> {
-    return boost::asio::async_initiate<Token, ConnectedAt<Iterator>>(ConnectRange(*this), token,
-                                                                     begin, end);
+    return boost::asio::async_initiate<Token, ConnectedAt<Iterator>>(
+        ConnectRange(*this), token, std::as_const(begin), std::as_const(end));
   }
 
   template <class Iterator, class Condition,
             BOOST_ASIO_COMPLETION_TOKEN_FOR(ConnectedAt<Iterator>) Token = DefaultToken>
   requires detail::IsCondition<DefaultToken, true, Condition, Iterator>
-  auto async_connect(const Iterator& begin, const Iterator& end, const Condition& condition,
+  auto async_connect(Iterator begin, Iterator end, Condition condition,
                      Token&& token = DefaultToken())
       -> Result<Token, ConnectedAt<Iterator>, ConnectRange, const Iterator&, const Iterator&,
                 const Condition&> {
-    return boost::asio::async_initiate<Token, ConnectedAt<Iterator>>(ConnectRange(*this), token,
-                                                                     begin, end, condition);
+    return boost::asio::async_initiate<Token, ConnectedAt<Iterator>>(
+        ConnectRange(*this), token, std::as_const(begin), std::as_const(end),
+        std::as_const(condition));
   }
 
 private:

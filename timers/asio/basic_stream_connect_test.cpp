@@ -38,6 +38,8 @@ struct NoEndpoint {
   bool operator()(const error_code&, const tcp::endpoint&) const { return false; }
 };
 
+bool any_endpoint(const error_code&, const tcp::endpoint&) { return true; }
+
 class Connecting : public testing::Test {
 protected:
   Connecting() {
@@ -164,6 +166,11 @@ TEST_F(Connecting, AConditionIsToldFromATokenWhereTokensMayBeLeftOut) {
   connected([&](auto handler) { other.async_connect(begin, end, AnyEndpoint())(handler); });
   connected([&](auto handler) { other.async_connect(begin, end, any)(handler); });
   connected([&](auto handler) { other.async_connect(begin, end, any, handler); });
+  // Arrays and functions.
+  const tcp::endpoint array[]{endpoints[0], endpoints[1]};
+  connected([&](auto handler) { other.async_connect(array, array + 2)(handler); });
+  connected([&](auto handler) { other.async_connect(array, array + 2, any_endpoint)(handler); });
+  connected([&](auto handler) { other.async_connect(endpoints, any_endpoint, handler); });
   // A handler that could not be called with an iterator.
   connected([&](auto handler) {
     other.async_connect(endpoints, [&](auto error, auto to) { handler(error, to.port()); });

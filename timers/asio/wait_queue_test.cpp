@@ -90,7 +90,7 @@ TYPED_TEST_SUITE(Waits, BothKinds, KindName);
 template <class Kind> class WheelWaits : public Waits<Kind> {};
 TYPED_TEST_SUITE(WheelWaits, WheelKinds, KindName);
 
-#define TEST_NAMES                                                                                 \
+#define WAIT_NAMES                                                                                 \
   using Timer [[maybe_unused]] = typename TypeParam::template Timer<>;                             \
   [[maybe_unused]] auto& context = this->context_;                                                 \
   [[maybe_unused]] auto& io = *this->context_;                                                     \
@@ -101,7 +101,7 @@ TYPED_TEST_SUITE(WheelWaits, WheelKinds, KindName);
   }
 
 TYPED_TEST(Waits, TakeTheirMemoryFromTheHandlersAllocatorAndGiveItBackBeforeTheCall) {
-  TEST_NAMES;
+  WAIT_NAMES;
   Timer timer(io, 20ms);
   timer.async_wait(handler(1));
   EXPECT_EQ(arena->given, 1U);
@@ -118,7 +118,7 @@ TYPED_TEST(Waits, TakeTheirMemoryFromTheHandlersAllocatorAndGiveItBackBeforeTheC
 }
 
 TYPED_TEST(Waits, TakeTheirMemoryFromThereOnAnotherExecutorToo) {
-  TEST_NAMES;
+  WAIT_NAMES;
   asio::io_context other;
   const auto strand = asio::make_strand(other);
   Timer timer(io, 20ms);
@@ -133,7 +133,7 @@ TYPED_TEST(Waits, TakeTheirMemoryFromThereOnAnotherExecutorToo) {
 }
 
 TYPED_TEST(Waits, AreDestroyedUncalledWithTheirContext) {
-  TEST_NAMES;
+  WAIT_NAMES;
   std::vector<std::unique_ptr<Timer>> timers;
   for (int i = 0; i < 1000; ++i) {
     // One in three is pending, one never expires, and one is cancelled but was not called yet.
@@ -158,7 +158,7 @@ TYPED_TEST(Waits, AreDestroyedUncalledWithTheirContext) {
 }
 
 TYPED_TEST(Waits, OwnTheirTimersAndAreDestroyedWithTheContext) {
-  TEST_NAMES;
+  WAIT_NAMES;
   std::weak_ptr<Timer> last;
   for (int i = 0; i < 1000; ++i) {
     const auto timer = std::make_shared<Timer>(io, kLong);
@@ -176,7 +176,7 @@ TYPED_TEST(Waits, OwnTheirTimersAndAreDestroyedWithTheContext) {
 }
 
 TYPED_TEST(Waits, AreDestroyedOnTheirWayToAnotherContext) {
-  TEST_NAMES;
+  WAIT_NAMES;
   {
     asio::io_context other;
     Timer timer(io, kLong);
@@ -193,7 +193,7 @@ TYPED_TEST(Waits, AreDestroyedOnTheirWayToAnotherContext) {
 }
 
 TYPED_TEST(Waits, AreNotStartedWhenThereIsNoMemory) {
-  TEST_NAMES;
+  WAIT_NAMES;
   Timer timer(io, kLong);
   timer.async_wait(handler(1));
   arena->fail_after = 0;
@@ -205,7 +205,7 @@ TYPED_TEST(Waits, AreNotStartedWhenThereIsNoMemory) {
 }
 
 TYPED_TEST(WheelWaits, MayBeLeftBehindByTheContextOfTheirTimer) {
-  TEST_NAMES;
+  WAIT_NAMES;
   Timer timer(io, kLong);
   Timer moved(io, kLong);
   timer.async_wait(handler(1));
@@ -220,7 +220,7 @@ TYPED_TEST(WheelWaits, MayBeLeftBehindByTheContextOfTheirTimer) {
 
 // What a handler's destructor starts at the end of its context has no future.
 TYPED_TEST(WheelWaits, AreDestroyedWhenTheyAreStartedAtTheEndOfTheContext) {
-  TEST_NAMES;
+  WAIT_NAMES;
   auto old = std::make_shared<Timer>(io, kLong);
   auto unused = std::make_shared<Timer>(io, kLong);
   struct StartsMore {
@@ -266,7 +266,7 @@ struct Refusing {
 };
 
 TYPED_TEST(WheelWaits, AreCompletedLaterWhenTheExecutorRefusesTheirTurn) {
-  TEST_NAMES;
+  WAIT_NAMES;
   Timer(io, 1ms).async_wait([](error_code) {}); // so that the service's wake-ups are not refused
   auto work = asio::make_work_guard(io);        // because this executor counts no work
   const auto run_until = [&](std::size_t completed) {
