@@ -117,9 +117,11 @@ TEST_P(Channels, GetBackWhatAFullSocketDidNotTake) {
   EXPECT_EQ(channel.came_back, 1);
   const std::string answer = channel.seen;
   EXPECT_EQ(owed, answer);
-  std::string all = channel.client_reads();
-  run();
-  all += channel.client_reads();
+  std::string all;
+  run_until([&] {
+    all += channel.client_reads();
+    return all.size() == filler + answer.size();
+  });
   EXPECT_EQ(all, std::string(filler, 'x') + answer);
   EXPECT_EQ(owed, "");
 }
@@ -158,12 +160,10 @@ TEST_P(Channels, GetBackTheRestOfAShortSend) {
     run();
   }
   EXPECT_GT(channel.came_back, 0);
-  while (all.size() < expected.size()) {
-    const std::string more = channel.client_reads();
-    ASSERT_NE(more, "");
-    all += more;
-    run();
-  }
+  run_until([&] {
+    all += channel.client_reads();
+    return all.size() == expected.size();
+  });
   EXPECT_EQ(all, expected);
 }
 

@@ -1,6 +1,7 @@
 // What tests of channels share: a channel that notes what happens to it, and the client at the
 // other end of its loopback connection. What is sent over loopback has arrived when the call
-// returns, so that no test waits.
+// returns, so that no test waits, as long as it fits into the receiver's first window (64 KB). The
+// rest travels when the kernel gets to it: see run_until().
 #pragma once
 
 #include "server/channel.hpp"
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -229,6 +231,15 @@ inline void run(boost::asio::io_context& io) {
   io.poll();
 }
 
+// Runs until `happened()`, for ten seconds at most.
+template <class Condition> void run_until(boost::asio::io_context& io, Condition happened) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  for (run(io); !happened() && std::chrono::steady_clock::now() < end; run(io)) {
+    io.restart();
+    io.run_one_for(std::chrono::milliseconds(10));
+  }
+}
+
 // A loop with the transport that the test is about. Skipped where the machine forbids it.
 class Channels : public testing::TestWithParam<Io> {
 protected:
@@ -241,6 +252,7 @@ protected:
     run();
   }
   void run() { server::run(io); }
+  template <class Condition> void run_until(Condition happened) { server::run_until(io, happened); }
   Transport& transport() { return *transport_; }
 
   boost::asio::io_context io;

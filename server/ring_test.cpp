@@ -250,11 +250,10 @@ TEST_F(Rings, KeepTheOrderWhenCompletionsOfFailedSendsOverflow) {
   for (const auto& each : all) {
     came_back += each->came_back;
     std::string received;
-    for (std::string more = "more"; more != "";) {
-      run();
-      more = each->client_reads();
-      received += more;
-    }
+    run_until(io, [&] {
+      received += each->client_reads();
+      return received.size() == 3 * sent.size();
+    });
     EXPECT_EQ(received, sent + sent + sent);
   }
   EXPECT_GT(came_back, 0);
