@@ -127,14 +127,16 @@ private:
   }
 
   void emit() {
-    if (!signals_.empty()) {
-      signals_[random_() % signals_.size()].emit(asio::cancellation_type::total);
+    if (const std::size_t usable = signals_.size() - retired_; usable > 0) {
+      signals_[retired_ + random_() % usable].emit(asio::cancellation_type::total);
     }
   }
 
-  // Asio's timer expects one whose wait has a slot to stay where it is, so the slots go too.
+  // Asio's timer expects one whose wait has a slot to stay where it is, so the slots are not used
+  // again. They stay: Asio tells waits apart by an address in the slot, and would take a new slot in
+  // the same place for the old one.
   void move() {
-    signals_.clear();
+    retired_ = signals_.size();
     auto to = std::make_unique<Timer>(std::move(*timers_[at_]));
     count("from", timers_[at_]->cancel());
     timers_[at_] = std::move(to);
@@ -150,6 +152,7 @@ private:
   asio::io_context io_;
   asio::strand<asio::io_context::executor_type> strand_{io_.get_executor()};
   std::deque<asio::cancellation_signal> signals_;
+  std::size_t retired_ = 0; // so many of them are no longer used
   std::vector<std::unique_ptr<Timer>> timers_;
 };
 

@@ -112,10 +112,12 @@ class Consumer(unittest.TestCase):
         self.build("consumer")
 
     def test_no_warning_of_the_project_applies_to_our_own_programs_inside_it(self):
+        server = os.environ["SERVER"]  # off where the libraries that it needs are missing
         commands = self.configure(f"-DIDLEWHEEL={CHECKOUT}", "-DIDLEWHEEL_EXAMPLES=ON",
-                                  "-DIDLEWHEEL_SERVER=ON")
+                                  f"-DIDLEWHEEL_SERVER={server}")
         ours = set(commands) - {"consumer", "consumer_with_frames"}
-        self.assertLessEqual({"echo_server", "idlewheel_server"}, ours)
+        expected = {"echo_server", "idlewheel_server"} if server == "ON" else {"echo_server"}
+        self.assertLessEqual(expected, ours)
         for target in ours:
             self.assertIn(" -w ", commands[target], target)
             self.assertNotIn(" -W", commands[target], target)
