@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bench/operations.hpp"
+#include "bench/paced_pairs.hpp"
 #include "bench/replay.hpp"
 #include "bench/server_life.hpp"
 
@@ -57,6 +58,8 @@ template <class Backend> void add_operations(std::vector<Benchmark>& all, const 
   add("expire-one-by-one", maker<Expire<Backend>>(Expiry::one_by_one));
   add("m1", maker<Expire<Backend>>(Expiry::start_to_end));
   add("expire-all-at-once", maker<Expire<Backend>>(Expiry::all_at_once));
+  add("expire-scattered", maker<Expire<Backend>>(Expiry::scattered));
+  add("paced-pairs", maker<PacedPairs<PacedBare<Backend>>>(timers::Rearm::eager));
 }
 
 inline constexpr ServerLifeConfig kDefaultTimeouts{timers::Rearm::eager, kIdleTimeout,
@@ -69,6 +72,12 @@ template <class Service> void add_eager_lives(std::vector<Benchmark>& all, const
   };
   add("server-life-eager", maker<ServerLife<Service>>(kDefaultTimeouts));
   add("server-life-short-eager", maker<ServerLife<Service>>(kShortTimeouts));
+}
+
+template <class Service> void add_paced_pairs(std::vector<Benchmark>& all, const Subject& subject) {
+  using Timers = PacedService<Service>;
+  all.push_back({subject, "paced-pairs-eager", maker<PacedPairs<Timers>>(timers::Rearm::eager)});
+  all.push_back({subject, "paced-pairs-lazy", maker<PacedPairs<Timers>>(timers::Rearm::lazy)});
 }
 
 template <class Service> void add_lazy_lives(std::vector<Benchmark>& all, const Subject& subject) {

@@ -20,7 +20,7 @@ public:
       .name = "floor",
       .scheme = "-",
       .summary = "stores the deadline and does nothing else",
-      .fifo = false,
+      .peer_order = timers::PeerOrder::any,
       .exact_next_deadline = false,
       .costs = {},
       .bytes_per_timer = 0,

@@ -285,25 +285,29 @@ enum class Expiry {
   one_by_one,   // timer i is due at tick i, and time moves tick by tick
   start_to_end, // the same, arming included: M1 of the 2014 study
   all_at_once,  // all timers are due in one tick
+  scattered, // at random over 300 s at a tick of 20 us, and time moves by 0.3 s. After bench-expire
+             // of William Ahern's timing wheel (github.com/wahern/timeout)
 };
 
 // Arms all timers and lets them run. One operation is one timer.
 template <class Backend> class Expire : public Workload {
 public:
   Expire(std::size_t n, Expiry kind)
-      : timers_(n), kind_(kind), backend_(make_backend<Backend>(n + 1)) {}
+      : timers_(n), kind_(kind), after_(delays(n, kind)),
+        longest_(*std::max_element(after_.begin(), after_.end())),
+        backend_(make_backend<Backend>(longest_ + kScatteredStep)) {}
 
   Timed pass() override {
-    const Tick first = now_ + 1;
-    const Tick last = kind_ == Expiry::all_at_once ? first : now_ + timers_.size();
+    const Ticks step = kind_ == Expiry::scattered ? kScatteredStep : 1;
+    const Tick last = now_ + (longest_ + step - 1) / step * step;
     RunLog expected;
     for (std::size_t id = 0; id < timers_.size(); ++id) {
-      expected.add(std::min(first + id, last), id);
+      expected.add(now_ + (after_[id] + step - 1) / step * step, id);
     }
     foresee();
-    const auto arming = stopwatch([&] { arm(first, last); });
+    const auto arming = stopwatch([&] { arm(); });
     log_ = {};
-    const auto firing = stopwatch([&] { fire(last); });
+    const auto firing = stopwatch([&] { fire(last, step); });
     wrong_ |= log_ != expected;
     return {kind_ == Expiry::start_to_end ? arming + firing : firing, timers_.size()};
   }
@@ -314,16 +318,28 @@ public:
   }
 
 private:
-  void arm(Tick first, Tick last) {
+  static constexpr Ticks kScattered = 15'000'000;
+  static constexpr Ticks kScatteredStep = kScattered / 1000;
+
+  // How long after the start of a pass each timer is due, by id.
+  static std::vector<Ticks> delays(std::size_t n, Expiry kind) {
+    std::mt19937_64 random(8);
+    std::vector<Ticks> after(n, 1);
+    for (std::size_t id = 0; id < n && kind != Expiry::all_at_once; ++id) {
+      after[id] = kind == Expiry::scattered ? 1 + random() % kScattered : 1 + id;
+    }
+    return after;
+  }
+
+  void arm() {
     for (std::size_t id = 0; id < timers_.size(); ++id) {
-      const Tick deadline = std::min(first + id, last);
-      backend_.arm(timers_[id], deadline, deadline - now_);
+      backend_.arm(timers_[id], now_ + after_[id], after_[id]);
     }
   }
 
-  void fire(Tick last) {
+  void fire(Tick last, Ticks step) {
     while (now_ < last) {
-      ++now_;
+      now_ += step;
       let_run(backend_, now_, [this](auto& owner) { log_.add(now_, owner.id); });
     }
   }
@@ -333,15 +349,21 @@ private:
   void foresee() {
     if constexpr (std::is_same_v<Backend, Floor>) {
       std::vector<Floor::Node*> order;
-      for (std::size_t i = 0; i < timers_.size(); ++i) {
-        order.push_back(kind_ == Expiry::all_at_once ? &timers_.by_address()[i] : &timers_[i]);
+      for (auto& owner : timers_.by_address()) {
+        order.push_back(&owner);
       }
+      std::stable_sort(order.begin(), order.end(), [this](Floor::Node* a, Floor::Node* b) {
+        using Owner = ScatteredTimers<Floor>::Owner;
+        return after_[static_cast<Owner*>(a)->id] < after_[static_cast<Owner*>(b)->id];
+      });
       backend_.foresee(std::move(order));
     }
   }
 
   ScatteredTimers<Backend> timers_;
   const Expiry kind_;
+  const std::vector<Ticks> after_;
+  const Ticks longest_;
   Tick now_ = 0;
   bool wrong_ = false;
   RunLog log_;

@@ -65,6 +65,7 @@ std::vector<Benchmark> all_benchmarks(const Replayed* replayed) {
     add_operations<Backend>(all, subject<Backend>(side));
     add_eager_lives<Service>(all, subject<Backend>(side));
     add_lazy_lives<Service>(all, subject<Backend>(side));
+    add_paced_pairs<Service>(all, subject<Backend>(side));
   };
   add_own.operator()<Floor, FloorService>(Side::floor);
   if (replayed == nullptr) {

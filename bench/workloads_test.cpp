@@ -39,7 +39,7 @@ public:
       .name = "model",
       .scheme = "-",
       .summary = "an ordered map",
-      .fifo = true,
+      .peer_order = timers::PeerOrder::moved,
       .exact_next_deadline = true,
       .costs = {},
       .bytes_per_timer = 0,
@@ -113,6 +113,7 @@ std::vector<Benchmark> of_backend() {
   add_operations<Model>(all, subject<Model>(Side::ours));
   add_eager_lives<Service>(all, subject<Model>(Side::ours));
   add_lazy_lives<Service>(all, subject<Model>(Side::ours));
+  add_paced_pairs<Service>(all, subject<Model>(Side::ours));
   return all;
 }
 
@@ -223,9 +224,10 @@ TEST(Workloads, find_nothing_wrong_with_a_right_structure) {
 
 TEST(Workloads, notice_what_is_lost_by_arm) {
   for (const auto of : kKinds) {
-    EXPECT_THAT(noticed(Fault::loses_armed, of),
-                IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm",
-                              "slide-arm-first", "slide-disarm-first"}));
+    EXPECT_THAT(
+        noticed(Fault::loses_armed, of),
+        IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm", "slide-arm-first",
+                      "slide-disarm-first", "expire-scattered", "paced-pairs"}));
   }
 }
 
@@ -237,14 +239,14 @@ TEST(Workloads, notice_what_is_lost_by_rearm) {
 
 TEST(Workloads, notice_what_is_not_taken_out) {
   for (const auto of : kKinds) {
-    EXPECT_THAT(noticed(Fault::keeps_disarmed, of), Contains("disarm"));
+    EXPECT_THAT(noticed(Fault::keeps_disarmed, of, 4000), IsSupersetOf({"disarm", "paced-pairs"}));
   }
 }
 
 TEST(Workloads, notice_what_runs_early) {
   for (const auto of : kKinds) {
     EXPECT_THAT(noticed(Fault::early, of),
-                IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1"}));
+                IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "paced-pairs"}));
   }
 }
 
@@ -252,10 +254,11 @@ TEST(Workloads, notice_what_runs_late) {
   for (const auto of : kKinds) {
     EXPECT_THAT(noticed(Fault::late, of),
                 IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "expire-all-at-once",
-                              "server-life-eager", "server-life-short-eager"}));
+                              "server-life-eager", "server-life-short-eager", "paced-pairs"}));
   }
   EXPECT_THAT(noticed(Fault::late, of_backend),
-              IsSupersetOf({"rearm-lazy", "server-life-short-lazy"}));
+              IsSupersetOf({"rearm-lazy", "server-life-short-lazy", "paced-pairs-eager",
+                            "paced-pairs-lazy"}));
 }
 
 TEST(Workloads, notice_what_is_left_behind) {

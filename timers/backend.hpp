@@ -42,12 +42,19 @@ struct Costs {
   Cost expire; // advance and pop_expired together, summed until the timer is handed out, per timer
 };
 
+// The order in which timers of one deadline are handed out.
+enum class PeerOrder {
+  any,
+  armed, // as they were armed; one that was re-armed has any place among them
+  moved, // as they were armed or last re-armed
+};
+
 // What a backend claims about itself. The tests check the claims.
 struct BackendInfo {
   std::string_view name;    // as typed after --timer-backend
   std::string_view scheme;  // "1" to "7" of Varghese & Lauck, or where else it comes from
   std::string_view summary; // one line for --list-timer-backends
-  bool fifo;                // timers of one deadline are handed out in the order they were armed
+  PeerOrder peer_order;
   bool exact_next_deadline; // next_deadline() is the earliest deadline, not a lower bound of it
   Costs costs;
   std::size_t bytes_per_timer; // at most: its node, and what grows with the number of timers

@@ -452,7 +452,7 @@ TEST_P(BackendContract, EarlierFirstThenInArmOrderWhereClaimed) {
       popped.insert(popped.end(), due.begin(), due.end());
     }
     ASSERT_EQ(popped.size(), expected.size());
-    if (kind.info.fifo) {
+    if (kind.info.peer_order != PeerOrder::any) {
       EXPECT_EQ(popped, expected);
     }
     for (std::size_t i = 1; i < popped.size(); ++i) {
@@ -472,7 +472,7 @@ TEST_P(BackendContract, ARefreshedTimerGoesBehindItsPeersWhereClaimed) {
   backend->rearm(0, 50);
   backend->rearm(0, 100);
   auto popped = advance_and_drain(*backend, 100);
-  if (!kind.info.fifo) {
+  if (kind.info.peer_order != PeerOrder::moved) {
     std::sort(popped.begin(), popped.end());
     EXPECT_EQ(popped, first_timers(4));
     return;
@@ -585,14 +585,24 @@ TEST_P(BackendContract, ManyTimers) {
   live_through(kind, kMany, Spread::random);
 }
 
-// The model that judges a backend: the armed timers, sorted, equal deadlines in the order of
-// arming.
+// The model that judges a backend: the armed timers, sorted, equal deadlines in the order in which
+// they were armed or last re-armed.
 class Model {
+  using Peers = std::multimap<Tick, std::size_t>;
+
 public:
-  explicit Model(std::size_t timers) : places_(timers, armed_.end()) {}
+  explicit Model(std::size_t timers) : places_(timers, armed_.end()), moved_(timers) {}
 
   bool is_armed(std::size_t timer) const { return places_[timer] != armed_.end(); }
-  void arm(std::size_t timer, Tick deadline) { places_[timer] = armed_.emplace(deadline, timer); }
+  void arm(std::size_t timer, Tick deadline) {
+    places_[timer] = armed_.emplace(deadline, timer);
+    moved_[timer] = false;
+  }
+  void rearm(std::size_t timer, Tick deadline) {
+    disarm(timer);
+    arm(timer, deadline);
+    moved_[timer] = true;
+  }
   void disarm(std::size_t timer) {
     armed_.erase(places_[timer]);
     places_[timer] = armed_.end();
@@ -602,18 +612,30 @@ public:
   Tick now() const { return now_; }
 
   // Whether a backend may hand out this timer now.
-  bool may_pop(std::optional<std::size_t> timer, bool fifo) const {
+  bool may_pop(std::optional<std::size_t> timer, PeerOrder order) const {
     if (!timer.has_value()) {
       return next_deadline() > now_;
     }
     const auto first = armed_.begin();
     return first != armed_.end() && first->first <= now_ && is_armed(*timer) &&
-           places_[*timer]->first == first->first && (!fifo || *timer == first->second);
+           places_[*timer]->first == first->first && !overtakes(*timer, order);
   }
 
 private:
-  std::multimap<Tick, std::size_t> armed_;
-  std::vector<std::multimap<Tick, std::size_t>::iterator> places_;
+  // Whether a timer of the same deadline must be handed out before this one.
+  bool overtakes(std::size_t timer, PeerOrder order) const {
+    const auto any_place = [&](std::size_t of) {
+      return order == PeerOrder::any || (order == PeerOrder::armed && moved_[of]);
+    };
+    const auto first = armed_.lower_bound(places_[timer]->first);
+    return !any_place(timer) &&
+           std::any_of(first, Peers::const_iterator(places_[timer]),
+                       [&](const auto& peer) { return !any_place(peer.second); });
+  }
+
+  Peers armed_;
+  std::vector<Peers::iterator> places_;
+  std::vector<bool> moved_; // it was re-armed since it was armed
   Tick now_ = 0;
 };
 
@@ -628,11 +650,11 @@ public:
   void set(std::size_t timer, Tick deadline) {
     if (model_.is_armed(timer)) {
       backend_->rearm(timer, deadline);
-      model_.disarm(timer);
+      model_.rearm(timer, deadline);
     } else {
       backend_->arm(timer, deadline);
+      model_.arm(timer, deadline);
     }
-    model_.arm(timer, deadline);
   }
   void disarm(std::size_t timer) {
     backend_->disarm(timer);
@@ -645,7 +667,7 @@ public:
   // False once nothing is due any more.
   bool pop() {
     const auto timer = backend_->pop_expired();
-    if (!model_.may_pop(timer, info_.fifo)) {
+    if (!model_.may_pop(timer, info_.peer_order)) {
       difference_ = "handed out " + (timer ? std::to_string(*timer) : "nothing") + " at " +
                     std::to_string(model_.now());
       return false;

@@ -34,7 +34,7 @@ public:
       .name = "binary-heap",
       .scheme = "3",
       .summary = "binary heap with the index in the timer, re-armed in place: O(log n)",
-      .fifo = false,
+      .peer_order = PeerOrder::any,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::logarithmic,
                 .rearm = Cost::logarithmic,

@@ -59,7 +59,7 @@ public:
       .name = "duration-lists",
       .scheme = "Node.js 5+",
       .summary = "a list per timeout value, a heap of lists, as in Node.js 5+: O(1) to re-arm",
-      .fifo = false,
+      .peer_order = PeerOrder::any,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::logarithmic,
                 .rearm = Cost::logarithmic,

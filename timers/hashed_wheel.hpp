@@ -46,7 +46,7 @@ public:
       .name = "hashed-wheel",
       .scheme = "6",
       .summary = "a wheel of 4096 slots with unordered lists: O(1), every timer seen each round",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::constant,
                 .rearm = Cost::constant,

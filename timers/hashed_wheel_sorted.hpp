@@ -41,7 +41,7 @@ public:
       .name = "hashed-wheel-sorted",
       .scheme = "5",
       .summary = "a wheel of 4096 slots with sorted lists: O(n / slots) to re-arm",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::linear,
                 .rearm = Cost::linear,

@@ -12,7 +12,7 @@
 //   level 1 slot 3, and at 930 it is due, because its last digit is 0.
 //
 //   arm           O(1)
-//   rearm         O(1)
+//   rearm         O(1); two stores while the deadline stays within its slot
 //   disarm        O(1)
 //   advance       O(occupied slots reached + timers moved). The ticks passed cost nothing, because
 //                 an occupancy bitmap per level, and one over the levels, name the next slot
@@ -25,8 +25,10 @@
 //   bytes/timer   32, and 11.4 KiB for the wheels
 //
 // When to choose it: it is the general answer for a server. Timers run at their exact tick and in
-// arm order within it. Nothing needs tuning and nothing is allocated. Re-arming costs the same with
-// ten timers as with ten million.
+// arm order within it. A timer that is re-armed within its slot keeps its place there, and so may
+// run before others of its tick that were armed before. Taking it to the end would cost twice as
+// much (bench/DECISIONS.md). Nothing needs tuning and nothing is allocated. Re-arming costs the
+// same with ten timers as with ten million.
 #pragma once
 
 #include "timers/jump_pointers.hpp"
@@ -45,7 +47,7 @@ public:
       .name = "hierarchical-wheel",
       .scheme = "7",
       .summary = "eleven wheels of 64 slots with occupancy bitmaps, tickless: O(1) to re-arm",
-      .fifo = true,
+      .peer_order = PeerOrder::armed,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::constant,
                 .rearm = Cost::constant,
@@ -61,6 +63,10 @@ public:
   }
 
   TIMERS_FRAME void rearm(Node& node, Tick deadline, Ticks /*timeout*/) noexcept {
+    if (in_slot_of(node, deadline)) {
+      node.deadline = deadline;
+      return;
+    }
     take_out(node);
     node.deadline = deadline;
     file(node);
@@ -121,13 +127,24 @@ private:
     bool operator==(const Place&) const = default;
   };
 
+  // Requires deadline > now_.
+  std::size_t level_of(Tick deadline) const noexcept {
+    const std::size_t highest_bit = static_cast<unsigned>(std::bit_width(deadline ^ now_)) - 1;
+    return highest_bit / kDigitBits;
+  }
+
   // Requires deadline > now_. While the node stays filed, now_ never enters its slot without
   // emptying it, so the same computation finds the slot again and the node need not remember it.
   Place place_of(Tick deadline) const noexcept {
-    const std::size_t highest_bit = static_cast<unsigned>(std::bit_width(deadline ^ now_)) - 1;
-    const std::size_t level = highest_bit / kDigitBits;
-    const std::size_t slot = (deadline >> (level * kDigitBits)) % kSlots;
-    return {level, slot};
+    const std::size_t level = level_of(deadline);
+    return {level, (deadline >> (level * kDigitBits)) % kSlots};
+  }
+
+  // Whether the node would be filed under this deadline where it is: then the digits of the two
+  // differ only below its level. A due node is in no slot.
+  bool in_slot_of(const Node& node, Tick deadline) const noexcept {
+    return node.deadline > now_ &&
+           (node.deadline ^ deadline) >> (level_of(node.deadline) * kDigitBits) == 0;
   }
 
   Place first_place() const noexcept {

@@ -60,7 +60,7 @@ public:
       .name = "min-array",
       .scheme = "own",
       .summary = "32-bit deadlines in an array under a tree of bounds: one store to re-arm later",
-      .fifo = false,
+      .peer_order = PeerOrder::any,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::constant,
                 .rearm = Cost::constant,

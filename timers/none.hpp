@@ -18,7 +18,7 @@ public:
       .name = "none",
       .scheme = "-",
       .summary = "control: no timeouts at all, so connections may stay for ever",
-      .fifo = false,
+      .peer_order = PeerOrder::any,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::constant,
                 .rearm = Cost::constant,

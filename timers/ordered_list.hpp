@@ -28,7 +28,7 @@ public:
       .name = "ordered-list",
       .scheme = "2",
       .summary = "sorted list walked from the soonest end, as in Node.js 0.11: O(n) to re-arm",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::linear,
                 .rearm = Cost::linear,

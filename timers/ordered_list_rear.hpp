@@ -29,7 +29,7 @@ public:
       .name = "ordered-list-rear",
       .scheme = "2",
       .summary = "sorted list walked from the latest end: O(1) when all timeouts are equal",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::linear,
                 .rearm = Cost::linear,

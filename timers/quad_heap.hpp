@@ -37,7 +37,7 @@ public:
       .name = "quad-heap",
       .scheme = "3",
       .summary = "4-ary heap, deadlines in the array, siblings on a cache line: O(log n)",
-      .fifo = false,
+      .peer_order = PeerOrder::any,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::logarithmic,
                 .rearm = Cost::logarithmic,

@@ -39,7 +39,7 @@ public:
       .name = "rb-tree",
       .scheme = "3",
       .summary = "red-black tree, as in nginx: O(log n) to re-arm, FIFO among equals",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::logarithmic,
                 .rearm = Cost::logarithmic,

@@ -43,7 +43,7 @@ public:
       .name = "simple-wheel",
       .scheme = "4",
       .summary = "a slot for every tick of the longest timeout: O(1), memory for the longest",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::constant,
                 .rearm = Cost::constant,

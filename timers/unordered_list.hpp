@@ -32,7 +32,7 @@ public:
       .name = "unordered-list",
       .scheme = "1",
       .summary = "unsorted list, scanned whole when the earliest may be due, as in Node.js 0.12",
-      .fifo = true,
+      .peer_order = PeerOrder::moved,
       .exact_next_deadline = false,
       .costs = {.arm = Cost::constant,
                 .rearm = Cost::constant,

@@ -40,7 +40,7 @@ public:
       .name = "asio",
       .scheme = "3",
       .summary = "baseline: one boost::asio::steady_timer per timer",
-      .fifo = false,
+      .peer_order = PeerOrder::any,
       .exact_next_deadline = true,
       .costs = {.arm = Cost::logarithmic,
                 .rearm = Cost::logarithmic,

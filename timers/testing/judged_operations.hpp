@@ -104,6 +104,7 @@ private:
     Tick deadline = kNever;
     Ticks timeout = 0;
     std::uint64_t order = 0; // of the last (re)arming
+    bool moved = false;      // re-armed since it was armed
     bool filed = false;      // may have a node in the backend
     bool as_filed = false;   // the node is filed at the deadline: never moved lazily
   };
@@ -135,6 +136,7 @@ private:
     const bool in_reach = deadline < now + kind_.reach;
     entry.as_filed = (!kind_.lazy() || !entry.filed) && (kind_.reach == kNever || in_reach);
     entry.filed = true;
+    entry.moved = entry.deadline != kNever;
     entry.deadline = deadline;
     entry.order = ++clock_of_arms_;
   }
@@ -147,8 +149,16 @@ private:
         return false;
       }
       const bool earlier_peer = other.deadline == ran.deadline && other.order < ran.order;
-      return other.deadline < ran.deadline || (earlier_peer && kind_.info.fifo && !kind_.lazy());
+      return other.deadline < ran.deadline ||
+             (earlier_peer && has_its_place(other) && has_its_place(ran));
     });
+  }
+
+  // Whether its place among the timers of its deadline is promised.
+  bool has_its_place(const Entry& entry) const {
+    const PeerOrder order = kind_.info.peer_order;
+    return !kind_.lazy() &&
+           (order == PeerOrder::moved || (order == PeerOrder::armed && !entry.moved));
   }
 
   void blame(const std::string& what, std::size_t timer) {
