@@ -10,13 +10,12 @@
 // too.
 //
 // One run stands for all occurrences that have come when it begins: after a stalled loop, and after
-// a suspended machine, the action runs once. missed() says for how many more than one it stands.
-// Who wants to skip missed occurrences ignores that number; who wants to make up for them counts
-// them. Nothing runs twice in a row to catch up.
+// a suspended machine, the action runs once. missed() says for how many more than one it stands. An
+// action that skips missed occurrences ignores that number; one that must count them adds it.
 //
 //   each run   reads the clock once, divides three times, and re-arms the timer; no allocation but
 //              what the backend's arm() allocates
-//   memory     a Timer, and 64 bytes
+//   memory     a Timer, and 56 bytes
 //
 // A program that re-arms a Timer in its own action, `timeout` after now, needs none of this if the
 // pauses between its runs matter and not their number.

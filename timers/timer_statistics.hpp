@@ -69,8 +69,8 @@ struct TimerStatistics {
   // re-arming, near 0 when lazy re-arming pays. Above 1 only when timers wait beyond the reach of
   // their backend (simple-wheel), or come due for what was set before the first reading.
   double moved_share = 0;
-  Lateness
-      late; // of the timers that expired in between; its max is rounded up by an eighth at most
+  // Of the timers that expired in between. Its max is rounded up, by an eighth at most.
+  Lateness late;
 
   TimerStatistics(const TimerReading& before, const TimerReading& after) noexcept
       : live(after.counters.live()) {
