@@ -1,5 +1,7 @@
 #include "server/stats.hpp"
 
+#include "timers/timer_statistics.hpp"
+
 #include <nlohmann/json.hpp>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
@@ -8,6 +10,7 @@
 
 #include <chrono>
 #include <limits>
+#include <string_view>
 #include <vector>
 
 namespace server {
@@ -39,25 +42,23 @@ public:
 
   // One series per value of `label`.
   void counters(const std::string& name, const std::string& help, const std::string& label,
-                const std::vector<std::pair<std::string, std::uint64_t>>& values) {
+                const std::vector<std::pair<std::string_view, std::uint64_t>>& values) {
     prometheus::MetricFamily family{name, help, prometheus::MetricType::Counter, {}};
     for (const auto& [key, value] : values) {
       auto metric = labelled();
-      metric.label.push_back({label, key});
+      metric.label.push_back({label, std::string(key)});
       metric.counter.value = static_cast<double>(value);
       family.metric.push_back(metric);
     }
     all_.push_back(std::move(family));
   }
 
-  // Buckets from a microsecond to 17 seconds, each four times the one before.
   void histogram(const std::string& name, const std::string& help,
                  const timers::Histogram& histogram) {
     auto metric = labelled();
-    for (unsigned power = 10; power <= 34; power += 2) {
-      metric.histogram.bucket.push_back(
-          {histogram.below(power), static_cast<double>(std::uint64_t{1} << power) * 1e-9});
-    }
+    timers::for_each_bucket(histogram, [&metric](double edge, std::uint64_t below) {
+      metric.histogram.bucket.push_back({below, edge});
+    });
     metric.histogram.bucket.push_back({histogram.count(), std::numeric_limits<double>::infinity()});
     metric.histogram.sample_count = histogram.count();
     metric.histogram.sample_sum = microseconds(histogram.sum()) * 1e-6;
@@ -121,7 +122,6 @@ std::string stats_json(const Settings& settings, const Snapshot& snapshot) {
 
 std::string metrics_text(const Settings& settings, const Snapshot& snapshot) {
   const Counters& server = snapshot.server;
-  const timers::TimerCounters& timers = snapshot.timers;
   Families families(
       {{"backend", settings.backend}, {"rearm", settings.rearm}, {"io", settings.io}});
   families.counter("idlewheel_requests_total", "Complete requests received.", server.requests);
@@ -136,22 +136,13 @@ std::string metrics_text(const Settings& settings, const Snapshot& snapshot) {
   families.counter("idlewheel_access_log_lines_dropped_total",
                    "Lines that the access log's file did not take at once.",
                    server.log_lines_dropped);
-  std::vector<std::pair<std::string, std::uint64_t>> closed;
+  std::vector<std::pair<std::string_view, std::uint64_t>> closed;
   for (std::size_t i = 0; i < kCloseReasonNames.size(); ++i) {
     closed.emplace_back(kCloseReasonNames[i], server.closed[i]);
   }
   families.counters("idlewheel_connections_closed_total", "Connections ended, by reason.", "reason",
                     closed);
-  families.gauge("idlewheel_timers", "Timers armed now.", timers.live());
-  families.counters("idlewheel_timer_operations_total",
-                    "Timer operations; moved counts those the structure saw.", "operation",
-                    {{"armed", timers.armed},
-                     {"rearmed", timers.rearmed},
-                     {"moved", timers.moved},
-                     {"disarmed", timers.disarmed},
-                     {"expired", timers.expired}});
-  families.histogram("idlewheel_timer_lateness_seconds",
-                     "From a timer's deadline to the run of its action.", timers.late);
+  timers::describe_timers(snapshot.timers, families);
   families.histogram("idlewheel_loop_stall_seconds",
                      "How long the loop kept an event waiting, sampled ten times a second.",
                      snapshot.loop_stalls);

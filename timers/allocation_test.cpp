@@ -3,6 +3,9 @@
 // program.
 #include "timers/testing/testing.hpp"
 
+#include "timers/periodic_timer.hpp"
+#include "timers/timer_pool.hpp"
+
 #include <dlfcn.h>
 #include <malloc.h>
 
@@ -152,6 +155,58 @@ TEST_P(BackendAllocation, MemoryIsWhereItWasAfterManyLives) {
     cycle();
   }
   EXPECT_EQ(allocations - releases, held);
+}
+
+// Each run arms the timer with the same timeout, although the distance to the next tick varies
+// (CONTRACT.md, lines 18 and 46).
+TEST_P(ServiceAllocation, NoneWhenPeriodicTimersRun) {
+  using namespace std::chrono_literals;
+  Rig rig(kind);
+  AnyFacility facility(rig.service());
+  PeriodicTimer first(facility, [] {});
+  PeriodicTimer second(facility, [] {}); // so that a list for the timeout stays
+  const auto cycle = [&] {
+    for (int round = 0; round < 1000; ++round) {
+      rig.move_by(1ms);
+      rig.service().run_due(kNoBudget);
+    }
+  };
+  first.start(16'667us, facility.now());
+  second.start(16'667us, facility.now());
+  rig.move_by(8ms);
+  second.start(16'667us, facility.now());
+  cycle();
+  EXPECT_EQ(allocated_by(cycle), 0U);
+}
+
+// (CONTRACT.md, line 50)
+TEST_P(ServiceAllocation, NoneWhenAPoolThatHasGrownArms) {
+  using namespace std::chrono_literals;
+  Rig rig(kind);
+  AnyFacility facility(rig.service());
+  TimerPool<AnyFacility> pool(facility);
+  std::array<TimerId, 100> ids{};
+  const auto cycle = [&] {
+    for (TimerId& id : ids) {
+      id = pool.arm(10, facility.now(), [] {});
+    }
+    for (std::size_t i = 0; i < ids.size(); i += 2) {
+      pool.disarm(ids[i]);
+    }
+    rig.move_by(10ms);
+    rig.service().run_due(kNoBudget);
+  };
+  cycle();
+  cycle();
+  const std::size_t held = allocations - releases;
+  const std::size_t in_pool = allocated_by(cycle);
+  EXPECT_EQ(allocations - releases, held);
+  if (kind.info.name != "duration-lists") { // makes the list for the timeout again
+    EXPECT_EQ(in_pool, 0U);
+  }
+  const std::size_t reserving = allocated_by([&] { pool.reserve(1000); });
+  EXPECT_GT(reserving, 0U);
+  EXPECT_EQ(allocated_by([&] { pool.reserve(1000); }), 0U);
 }
 
 TEST_P(ServiceAllocation, NoneWhenALoneTimerIsFiledAgain) {

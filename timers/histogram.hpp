@@ -65,6 +65,21 @@ public:
     max_ns_ = std::max(max_ns_, other.max_ns_);
   }
 
+  // What was recorded after `earlier`, a copy of this histogram from then. Its max() is the upper
+  // edge of the bucket that it lies in, and no more than this max().
+  Histogram since(const Histogram& earlier) const noexcept {
+    Histogram later;
+    for (std::size_t bucket = 0; bucket < counts_.size(); ++bucket) {
+      later.counts_[bucket] = counts_[bucket] - earlier.counts_[bucket];
+      if (later.counts_[bucket] != 0) {
+        later.max_ns_ = std::min(upper_edge(bucket), max_ns_);
+      }
+    }
+    later.count_ = count_ - earlier.count_;
+    later.sum_ns_ = sum_ns_ - earlier.sum_ns_;
+    return later;
+  }
+
 private:
   static constexpr std::size_t kSubBits = 3;
   static constexpr std::size_t kSubs = std::size_t{1} << kSubBits;

@@ -33,6 +33,24 @@ TEST(Histogram, AQuantileIsAtMostAnEighthAboveTheValue) {
   }
 }
 
+TEST(Histogram, SinceAnEarlierCopyHasWhatCameLater) {
+  Histogram histogram;
+  histogram.record(nanoseconds(1'000'000));
+  const Histogram earlier = histogram;
+  EXPECT_EQ(histogram.since(earlier).count(), 0U);
+  EXPECT_EQ(histogram.since(earlier).max(), nanoseconds(0));
+  histogram.record(nanoseconds(1000));
+  histogram.record(nanoseconds(3));
+  const Histogram later = histogram.since(earlier);
+  EXPECT_EQ(later.count(), 2U);
+  EXPECT_EQ(later.sum(), nanoseconds(1003));
+  EXPECT_EQ(later.quantile(0.5), nanoseconds(3));
+  EXPECT_GE(later.max(), nanoseconds(1000));
+  EXPECT_LE(later.max(), nanoseconds(1125));
+  histogram.record(nanoseconds(2'000'000));
+  EXPECT_EQ(histogram.since(earlier).max(), nanoseconds(2'000'000));
+}
+
 TEST(Histogram, IsExactBelowEightNanoseconds) {
   for (std::int64_t value = 0; value < 8; ++value) {
     Histogram histogram;

@@ -171,6 +171,11 @@ public:
     return Pass::backlog;
   }
 
+  // How long a tick lasts.
+  std::chrono::nanoseconds tick() const noexcept {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(tick_ns_));
+  }
+
   // The tick at or before which the next pass is needed; kNever when nothing is filed. It is exact
   // if the backend says so and re-arming is eager, else a lower bound.
   Tick next_deadline() const noexcept { return backend_.next_deadline(); }

@@ -67,6 +67,7 @@ public:
   // These mean what they mean in TimerService.
   Instant now() noexcept { return service_.now(); }
   Timeout timeout(Nanoseconds duration) const noexcept { return service_.timeout(duration); }
+  std::chrono::nanoseconds tick() const noexcept { return service_.tick(); }
   const TimerCounters& counters() const noexcept { return service_.counters(); }
   std::string_view check() const { return service_.check(); }
 

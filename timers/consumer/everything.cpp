@@ -1,5 +1,6 @@
 // Every header of the library in use: each backend behind its service and its driver, the other
-// facilities, a trace, and the drop-in layer. consumer_test.py compiles it under strict warnings.
+// facilities, what is made of timers, a trace, and the drop-in layer. consumer_test.py compiles it
+// under strict warnings.
 #include <timers/asio/baseline.hpp>
 #include <timers/asio/beast.hpp>
 #include <timers/asio/cancel_after.hpp>
@@ -8,6 +9,10 @@
 #include <timers/asio/remote_timer.hpp>
 #include <timers/backends.hpp>
 #include <timers/none.hpp>
+#include <timers/periodic_timer.hpp>
+#include <timers/rearm_all.hpp>
+#include <timers/timer_pool.hpp>
+#include <timers/timer_statistics.hpp>
 #include <timers/trace.hpp>
 
 #include <boost/asio/buffer.hpp>
@@ -45,6 +50,29 @@ template <class Backend> std::size_t use_service() {
     service.run_due();
   }
   return service.check().empty() && service.next_deadline() == timers::kNever ? ran : 0;
+}
+
+// A periodic timer that runs once, a timer with an id, two timers that are moved together, and the
+// text of what all of them did.
+template <class Facility> std::size_t use_what_is_made_of_timers(Facility& facility) {
+  timers::PeriodicTimer<Facility> periodic{facility, [] {}};
+  periodic.start(std::chrono::microseconds(1500), facility.now());
+  periodic.change_period(std::chrono::milliseconds(3));
+  timers::TimerPool<Facility> pool{facility};
+  const timers::TimerId id =
+      pool.arm(facility.timeout(std::chrono::seconds(1)), facility.now(), timers::Action([] {}));
+  typename Facility::Timer first{facility, [] {}};
+  typename Facility::Timer second{facility, [] {}};
+  typename Facility::Timer* const both[] = {&first, &second};
+  timers::rearm_all(both, facility.timeout(std::chrono::seconds(2)), facility.now());
+  const timers::TimerReading reading = timers::read_timers(facility);
+  timers::PrometheusText metrics;
+  metrics.add(reading.counters, {{"of", "everything"}});
+  const bool four_are_armed = timers::TimerStatistics({}, reading).live == 4;
+  return periodic.stop() && pool.disarm(id) && !pool.disarm(id) && four_are_armed &&
+                 !metrics.text().empty() && periodic.missed() == 0
+             ? 1
+             : 0;
 }
 
 // A stream to itself whose read times out, a timer, an operation with a timeout, and a timer of all
@@ -93,6 +121,8 @@ int main() {
     timers::AsioDriver<Backend> driver{
         io.get_executor(),
         {.service = {.tick = std::chrono::milliseconds(2), .rearm = timers::Rearm::eager}}};
+    timers::TimerService<Backend> service;
+    used += use_what_is_made_of_timers(driver) + use_what_is_made_of_timers(service);
     used += use(driver) + use_service<Backend>();
     ++backends;
   });
@@ -102,5 +132,5 @@ int main() {
   timers::AsioDriver<timers::DefaultBackend, timers::ToFile> traced{
       io.get_executor(), {}, timers::ToFile(file)};
   used += use(baseline) + use(none) + use(traced);
-  return used == 2 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
+  return used == 4 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
 }

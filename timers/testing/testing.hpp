@@ -141,6 +141,7 @@ public:
   virtual TimerPtr timer(std::function<void()> action) = 0;
   virtual Instant now() = 0;
   virtual Ticks timeout(Nanoseconds duration) const = 0;
+  virtual nanoseconds tick() const = 0;
   virtual Pass run_due(std::size_t budget) = 0;
   virtual Tick next_deadline() const = 0;
   virtual nanoseconds time_of(Tick tick) const = 0;
@@ -161,6 +162,7 @@ public:
   }
   Instant now() override { return service_.now(); }
   Ticks timeout(Nanoseconds duration) const override { return service_.timeout(duration); }
+  nanoseconds tick() const override { return service_.tick(); }
   Pass run_due(std::size_t budget) override { return service_.run_due(budget); }
   Tick next_deadline() const override { return service_.next_deadline(); }
   nanoseconds time_of(Tick tick) const override { return service_.time_of(tick); }
@@ -322,6 +324,37 @@ private:
   std::uint64_t clock_ns_;
   const nanoseconds tick_;
   std::unique_ptr<AnyService> service_;
+};
+
+// A rig's service as what is made of a facility takes it, such as a PeriodicTimer. So its tests too
+// are compiled once for all backends.
+class AnyFacility {
+public:
+  using Instant = timers::Instant;
+  using Timeout = Ticks;
+
+  class Timer {
+  public:
+    Timer(AnyFacility& facility, Action action)
+        : timer_(facility.service_.timer([action]() mutable { action(); })) {}
+
+    void arm(Ticks timeout, Instant now) { timer_->arm(timeout, now); }
+    void rearm(Ticks timeout, Instant now) { timer_->rearm(timeout, now, 0); }
+    bool disarm() noexcept { return timer_->disarm(); }
+    bool armed() const noexcept { return timer_->armed(); }
+
+  private:
+    TimerPtr timer_;
+  };
+
+  explicit AnyFacility(AnyService& service) noexcept : service_(service) {}
+
+  Instant now() { return service_.now(); }
+  Ticks timeout(Nanoseconds duration) const { return service_.timeout(duration); }
+  nanoseconds tick() const { return service_.tick(); }
+
+private:
+  AnyService& service_;
 };
 
 // Distances in ticks around which structures go wrong, ascending: every power of two and every slot
