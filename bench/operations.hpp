@@ -53,7 +53,7 @@ public:
 
   std::string_view check() override { return check_contents(backend_, timers_, deadlines_); }
 
-private:
+protected: // for tails.hpp
   void empty() {
     for (std::size_t id = 0; full_ && id < timers_.size(); ++id) {
       backend_.disarm(timers_[id]);
@@ -146,7 +146,7 @@ public:
     return check_contents(backend_, timers_, deadlines);
   }
 
-private:
+protected: // for tails.hpp
   template <class Operation> void sweep(Operation operation) {
     const auto& order = orders_[sweeps_++ % 2];
     const std::size_t per_tick = operations_per_tick(order.size());
@@ -313,7 +313,7 @@ public:
                   : check_contents(backend_, timers_, std::vector<Tick>(timers_.size(), kNever));
   }
 
-private:
+protected: // for tails.hpp
   void arm(Tick first, Tick last) {
     for (std::size_t id = 0; id < timers_.size(); ++id) {
       const Tick deadline = std::min(first + id, last);
