@@ -320,6 +320,9 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   const double ns = seconds * 1e9 / static_cast<double>(operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(operations));
   state.counters["ns_per_op"] = ns;
+  if (benchmark.sample != nullptr) {
+    state.SetLabel(std::string("a sample is ") + benchmark.sample);
+  }
   const std::vector<Figure> figures = workload->figures();
   for (const Figure& figure : figures) {
     state.counters[figure.name] = figure.value;
