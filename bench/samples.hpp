@@ -20,21 +20,21 @@
 
 namespace bench {
 
-// Keeps the latest samples, and forgets older ones beyond its limit. record() is O(1) and allocates
-// nothing. The quantiles are O(size()) and copy the samples.
+// Keeps the latest samples and the worst of all. record() is O(1) and allocates nothing. The
+// quantiles are O(size()) and copy the samples.
 class Samples {
 public:
-  // About a million, in 8 MiB. A pass over ten million timers takes 625 000 samples.
-  static constexpr std::size_t kMost = std::size_t{1} << 20;
-
-  explicit Samples(std::size_t most = kMost) : ring_(most) {}
+  // Keeps `most` samples, which must not be 0.
+  explicit Samples(std::size_t most) : ring_(most) {}
 
   void record(std::chrono::nanoseconds sample) noexcept {
     ring_[next_] = sample;
     next_ = next_ + 1 == ring_.size() ? 0 : next_ + 1;
     size_ = std::min(size_ + 1, ring_.size());
+    worst_ = std::max(worst_, sample);
   }
 
+  // How many samples there are, without those that were forgotten.
   std::size_t size() const noexcept { return size_; }
 
   // The sample that was recorded `ago` samples before the latest. Requires ago < size().
@@ -42,11 +42,8 @@ public:
     return ring_[(next_ + ring_.size() - 1 - ago) % ring_.size()];
   }
 
-  // The largest sample in ns; not a number when there is none.
-  double worst_ns() const {
-    const auto worst = std::max_element(ring_.begin(), end());
-    return worst == end() ? kNone : static_cast<double>(worst->count());
-  }
+  // The largest sample in ns, also if it was forgotten; not a number when there is none.
+  double worst_ns() const { return size_ == 0 ? kNone : static_cast<double>(worst_.count()); }
 
   // The smallest sample that at most one in `one_in` exceeds, in ns: 100 gives p99. It is one of
   // the samples, nothing is interpolated. Not a number when there are fewer than `one_in` samples,
@@ -56,7 +53,9 @@ public:
     if (exceeding == 0) {
       return kNone;
     }
-    std::vector<std::chrono::nanoseconds> all(ring_.begin(), end());
+    // Until the ring is full, it is filled from its beginning.
+    std::vector<std::chrono::nanoseconds> all(ring_.begin(),
+                                              ring_.begin() + static_cast<std::ptrdiff_t>(size_));
     const auto found = all.end() - static_cast<std::ptrdiff_t>(exceeding + 1);
     std::nth_element(all.begin(), found, all.end());
     return static_cast<double>(found->count());
@@ -65,14 +64,10 @@ public:
 private:
   static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-  // Until the ring is full, it is filled from its beginning.
-  std::vector<std::chrono::nanoseconds>::const_iterator end() const noexcept {
-    return ring_.begin() + static_cast<std::ptrdiff_t>(size_);
-  }
-
   std::vector<std::chrono::nanoseconds> ring_;
   std::size_t next_ = 0;
   std::size_t size_ = 0;
+  std::chrono::nanoseconds worst_{};
 };
 
 // A stop-watch for batches. A pass calls start(), then lap() after each batch, and finish() at its
@@ -81,7 +76,9 @@ class LapWatch {
 public:
   using Clock = std::chrono::steady_clock;
 
-  explicit LapWatch(std::size_t most = Samples::kMost) : samples_(most), machine_(most) {}
+  // Keeps the samples of the latest pass at least, if it has no more than `per_pass`.
+  explicit LapWatch(std::size_t per_pass)
+      : samples_(std::max(per_pass, kLeast)), machine_(std::max(per_pass, kLeast)) {}
 
   void start() noexcept { last_ = Clock::now(); }
 
@@ -122,15 +119,20 @@ public:
   // What a batch takes in which nothing is done: the median of a thousand.
   static double empty_ns() {
     constexpr std::size_t kLaps = 1000;
-    LapWatch watch(kLaps);
-    watch.start();
+    Samples samples(kLaps);
+    Clock::time_point last = Clock::now();
     for (std::size_t i = 0; i < kLaps; ++i) {
-      watch.lap();
+      const Clock::time_point now = Clock::now();
+      samples.record(now - last);
+      last = now;
     }
-    return watch.samples_.quantile_ns(2);
+    return samples.quantile_ns(2);
   }
 
 private:
+  // A hundred of these samples exceed p99.9. They take a MiB.
+  static constexpr std::size_t kLeast = std::size_t{1} << 17;
+
   void spin(std::chrono::nanoseconds meant) noexcept {
     const Clock::time_point start = Clock::now();
     std::chrono::nanoseconds took{};

@@ -21,30 +21,42 @@ namespace bench {
 
 class TailTable {
 public:
+  // Reserves a table and a row in it. Both are printed in the order of their first mention, before
+  // which nothing may be added.
+  void mention(const Benchmark& benchmark) {
+    auto part = find(benchmark.operation);
+    if (part == parts_.end()) {
+      part = parts_.insert(part, {benchmark.operation, benchmark.sample, {}, {}});
+    }
+    auto& subjects = part->subjects;
+    if (std::find(subjects.begin(), subjects.end(), benchmark.subject.name) == subjects.end()) {
+      subjects.push_back(benchmark.subject.name);
+    }
+  }
+
   // Of several runs, the one with the most passes counts, and of these the one with the fastest
   // pass: other activity on the machine can only slow a loop down.
   void add(const Benchmark& benchmark, std::size_t n, std::uint64_t passes, double pass_ns,
-           const std::vector<Figure>& figures) {
+           std::vector<Figure> figures) {
     Row& row = this->row(benchmark, n);
     if (passes > row.passes || (passes == row.passes && pass_ns < row.pass_ns)) {
-      row.passes = passes;
-      row.pass_ns = pass_ns;
-      row.figures = figures;
+      row = {passes, pass_ns, std::move(figures)};
     }
   }
 
   void skip(const Benchmark& benchmark, std::size_t n) { row(benchmark, n); }
 
-  // In the order in which operations were first added; their sizes ascend.
   void print(std::ostream& out) const {
     for (const Part& part : parts_) {
-      for (const auto& [n, rows] : part.rows_by_size) {
+      for (const auto& [n, rows] : part.sizes) {
         out << '\n'
             << part.operation << ", " << n << " timers: a sample is " << part.sample << '\n';
         print_row(out, "", [](const Column& column) { return std::string(column.heading); });
-        for (const Row& row : rows) {
-          print_row(out, "  " + row.subject,
-                    [&](const Column& column) { return cell(row, column); });
+        for (const std::string& subject : part.subjects) {
+          if (const auto found = rows.find(subject); found != rows.end()) {
+            print_row(out, "  " + subject,
+                      [&](const Column& column) { return cell(found->second, column); });
+          }
         }
       }
     }
@@ -88,7 +100,6 @@ private:
   }};
 
   struct Row {
-    std::string subject;
     std::uint64_t passes = 0; // 0 when it was skipped
     double pass_ns = 0;
     std::vector<Figure> figures;
@@ -97,22 +108,17 @@ private:
   struct Part {
     std::string operation;
     std::string sample;
-    std::map<std::size_t, std::vector<Row>> rows_by_size;
+    std::vector<std::string> subjects; // in the order of the rows
+    std::map<std::size_t, std::map<std::string, Row>> sizes;
   };
 
+  std::vector<Part>::iterator find(const std::string& operation) {
+    return std::find_if(parts_.begin(), parts_.end(),
+                        [&](const Part& part) { return part.operation == operation; });
+  }
+
   Row& row(const Benchmark& benchmark, std::size_t n) {
-    auto part = std::find_if(parts_.begin(), parts_.end(), [&](const Part& each) {
-      return each.operation == benchmark.operation;
-    });
-    if (part == parts_.end()) {
-      part = parts_.insert(parts_.end(), {benchmark.operation, benchmark.sample, {}});
-    }
-    auto& rows = part->rows_by_size[n];
-    const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& each) {
-      return each.subject == benchmark.subject.name;
-    });
-    return found != rows.end() ? *found
-                               : *rows.insert(rows.end(), {benchmark.subject.name, 0, 0, {}});
+    return find(benchmark.operation)->sizes[n][benchmark.subject.name];
   }
 
   template <class Text>

@@ -20,7 +20,7 @@ inline constexpr std::size_t kBatch = 16;
 // sample includes its growth.
 template <class Backend> class TailArm : public Arm<Backend> {
 public:
-  explicit TailArm(std::size_t n) : Arm<Backend>(n, Timeouts::random) {}
+  explicit TailArm(std::size_t n) : Arm<Backend>(n, Timeouts::random), watch_(n / kBatch) {}
 
   Timed pass() override {
     this->empty();
@@ -44,7 +44,7 @@ private:
 // Rearm with seven timeouts, by batches. A batch lies within a tick, so advance() is not in it.
 template <class Backend> class TailRearm : public Rearm<Backend> {
 public:
-  explicit TailRearm(std::size_t n) : Rearm<Backend>(n, Timeouts::mixed) {}
+  explicit TailRearm(std::size_t n) : Rearm<Backend>(n, Timeouts::mixed), watch_(n / kBatch) {}
 
   Timed pass() override {
     Tick tick = kNever;
@@ -73,7 +73,7 @@ private:
 // advance(). A peer runs them all in one turn of its loop, and the batches end in its callbacks.
 template <class Backend> class TailBurst : public Expire<Backend> {
 public:
-  explicit TailBurst(std::size_t n) : Expire<Backend>(n, Expiry::all_at_once) {}
+  explicit TailBurst(std::size_t n) : Expire<Backend>(n, Expiry::all_at_once), watch_(n / kBatch) {}
 
   Timed pass() override {
     const Tick due = this->now_ + 1;
@@ -124,7 +124,7 @@ constexpr bool is_at(Tick tick, Cascade cascade) noexcept {
 template <class Backend> class TailTick : public Workload {
 public:
   TailTick(std::size_t n, Cascade measured)
-      : measured_(measured), timers_(n), timeouts_(n),
+      : measured_(measured), timers_(n), timeouts_(n), watch_(kRequestTimeout),
         backend_(make_backend<Backend>(kRequestTimeout)) {
     std::mt19937_64 random(6);
     for (Ticks& timeout : timeouts_) {
@@ -217,7 +217,7 @@ inline constexpr std::size_t kWholeBurst = 0;
 template <class Service> class TailPass : public Workload {
 public:
   TailPass(std::size_t n, std::size_t budget)
-      : budget_(budget == kWholeBurst ? 2 * n : budget),
+      : budget_(budget == kWholeBurst ? 2 * n : budget), watch_(n / budget_ + 2),
         service_({.rearm = timers::Rearm::eager}, time_.clock()) {
     for (std::size_t i = 0; i < n; ++i) {
       owners_.emplace_back(*this);

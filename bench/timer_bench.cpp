@@ -48,11 +48,10 @@ struct Results {
   TailTable tails;
   bool wrong = false;
 
-  // Reserves a row in the table of means. The tables of tails have the order of the benchmarks.
+  // Reserves a row.
   void mention(const Benchmark& benchmark) {
-    if (benchmark.sample == nullptr) {
-      table.mention(benchmark.operation, benchmark.subject);
-    }
+    benchmark.sample != nullptr ? tails.mention(benchmark)
+                                : table.mention(benchmark.operation, benchmark.subject);
   }
 
   void skip(const Benchmark& benchmark, std::size_t n) {
