@@ -5,6 +5,7 @@
 #include "bench/paced_pairs.hpp"
 #include "bench/replay.hpp"
 #include "bench/server_life.hpp"
+#include "bench/tails.hpp"
 
 #include <cstddef>
 #include <functional>
@@ -31,6 +32,9 @@ struct Benchmark {
   Subject subject;
   std::string operation;
   std::function<std::unique_ptr<Workload>(std::size_t n)> make;
+  // What one sample covers when the benchmark is one of tails, whose quantiles are shown; else
+  // null.
+  const char* sample = nullptr;
 
   std::string name(std::size_t n) const {
     return subject.name + "/" + operation + "/" + std::to_string(n);
@@ -61,6 +65,37 @@ template <class Backend> void add_operations(std::vector<Benchmark>& all, const 
   add("expire-scattered", maker<Expire<Backend>>(Expiry::scattered));
   add("paced-pairs", maker<PacedPairs<PacedBare<Backend>>>(timers::Rearm::eager));
 }
+
+template <class Backend> void add_tails(std::vector<Benchmark>& all, const Subject& subject) {
+  const auto add = [&](const char* operation, auto make, const char* sample) {
+    all.push_back({subject, operation, make, sample});
+  };
+  static_assert(kBatch == 16);
+  add("tail-arm", maker<TailArm<Backend>>(), "16 operations");
+  add("tail-rearm", maker<TailRearm<Backend>>(), "16 operations");
+  add("tail-tick", maker<TailTick<Backend>>(Cascade::none), "a tick");
+  add("tail-tick-64", maker<TailTick<Backend>>(Cascade::level_1), "a tick");
+  add("tail-tick-4096", maker<TailTick<Backend>>(Cascade::level_2), "a tick");
+  add("tail-tick-262144", maker<TailTick<Backend>>(Cascade::level_3), "a tick");
+  add("tail-burst", maker<TailBurst<Backend>>(), "16 operations");
+}
+
+template <class Service>
+void add_tail_pass(std::vector<Benchmark>& all, const Subject& subject, std::size_t budget) {
+  const std::string name = budget == kWholeBurst ? "all" : std::to_string(budget);
+  all.push_back({subject, "tail-pass-" + name, maker<TailPass<Service>>(budget), "a pass"});
+}
+
+template <class Service> void add_tail_passes(std::vector<Benchmark>& all, const Subject& subject) {
+  for (const std::size_t budget : {std::size_t{64}, std::size_t{256}, std::size_t{1024}}) {
+    add_tail_pass<Service>(all, subject, budget);
+  }
+  add_tail_pass<Service>(all, subject, kWholeBurst);
+}
+
+// Adds the tails of the floor and of all backends. tail_bench.cpp has it, because this program
+// takes long to compile.
+void add_own_tails(std::vector<Benchmark>& all);
 
 inline constexpr ServerLifeConfig kDefaultTimeouts{timers::Rearm::eager, kIdleTimeout,
                                                    kRequestTimeout};

@@ -158,4 +158,36 @@ private:
   Tick deadline_ = kNever;
 };
 
+// The floor of a TimerService that runs timers: an array in the order of arming. It holds timers of
+// one deadline, which come due together and are not moved or disarmed.
+class ArrayFloor {
+public:
+  struct Node {};
+
+  static constexpr timers::BackendInfo kInfo = Floor::kInfo;
+
+  TIMERS_FRAME void arm(Node& node, Tick deadline, Ticks /*timeout*/) {
+    if (next_ == order_.size()) {
+      order_.clear();
+      next_ = 0;
+    }
+    deadline_ = deadline;
+    order_.push_back(&node);
+  }
+  void rearm(Node& /*node*/, Tick /*deadline*/, Ticks /*timeout*/) noexcept {}
+  void disarm(Node& /*node*/) noexcept {}
+  TIMERS_FRAME void advance(Tick now) noexcept { now_ = now; }
+  TIMERS_FRAME Node* pop_expired() noexcept {
+    return next_ < order_.size() && deadline_ <= now_ ? order_[next_++] : nullptr;
+  }
+  Tick next_deadline() const noexcept { return next_ < order_.size() ? deadline_ : kNever; }
+  std::string_view check() const noexcept { return ""; }
+
+private:
+  std::vector<Node*> order_;
+  std::size_t next_ = 0;
+  Tick deadline_ = kNever;
+  Tick now_ = 0;
+};
+
 } // namespace bench

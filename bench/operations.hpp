@@ -53,7 +53,7 @@ public:
 
   std::string_view check() override { return check_contents(backend_, timers_, deadlines_); }
 
-private:
+protected: // for tails.hpp
   void empty() {
     for (std::size_t id = 0; full_ && id < timers_.size(); ++id) {
       backend_.disarm(timers_[id]);
@@ -146,7 +146,7 @@ public:
     return check_contents(backend_, timers_, deadlines);
   }
 
-private:
+protected: // for tails.hpp
   template <class Operation> void sweep(Operation operation) {
     const auto& order = orders_[sweeps_++ % 2];
     const std::size_t per_tick = operations_per_tick(order.size());
@@ -295,19 +295,19 @@ public:
   Expire(std::size_t n, Expiry kind)
       : timers_(n), kind_(kind), after_(delays(n, kind)),
         longest_(*std::max_element(after_.begin(), after_.end())),
-        backend_(make_backend<Backend>(longest_ + kScatteredStep)) {}
+        step_(kind == Expiry::scattered ? kScatteredStep : 1),
+        backend_(make_backend<Backend>(longest_ + step_)) {}
 
   Timed pass() override {
-    const Ticks step = kind_ == Expiry::scattered ? kScatteredStep : 1;
-    const Tick last = now_ + (longest_ + step - 1) / step * step;
+    const Tick last = now_ + whole_steps(longest_);
     RunLog expected;
     for (std::size_t id = 0; id < timers_.size(); ++id) {
-      expected.add(now_ + (after_[id] + step - 1) / step * step, id);
+      expected.add(now_ + whole_steps(after_[id]), id);
     }
     foresee();
     const auto arming = stopwatch([&] { arm(); });
     log_ = {};
-    const auto firing = stopwatch([&] { fire(last, step); });
+    const auto firing = stopwatch([&] { fire(last); });
     wrong_ |= log_ != expected;
     return {kind_ == Expiry::start_to_end ? arming + firing : firing, timers_.size()};
   }
@@ -331,15 +331,18 @@ private:
     return after;
   }
 
+  Ticks whole_steps(Ticks after) const { return (after + step_ - 1) / step_ * step_; }
+
+protected: // for tails.hpp
   void arm() {
     for (std::size_t id = 0; id < timers_.size(); ++id) {
       backend_.arm(timers_[id], now_ + after_[id], after_[id]);
     }
   }
 
-  void fire(Tick last, Ticks step) {
+  void fire(Tick last) {
     while (now_ < last) {
-      now_ += step;
+      now_ += step_;
       let_run(backend_, now_, [this](auto& owner) { log_.add(now_, owner.id); });
     }
   }
@@ -364,6 +367,7 @@ private:
   const Expiry kind_;
   const std::vector<Ticks> after_;
   const Ticks longest_;
+  const Ticks step_; // by which time moves
   Tick now_ = 0;
   bool wrong_ = false;
   RunLog log_;

@@ -145,6 +145,8 @@ template <Peer P> void add_peer(std::vector<Benchmark>& all, const Replayed* rep
   }
   add_operations<P>(all, peer_subject<P>());
   add_eager_lives<PeerService<P>>(all, peer_subject<P>());
+  add_tails<P>(all, peer_subject<P>());
+  add_tail_pass<PeerService<P>>(all, peer_subject<P>(), kWholeBurst); // peers have no budget
 }
 
 void add_libuv(std::vector<Benchmark>& all, const Replayed* replayed);

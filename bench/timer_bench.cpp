@@ -7,6 +7,7 @@
 #include "bench/catalogue.hpp"
 #include "bench/peers.hpp"
 #include "bench/table.hpp"
+#include "bench/tail_table.hpp"
 #include "bench/trial_cost.hpp"
 #include "timers/backends.hpp"
 
@@ -44,7 +45,28 @@ struct Size {
 // The results of the run so far.
 struct Results {
   Table table;
+  TailTable tails;
   bool wrong = false;
+
+  // Reserves a row.
+  void mention(const Benchmark& benchmark) {
+    benchmark.sample != nullptr ? tails.mention(benchmark)
+                                : table.mention(benchmark.operation, benchmark.subject);
+  }
+
+  void skip(const Benchmark& benchmark, std::size_t n) {
+    benchmark.sample != nullptr ? tails.skip(benchmark, n)
+                                : table.skip(benchmark.operation, benchmark.subject, n);
+  }
+
+  void add(const Benchmark& benchmark, std::size_t n, std::uint64_t passes, double seconds,
+           std::uint64_t operations, const std::vector<Figure>& figures) {
+    const double ns = seconds * 1e9;
+    benchmark.sample != nullptr
+        ? tails.add(benchmark, n, passes, ns / static_cast<double>(passes), figures)
+        : table.add(benchmark.operation, benchmark.subject, n, passes,
+                    ns / static_cast<double>(operations));
+  }
 
   void fail(const std::string& name, std::string_view why) {
     std::cerr << "wrong answer: " << name << ": " << why << '\n';
@@ -79,6 +101,9 @@ std::vector<Benchmark> all_benchmarks(const Replayed* replayed) {
     add_own.template operator()<Backend, timers::TimerService<Backend, VirtualTime::Clock>>(
         Side::ours);
   });
+  if (replayed == nullptr) {
+    add_own_tails(all);
+  }
   add_peers(all, replayed);
   std::vector<std::string> operations; // in the order in which the floor has them
   for (const Benchmark& benchmark : all) {
@@ -249,7 +274,7 @@ std::vector<Size> choose_sizes(const Benchmark& benchmark, const std::vector<std
                                const std::vector<std::size_t>& wanted, const Options& options,
                                Results& results) {
   constexpr std::size_t kLarge = 100'000;
-  results.table.mention(benchmark.operation, benchmark.subject);
+  results.mention(benchmark);
   TrialCost small = try_out(benchmark, sizes[0], results);
   TrialCost large = try_out(benchmark, sizes[1], results);
   std::vector<Size> chosen;
@@ -260,7 +285,7 @@ std::vector<Size> choose_sizes(const Benchmark& benchmark, const std::vector<std
     if (is_wanted && fits) {
       chosen.push_back({n, most_passes(cost, options.min_time_s)});
     } else if (is_wanted) {
-      results.table.skip(benchmark.operation, benchmark.subject, n);
+      results.skip(benchmark, n);
       options.out() << "skipped: " << benchmark.name(n) << ": one repetition needs about "
                     << std::llround(cost.whole_s) << " s\n";
     }
@@ -278,7 +303,7 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   for ([[maybe_unused]] auto _ : state) {
     const Timed timed = workload->pass();
     if (workload->gave_up()) {
-      results.table.skip(benchmark.operation, benchmark.subject, n);
+      results.skip(benchmark, n);
       state.SkipWithError("took too long");
       return;
     }
@@ -295,11 +320,15 @@ void run(benchmark::State& state, const Benchmark& benchmark, std::size_t n, Res
   const double ns = seconds * 1e9 / static_cast<double>(operations);
   state.SetItemsProcessed(static_cast<std::int64_t>(operations));
   state.counters["ns_per_op"] = ns;
-  for (const Figure& figure : workload->figures()) {
+  if (benchmark.sample != nullptr) {
+    state.SetLabel(std::string("a sample is ") + benchmark.sample);
+  }
+  const std::vector<Figure> figures = workload->figures();
+  for (const Figure& figure : figures) {
     state.counters[figure.name] = figure.value;
   }
-  results.table.add(benchmark.operation, benchmark.subject, n,
-                    static_cast<std::uint64_t>(state.iterations()), ns);
+  results.add(benchmark, n, static_cast<std::uint64_t>(state.iterations()), seconds, operations,
+              figures);
 }
 
 void enlist(const Benchmark& benchmark, Size size, Results& results) {
@@ -326,14 +355,14 @@ std::vector<std::size_t> select(const std::vector<std::size_t>& sizes, const Ben
 // affordable.
 std::vector<Size> choose_replay(const Benchmark& benchmark, std::size_t n, const Options& options,
                                 Results& results) {
-  results.table.mention(benchmark.operation, benchmark.subject);
+  results.mention(benchmark);
   const auto workload = benchmark.make(n);
   workload->pass();
   if (const auto wrong = workload->check(); !wrong.empty()) {
     results.fail(benchmark.name(n), wrong);
   }
   if (workload->gave_up()) {
-    results.table.skip(benchmark.operation, benchmark.subject, n);
+    results.skip(benchmark, n);
     options.out() << "skipped: " << benchmark.name(n) << ": once through needs more than "
                   << options.skip_above_s << " s\n";
     return {};
@@ -370,6 +399,7 @@ void measure(const Options& options, Results& results) {
   }
   benchmark::RunSpecifiedBenchmarks();
   results.table.print(options.out());
+  results.tails.print(options.out());
 }
 
 int run_main(const std::vector<std::string>& arguments) {

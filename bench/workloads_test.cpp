@@ -114,6 +114,8 @@ std::vector<Benchmark> of_backend() {
   add_eager_lives<Service>(all, subject<Model>(Side::ours));
   add_lazy_lives<Service>(all, subject<Model>(Side::ours));
   add_paced_pairs<Service>(all, subject<Model>(Side::ours));
+  add_tails<Model>(all, subject<Model>(Side::ours));
+  add_tail_passes<Service>(all, subject<Model>(Side::ours));
   return all;
 }
 
@@ -125,6 +127,12 @@ std::vector<Benchmark> of_peer() {
 
 // The benchmarks of the model, as a backend and as a peer.
 constexpr std::array kKinds{of_backend, of_peer};
+
+// The tails of what runs timers, of the model as a backend and as a peer; and those that only a
+// backend has.
+const std::vector<std::string> kTailsOfRunning{"tail-tick",        "tail-tick-64", "tail-tick-4096",
+                                               "tail-tick-262144", "tail-burst",   "tail-pass-all"};
+const std::vector<std::string> kBoundedPasses{"tail-pass-64", "tail-pass-256", "tail-pass-1024"};
 
 // Returns the names of the operations that find something wrong after three passes over `n` timers.
 std::vector<std::string> noticed(Fault fault, std::vector<Benchmark> (*of)(), std::size_t n = 400) {
@@ -229,11 +237,17 @@ TEST(Workloads, notice_what_is_lost_by_arm) {
         IsSupersetOf({"arm", "arm-random", "advance-nothing-due", "m1", "disarm", "slide-arm-first",
                       "slide-disarm-first", "expire-scattered", "paced-pairs"}));
   }
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::loses_armed, of), IsSupersetOf(kTailsOfRunning));
+    EXPECT_THAT(noticed(Fault::loses_armed, of), Contains("tail-arm"));
+  }
+  EXPECT_THAT(noticed(Fault::loses_armed, of_backend), IsSupersetOf(kBoundedPasses));
 }
 
 TEST(Workloads, notice_what_is_lost_by_rearm) {
   for (const auto of : kKinds) {
-    EXPECT_THAT(noticed(Fault::loses_rearmed, of), IsSupersetOf({"rearm", "rearm-mixed"}));
+    EXPECT_THAT(noticed(Fault::loses_rearmed, of),
+                IsSupersetOf({"rearm", "rearm-mixed", "tail-rearm"}));
   }
 }
 
@@ -246,7 +260,9 @@ TEST(Workloads, notice_what_is_not_taken_out) {
 TEST(Workloads, notice_what_runs_early) {
   for (const auto of : kKinds) {
     EXPECT_THAT(noticed(Fault::early, of),
-                IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "paced-pairs"}));
+                IsSupersetOf({"arm", "rearm", "expire-one-by-one", "m1", "tail-arm", "tail-rearm",
+                              "tail-tick", "tail-tick-64", "tail-tick-4096", "tail-tick-262144",
+                              "paced-pairs"}));
   }
 }
 
@@ -259,12 +275,21 @@ TEST(Workloads, notice_what_runs_late) {
   EXPECT_THAT(noticed(Fault::late, of_backend),
               IsSupersetOf({"rearm-lazy", "server-life-short-lazy", "paced-pairs-eager",
                             "paced-pairs-lazy"}));
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::late, of), IsSupersetOf(kTailsOfRunning));
+    EXPECT_THAT(noticed(Fault::late, of), IsSupersetOf({"tail-arm", "tail-rearm"}));
+  }
+  EXPECT_THAT(noticed(Fault::late, of_backend), IsSupersetOf(kBoundedPasses));
 }
 
 TEST(Workloads, notice_what_is_left_behind) {
   for (const auto of : kKinds) {
     EXPECT_THAT(noticed(Fault::pops_less, of), IsSupersetOf({"expire-all-at-once", "m1"}));
   }
+  for (const auto of : kKinds) {
+    EXPECT_THAT(noticed(Fault::pops_less, of), IsSupersetOf(kTailsOfRunning));
+  }
+  EXPECT_THAT(noticed(Fault::pops_less, of_backend), IsSupersetOf(kBoundedPasses));
 }
 
 TEST(TrialCost, follows_the_power_law_of_the_trials) {

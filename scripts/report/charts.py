@@ -8,6 +8,7 @@ import math
 from report.analysis import Row
 from report.content import LEDGER, unit
 from report.profiles import Profile
+from report.svg import apart, grid_line, svg
 from report.tables import micros, number
 from results.cell import CONTROL, IOS
 
@@ -55,7 +56,7 @@ def _panel(title: str, rows: list[Row], levels: list[int], low: float, high: flo
         return height - bottom - (height - top - bottom) * math.log(us / low) / math.log(high / low)
 
     parts = [f'<text class="title" x="{left}" y="18">{title}</text>']
-    parts += [_grid_line(left, width - right, y(tick), f"{tick:g}") for tick in _ticks(low, high)]
+    parts += [grid_line(left, width - right, y(tick), f"{tick:g}") for tick in _ticks(low, high)]
     parts += [f'<text class="axis" x="{x(level):.1f}" y="{height - bottom + 18}" '
               f'text-anchor="middle">{number(level, 0)}</text>' for level in levels]
     parts.append(f'<text class="axis" x="{left}" y="{height - 6}">connections (log) · '
@@ -63,7 +64,7 @@ def _panel(title: str, rows: list[Row], levels: list[int], low: float, high: flo
     lines = _lines(rows)
     parts += [_series(backend, line, x, y) for backend, line in lines.items()]
     parts += _end_labels(lines, width - right + 6, top, height - bottom, y)
-    return _svg(width, height, f"CPU per request by connections, {title}", parts)
+    return svg(width, height, f"CPU per request by connections, {title}", parts)
 
 
 def _lines(rows: list[Row]) -> dict[str, list[Row]]:
@@ -88,30 +89,14 @@ def _series(backend: str, line: list[Row], x, y) -> str:
 def _end_labels(lines: dict[str, list[Row]], x: float, top: float, bottom: float, y) -> list[str]:
     """A name at the end of each line, moved apart where they would overlap."""
     wanted = sorted((y(line[-1].cpu_us), backend) for backend, line in lines.items())
-    places = _apart([place for place, _ in wanted], 15, top, bottom)
+    places = apart([place for place, _ in wanted], 15, top, bottom)
     return [f'<text x="{x}" y="{place + 4:.1f}" fill="{colour(backend)}">{backend}</text>'
             for place, (_, backend) in zip(places, wanted)]
-
-
-def _apart(places: list[float], gap: float, top: float, bottom: float) -> list[float]:
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap if moved else top))
-    overflow = max(0.0, moved[-1] - bottom) if moved else 0.0
-    for i in range(len(moved) - 1, -1, -1):
-        limit = bottom if i == len(moved) - 1 else moved[i + 1] - gap
-        moved[i] = min(moved[i], limit) if overflow else moved[i]
-    return moved
 
 
 def _ticks(low: float, high: float) -> list[float]:
     steps = [m * 10 ** e for e in range(-3, 6) for m in (1, 2, 5)]
     return [step for step in steps if low <= step <= high]
-
-
-def _grid_line(left: float, right: float, y: float, label: str) -> str:
-    return (f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
 
 
 def strip(alike: list[Row]) -> str:
@@ -132,7 +117,7 @@ def strip(alike: list[Row]) -> str:
     for index, row in enumerate(rows):
         parts.append(_strip_line(row, top + step * index + 10, x, left))
     cell = rows[0].cell
-    return _svg(width, height, f"µs of CPU per {unit(cell.scenario)}", parts)
+    return svg(width, height, f"µs of CPU per {unit(cell.scenario)}", parts)
 
 
 def _strip_line(row: Row, y: float, x, left: float) -> str:
@@ -166,7 +151,7 @@ def ledger(known: list[tuple[str, Profile]]) -> str:
              for tick in _even_ticks(most)]
     for index, (label, profile) in enumerate(known):
         parts.append(_bar(label, profile, left, top + step * index, scale))
-    return _legend(known) + _svg(width, height, "Owner ledger, µs of CPU per request", parts)
+    return _legend(known) + svg(width, height, "Owner ledger, µs of CPU per request", parts)
 
 
 def _bar(label: str, profile: Profile, left: float, y: float, scale: float) -> str:
@@ -196,8 +181,3 @@ def _legend(known: list[tuple[str, Profile]]) -> str:
 
 def _slug(group: str) -> str:
     return group.replace(" ", "-")
-
-
-def _svg(width: int, height: int, title: str, parts: list[str]) -> str:
-    return (f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
-            f'aria-label="{html.escape(title)}" style="max-width:{width}px">{"".join(parts)}</svg>')

@@ -189,4 +189,10 @@ def parser() -> Parser:
                          help="the page to write if it ends in .html, else a folder for it "
                          "(default: compare-A.html in B)")
     compare.add_argument("--force", action="store_true", help="compare even if the machines differ")
+
+    tails = commands.add_parser("tails", help="draw the tails that timer-bench measured")
+    tails.add_argument("file", type=folder, metavar="FILE",
+                       help="what timer-bench --benchmark_out=FILE has written")
+    tails.add_argument("-o", "--output", type=folder, metavar="OUT",
+                       help="the page to write (default: FILE, but ending in .html)")
     return top

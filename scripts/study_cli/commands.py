@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import (contenders, cpus, environment, lock, running_server, side_by_side, side_table,
                      study, traces)
 from harness.window import Target
-from report import build, compare
+from report import build, compare, tails
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
 from results.errors import bad_usage, cannot, invalid
 from results.manifest import MANIFEST
@@ -150,9 +150,14 @@ def _compare(args: argparse.Namespace) -> None:
         raise bad_usage(f"{error}; --force compares them nevertheless") from None
 
 
+def _tails(args: argparse.Namespace) -> None:
+    print(tails.page(args.file, args.output or args.file.with_suffix(".html")))
+
+
 COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side,
             "dropin": _side_by_side, "traces": _traces,
-            "doctor": _doctor, "report": _report, "compare": _compare}
+            "doctor": _doctor, "report": _report, "compare": _compare,
+            "tails": _tails}
 MEASURING = {"run", "profile", "load", "servers", "windows", "dropin", "traces"}
 
 
