@@ -74,9 +74,10 @@ public:
     }
     service_.on_earlier_deadline([this] { sleep_until(service_.next_deadline()); });
   }
-  explicit LoopDriver(DriverConfig config = {},
-                      Trace trace = {}) requires std::same_as<typename OsTimer::Loop, NoLoop>
-      : LoopDriver(NoLoop(), config, trace) {}
+  template <class Loop = typename OsTimer::Loop>
+  requires std::same_as<Loop, NoLoop>
+  explicit LoopDriver(DriverConfig config = {}, Trace trace = {})
+      : LoopDriver(Loop(), config, trace) {}
 
   LoopDriver(const LoopDriver&) = delete;
   LoopDriver& operator=(const LoopDriver&) = delete;
