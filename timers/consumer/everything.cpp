@@ -1,5 +1,5 @@
-// Every header of the library in use: each backend behind its service and its driver, the other
-// facilities, a trace, and the drop-in layer. consumer_test.py compiles it under strict warnings.
+// The library in use: each backend behind its service and its drivers, the other facilities, a
+// trace, and the drop-in layer. consumer_test.py compiles it under strict warnings.
 #include <timers/asio/baseline.hpp>
 #include <timers/asio/beast.hpp>
 #include <timers/asio/cancel_after.hpp>
@@ -7,6 +7,7 @@
 #include <timers/asio/net.hpp>
 #include <timers/asio/remote_timer.hpp>
 #include <timers/backends.hpp>
+#include <timers/loops/timerfd.hpp>
 #include <timers/none.hpp>
 #include <timers/trace.hpp>
 
@@ -93,7 +94,8 @@ int main() {
     timers::AsioDriver<Backend> driver{
         io.get_executor(),
         {.service = {.tick = std::chrono::milliseconds(2), .rearm = timers::Rearm::eager}}};
-    used += use(driver) + use_service<Backend>();
+    timers::TimerfdDriver<Backend> on_epoll;
+    used += use(driver) + use(on_epoll) + use_service<Backend>();
     ++backends;
   });
   timers::AsioBaseline baseline{io.get_executor()};
@@ -102,5 +104,5 @@ int main() {
   timers::AsioDriver<timers::DefaultBackend, timers::ToFile> traced{
       io.get_executor(), {}, timers::ToFile(file)};
   used += use(baseline) + use(none) + use(traced);
-  return used == 2 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
+  return used == 3 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
 }
