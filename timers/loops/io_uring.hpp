@@ -12,7 +12,8 @@
 // what the driver promises. What an action throws leaves on_completion().
 //
 // To program the OS timer takes no system call of its own: the request goes with the loop's next
-// submission. So the loop must submit before it waits.
+// submission. So the loop must submit before it waits. The ring must be one without
+// IORING_SETUP_SQPOLL, whose thread reads requests at a time of its own.
 //
 // The ring must outlive the driver. After the driver, a few more completions with its user_data may
 // come; ignore them. A second driver on the ring needs a user_data of its own.
