@@ -59,14 +59,14 @@ class Layers(unittest.TestCase):
         self.assertFalse([name for name in known if name.startswith(("boost/asio", "timers/"))])
 
     def test_the_library_knows_neither_server_nor_benchmarks(self):
-        for folder in ("timers", "timers/asio"):
+        for folder in ("timers", "timers/asio", "timers/loops"):
             for file in sources(folder):
                 with self.subTest(file=file.name):
                     self.assertFalse([name for name in includes(file)
                                       if name.startswith(("server/", "bench/", "timers/testing"))])
 
     def test_no_header_of_the_library_includes_itself_by_way_of_others(self):
-        for folder in ("timers", "timers/asio"):
+        for folder in ("timers", "timers/asio", "timers/loops"):
             for file in sources(folder):
                 self.assertNotIn(str(file.relative_to(ROOT)), everything_included(file))
 
@@ -80,7 +80,7 @@ class Layers(unittest.TestCase):
                                   if known == "chrono" or known.startswith("boost/asio")])
 
     def test_asio_is_known_under_its_own_folder_of_the_library_only(self):
-        for file in (ROOT / "timers").glob("*.hpp"):
+        for file in [*(ROOT / "timers").glob("*.hpp"), *(ROOT / "timers/loops").glob("*.hpp")]:
             with self.subTest(file=file.name):
                 self.assertFalse([known for known in everything_included(file)
                                   if known.startswith(("boost/asio", "timers/asio/"))])

@@ -1,6 +1,6 @@
-// Every header of the library in use: each backend behind its service and its driver, the other
-// facilities, what is made of timers, a trace, and the drop-in layer. consumer_test.py compiles it
-// under strict warnings.
+// The library in use: each backend behind its service and its drivers, the other facilities, what
+// is made of timers, a trace, and the drop-in layer. consumer_test.py compiles it under strict
+// warnings.
 #include <timers/asio/baseline.hpp>
 #include <timers/asio/beast.hpp>
 #include <timers/asio/cancel_after.hpp>
@@ -8,6 +8,7 @@
 #include <timers/asio/net.hpp>
 #include <timers/asio/remote_timer.hpp>
 #include <timers/backends.hpp>
+#include <timers/loops/timerfd.hpp>
 #include <timers/none.hpp>
 #include <timers/periodic_timer.hpp>
 #include <timers/rearm_all.hpp>
@@ -122,8 +123,10 @@ int main() {
         io.get_executor(),
         {.service = {.tick = std::chrono::milliseconds(2), .rearm = timers::Rearm::eager}}};
     timers::TimerService<Backend> service;
-    used += use_what_is_made_of_timers(driver) + use_what_is_made_of_timers(service);
-    used += use(driver) + use_service<Backend>();
+    timers::TimerfdDriver<Backend> on_epoll;
+    used += use_what_is_made_of_timers(driver) + use_what_is_made_of_timers(service) +
+            use_what_is_made_of_timers(on_epoll);
+    used += use(driver) + use(on_epoll) + use_service<Backend>();
     ++backends;
   });
   timers::AsioBaseline baseline{io.get_executor()};
@@ -132,5 +135,5 @@ int main() {
   timers::AsioDriver<timers::DefaultBackend, timers::ToFile> traced{
       io.get_executor(), {}, timers::ToFile(file)};
   used += use(baseline) + use(none) + use(traced);
-  return used == 4 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
+  return used == 6 * backends + 3 && use_drop_in() == 4 ? 0 : 1;
 }

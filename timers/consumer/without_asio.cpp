@@ -1,11 +1,15 @@
-// Every backend without Boost.Asio. consumer_test.py compiles it without exceptions, and without
-// run-time type information. With an argument it asks for what the library refuses.
+// Every backend and a loop on poll(), without Boost.Asio. consumer_test.py compiles it without
+// exceptions, and without run-time type information. With an argument it asks for what the library
+// refuses.
 #include <timers/backends.hpp>
+#include <timers/loops/timerfd.hpp>
 #include <timers/timer_service.hpp>
 #include <timers/trace.hpp>
 
 #include <chrono>
 #include <cstddef>
+
+#include <poll.h>
 
 namespace {
 
@@ -20,6 +24,18 @@ template <class Backend> std::size_t runs(std::chrono::nanoseconds tick) {
   return ran;
 }
 
+std::size_t runs_from_a_loop() {
+  timers::TimerfdDriver<timers::DefaultBackend> driver;
+  std::size_t ran = 0;
+  decltype(driver)::Timer timer{driver, [&ran] { ++ran; }};
+  timer.rearm(driver.timeout(std::chrono::milliseconds(1)), driver.now());
+  pollfd due{driver.descriptor(), POLLIN, 0};
+  while (ran == 0 && poll(&due, 1, -1) == 1) {
+    driver.on_readable();
+  }
+  return ran;
+}
+
 } // namespace
 
 int main(int argc, char** /*argv*/) {
@@ -30,5 +46,5 @@ int main(int argc, char** /*argv*/) {
     ran += runs<Backend>(tick);
     ++backends;
   });
-  return ran == backends ? 0 : 1;
+  return ran == backends && runs_from_a_loop() == 1 ? 0 : 1;
 }

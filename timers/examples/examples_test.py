@@ -22,6 +22,7 @@ PATIENCE_S = 20  # less than the timeout of the client
 IDLE_MS = 300
 DESCRIPTORS = 16
 CLIENTS = 20
+NO_RING = "io_uring is not available"
 
 ECHO = (b"hello", b"hello")
 HTTP = (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n")
@@ -40,6 +41,15 @@ class Server:
     tls: bool = False
 
 
+def ring_is_forbidden() -> dict[str, str]:
+    """Why this machine cannot run the example of io_uring; empty if it can."""
+    # The port is in use, so the program ends in any case.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = subprocess.run([FOLDER / "loop_io_uring", str(taken.getsockname()[1])],
+                              capture_output=True, text=True).stderr
+    return {"loop_io_uring": said.strip()} if said.startswith(NO_RING) else {}
+
+
 SERVERS = {
     "echo_server": Server(ECHO),
     "beast_tcp_stream": Server(HTTP),
@@ -51,7 +61,14 @@ SERVERS = {
     "websocket_echo": Server(WEBSOCKET, timed=(str(IDLE_MS),), most=2),
     "http_unix": Server(HTTP, timed=(str(IDLE_MS),), most=2, unix=True),
     "coroutines": Server(ECHO, timed=(str(IDLE_MS),), most=2),
+    **{f"loop_{loop}": Server(ECHO, timed=(str(IDLE_MS),), most=2)
+       for loop in ("epoll", "libuv", "libev", "io_uring", "standalone_asio")},
 }
+WITHOUT = {name: "built without it" for name in os.environ.get("EXAMPLES_WITHOUT", "").split()}
+if "loop_io_uring" not in WITHOUT:
+    WITHOUT |= ring_is_forbidden()
+for name in WITHOUT:
+    del SERVERS[name]
 if os.environ.get("EXAMPLES_WITHOUT_TLS"):
     del SERVERS["http_server_ssl"]
 TIMED = [name for name, server in SERVERS.items() if server.timed]
@@ -223,6 +240,11 @@ class Examples(unittest.TestCase):
             process.send_signal(number)
             self.assert_ends(process, 0, "", "")
             self.assertFalse(SERVERS[program].unix and os.path.exists(address))
+
+    def test_each_event_loop_has_its_server(self):
+        for name, why in WITHOUT.items():
+            with self.subTest(name):
+                self.skipTest(why)
 
     def test_a_timeout_that_is_read_anew_reaches_open_connections(self):
         process, client = self.start("reload_timeouts")

@@ -1,18 +1,14 @@
-// What these examples share beside what they are about: arguments, a listener that waits when
-// descriptors run out, the end by a signal, and one clear line about what went wrong.
+// What the examples on Boost.Asio share beside what they are about: a listener that waits when
+// descriptors run out, and the end by a signal. program.hpp has what they share with all others.
 #pragma once
+
+#include "program.hpp"
 
 #include <boost/asio.hpp>
 
-#include <charconv>
-#include <chrono>
 #include <csignal>
-#include <exception>
-#include <iostream>
-#include <span>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -21,53 +17,6 @@ namespace serving {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
-
-// The arguments of a program, by their position: the first is at 0. What is missing has a default.
-class Arguments {
-public:
-  // Throws std::invalid_argument with the usage, unless there are `least` to `most` arguments.
-  Arguments(int argc, char** argv, const char* usage, std::size_t least, std::size_t most)
-      : given_(argv + 1, argv + argc) {
-    if (given_.size() < least || given_.size() > most) {
-      throw std::invalid_argument(std::string("usage: ") + usage);
-    }
-  }
-
-  bool has(std::size_t at) const { return at < given_.size(); }
-  std::string text(std::size_t at, const char* missing = "") const {
-    return has(at) ? given_[at] : missing;
-  }
-
-  // 0 is any free port.
-  unsigned short port(std::size_t at) const {
-    return static_cast<unsigned short>(number(at, 7777, 0, 65535, "port"));
-  }
-  unsigned threads(std::size_t at, unsigned missing) const {
-    return static_cast<unsigned>(number(at, missing, 1, 256, "number of threads"));
-  }
-  std::chrono::milliseconds duration(std::size_t at, std::chrono::milliseconds missing) const {
-    return std::chrono::milliseconds(
-        number(at, missing.count(), 1, 1'000'000'000, "number of milliseconds"));
-  }
-
-private:
-  long number(std::size_t at, long missing, long least, long most, const char* what) const {
-    if (!has(at)) {
-      return missing;
-    }
-    const std::string text = given_[at];
-    const char* const end = text.data() + text.size();
-    long value = 0;
-    const auto [rest, error] = std::from_chars(text.data(), end, value);
-    if (error != std::errc() || rest != end || value < least || value > most) {
-      throw std::invalid_argument("'" + text + "' is not a " + what + " (" + std::to_string(least) +
-                                  " to " + std::to_string(most) + ")");
-    }
-    return value;
-  }
-
-  std::span<char*> given_;
-};
 
 // Closes a socket, whose client may have reset the connection.
 inline void close(tcp::socket& socket) {
@@ -94,23 +43,6 @@ template <class Endpoint> auto listen(const asio::any_io_executor& executor, End
                              error.code().message());
   }
 }
-
-// When accepting fails, as it does while there is no descriptor left, a server says so once and
-// pauses. To try again at once would take a whole core, and free no descriptor.
-class AcceptFailures {
-public:
-  static constexpr std::chrono::milliseconds kPause{100};
-
-  void say(boost::system::error_code error) {
-    if (!std::exchange(said_, true)) {
-      std::cerr << "cannot accept a connection: " << error.message() << "; trying again every "
-                << kPause.count() << " ms" << std::endl;
-    }
-  }
-
-private:
-  bool said_ = false;
-};
 
 // Whether the handlers of each connection run on a strand of its own. They must where several
 // threads run the io_context.
@@ -153,7 +85,7 @@ private:
   }
 
   void pause(Error error) {
-    failures_.say(error);
+    failures_.say(error.message());
     pause_.expires_after(AcceptFailures::kPause);
     pause_.async_wait([this](Error) { accept(); });
   }
@@ -182,23 +114,15 @@ inline void run_until_signal(asio::io_context& io, unsigned threads = 1) {
   io.run();
 }
 
-// Runs the main part of a program and returns its exit code. What it throws becomes one line on
-// standard error, and the code 2 for a bad argument, else 1.
+// As run_program(), with the message alone of what Asio throws: what() adds where it was thrown.
 template <class Program> int run(Program program) {
-  std::signal(SIGPIPE, SIG_IGN); // whoever reads our output may go
-  try {
-    program();
-    return 0;
-  } catch (const std::invalid_argument& error) {
-    std::cerr << error.what() << std::endl;
-    return 2;
-  } catch (const boost::system::system_error& error) {
-    std::cerr << error.code().message() << std::endl; // what() adds where in Asio it was thrown
-    return 1;
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << std::endl;
-    return 1;
-  }
+  return run_program([&] {
+    try {
+      program();
+    } catch (const boost::system::system_error& error) {
+      throw std::runtime_error(error.code().message());
+    }
+  });
 }
 
 } // namespace serving

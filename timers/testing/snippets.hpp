@@ -19,6 +19,8 @@
 #include <memory>
 #include <utility>
 
+#include <sys/epoll.h>
+
 namespace asio = boost::asio;
 namespace beast = timers::beast;
 namespace http = beast::http;
@@ -40,6 +42,9 @@ struct Session : std::enable_shared_from_this<Session> {
   asio::steady_timer asio_timer_{strand_};
   timers::steady_timer timer_{strand_};
   timers::deadline deadline_{strand_};
+
+  int epoll_ = -1;
+  epoll_event event_{};
 
   std::array<char, 1024> data_{};
   asio::mutable_buffer buffers_{data_.data(), data_.size()};
