@@ -41,15 +41,15 @@ struct NoLoop {};
 // `OsTimer` is the OS timer of one loop. Its public functions are those of the driver too. The
 // driver uses these, all from the loop's thread, and never while one of them runs:
 //
-//   OsTimer(Loop loop, Action wake)   May throw.
-//   program(time_point when)          Has the loop call `wake` once, at `when`, and not at an
-//   earlier
-//                                     choice. It may do so early: then the driver asks again. May
-//                                     throw.
-//   soon()                            The same, after the loop's other events had a turn. May
-//   throw. cancel()                          Has the loop not call `wake`. When neither program()
-//   nor soon()
-//                                     follows, this must let the loop run out of work.
+// OsTimer(Loop loop, Action wake): may throw.
+//
+// program(time_point when): has the loop call `wake` once, at `when`, in place of what it was
+// programmed for before. It may call early: then the driver asks again. May throw.
+//
+// soon(): the same, after the loop's other events had a turn. May throw.
+//
+// cancel(): has the loop not call `wake`. When neither program() nor soon() follows, this must let
+// the loop run out of work.
 //
 // A call of `wake` may throw and may destroy the OS timer. One call too many does no harm.
 template <TimerBackend Backend, class OsTimer, TraceSink Trace = NoTrace>
