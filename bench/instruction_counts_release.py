@@ -27,10 +27,10 @@ ordered-list-rear         26.5        20.3         89.3      22.0      12.0     
 binary-heap              107.6        20.3        172.4      56.0      66.0                 12.0
 quad-heap                108.5        20.3        173.3      64.0      66.6                 12.0
 rb-tree                  350.9        20.3        413.8     213.5      97.2                 12.0
-simple-wheel             111.7        20.3        193.2      60.0      51.2                 95.0
-hashed-wheel-sorted      116.6        20.3        177.2      65.0      45.7                102.3
-hashed-wheel             111.6        20.3        172.2      60.0      45.7                105.1
-hierarchical-wheel        93.9        20.3        155.3      56.0      43.2                 41.0
+simple-wheel              74.9        20.3        156.5      49.1      48.4                 98.0
+hashed-wheel-sorted       79.9        20.3        140.4      53.0      42.2                102.3
+hashed-wheel              74.9        20.3        135.5      49.1      42.2                104.5
+hierarchical-wheel        34.9        20.3         96.3      54.0      40.2                 41.0
 duration-lists            64.6        20.3        125.3      80.2     288.3                 18.0
 min-array                 25.5        20.3         90.3      52.2      16.0                 12.0
                        request  request-pipelined

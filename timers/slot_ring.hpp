@@ -24,8 +24,10 @@ public:
 
   void set(std::size_t slot) noexcept {
     const std::size_t word = slot / kBits;
+    if (words_[word] == 0) {
+      summary_[word / kBits] |= bit(word);
+    }
     words_[word] |= bit(slot);
-    summary_[word / kBits] |= bit(word);
   }
 
   void clear(std::size_t slot) noexcept {
@@ -107,8 +109,10 @@ public:
       due_.push_back(node);
       return;
     }
-    insert(lists_[slot_of(node.deadline)], node);
-    update(node.deadline);
+    visit();
+    const std::size_t slot = slot_of(node.deadline);
+    insert(lists_[slot], node);
+    occupied_.set(slot);
   }
 
   // O(1).
@@ -116,7 +120,7 @@ public:
     jumps_.on_leaving(node);
     unlink(node);
     if (node.deadline > now_) {
-      update(node.deadline);
+      note_left(slot_of(node.deadline));
     }
   }
 
@@ -130,8 +134,9 @@ public:
     const Ticks turn = std::min<Ticks>(passed, size());
     for (Ticks ahead = visit_within(1, turn); ahead <= turn;
          ahead = visit_within(ahead + 1, turn)) {
-      collect(lists_[slot_of(now_ + ahead)], now, due_);
-      update(now_ + ahead);
+      const std::size_t slot = slot_of(now_ + ahead);
+      collect(lists_[slot], now, due_);
+      note_left(slot);
     }
     now_ = now;
     // Within a turn each slot held timers of one tick at most, and the slots came in order.
@@ -182,13 +187,11 @@ public:
 private:
   std::size_t slot_of(Tick tick) const noexcept { return tick & (size() - 1); }
 
-  void update(Tick tick) noexcept {
+  // To be called when timers may have left this slot, which was occupied.
+  void note_left(std::size_t slot) noexcept {
     visit();
-    const std::size_t slot = slot_of(tick);
     if (lists_[slot].empty()) {
       occupied_.clear(slot);
-    } else {
-      occupied_.set(slot);
     }
   }
 
