@@ -79,7 +79,7 @@ TEST_P(RearmAll, MovesInOrder) {
   one.move_to_tick(5);
   one.pass();
   ASSERT_EQ(order.size(), 20U);
-  if (kind.info.fifo && !kind.lazy()) {
+  if (kind.info.peer_order == PeerOrder::moved && !kind.lazy()) {
     EXPECT_TRUE(std::is_sorted(order.rbegin(), order.rend()));
   }
 }
