@@ -49,7 +49,7 @@ net::awaitable<void> accept(tcp::acceptor acceptor, std::chrono::milliseconds id
   for (;;) {
     auto [error, socket] = co_await acceptor.async_accept(kAsTuple);
     if (error) {
-      failures.say(error);
+      failures.say(error.message());
       co_await net::async_sleep(acceptor.get_executor(), failures.kPause, net::use_awaitable);
     } else {
       net::co_spawn(acceptor.get_executor(), echo(std::move(socket), idle_timeout), net::detached);
