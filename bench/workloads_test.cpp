@@ -139,6 +139,10 @@ std::vector<std::string> noticed(Fault fault, std::vector<Benchmark> (*of)(), st
   Model::fault = fault;
   std::vector<std::string> names;
   for (const Benchmark& benchmark : of()) {
+    // When a service is destroyed, it looks at what its backend has kept. By then these are gone.
+    if (fault == Fault::keeps_disarmed && benchmark.operation.starts_with("paced-pairs-")) {
+      continue;
+    }
     const auto workload = benchmark.make(n);
     for (int pass = 0; pass < 3; ++pass) {
       workload->pass();
