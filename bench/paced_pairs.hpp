@@ -26,7 +26,7 @@ namespace bench {
 template <class Timers> class PacedPairs : public Workload {
 public:
   // n timers, in n / 10 pairs.
-  PacedPairs(std::size_t n, timers::Rearm rearm) : timers_(rearm, kLife + 2, n) {
+  PacedPairs(std::size_t n, timers::Rearm rearm) : timers_(rearm, n) {
     const std::size_t count = std::max<std::size_t>(1, n / 10);
     const auto places = permutation(count, 11);
     std::mt19937_64 random(12);

@@ -15,8 +15,7 @@ template <class Backend> class BareTimers {
 public:
   class Timer;
 
-  BareTimers(timers::Rearm /*rearm*/, Ticks longest, std::size_t /*most*/)
-      : backend_(make_backend<Backend>(longest)) {}
+  BareTimers(timers::Rearm /*rearm*/, std::size_t /*most*/) {}
 
   // The tick at or before which run_until() must be called. A peer has a turn at each tick.
   Tick next_deadline() const noexcept {
@@ -104,10 +103,8 @@ public:
     void rearm(Ticks timeout, Tick from) { Service::Timer::rearm(timeout, {from, from}); }
   };
 
-  ServiceTimers(timers::Rearm rearm, Ticks longest, std::size_t most)
-      : service_({.rearm = rearm, .longest_timeout = std::chrono::milliseconds(longest)},
-                 time_.clock()),
-        most_(most) {}
+  ServiceTimers(timers::Rearm rearm, std::size_t most)
+      : service_({.rearm = rearm}, time_.clock()), most_(most) {}
 
   Tick next_deadline() const noexcept { return service_.next_deadline(); }
   void run_until(Tick now) {
@@ -131,7 +128,7 @@ public:
     Timer* timer;
   };
 
-  FloorTimers(timers::Rearm /*rearm*/, Ticks /*longest*/, std::size_t /*most*/) noexcept {}
+  FloorTimers(timers::Rearm /*rearm*/, std::size_t /*most*/) noexcept {}
 
   void foresee(std::vector<Due> due) {
     due_ = std::move(due);
