@@ -277,8 +277,8 @@ template <TimerBackend Backend, class Owner, class Mutex, MonotonicClock Clock>
 class SharedTimerService<Backend, Owner, Mutex, Clock>::Timer {
 public:
   Timer(std::shared_ptr<SharedTimerService> service, Owner owner)
-      : slot_(service->service_, [this] { handed_out(); }), service_(std::move(service)),
-        owner_(std::move(owner)) {}
+      : owner_(std::move(owner)), slot_(service->service_, [this] { handed_out(); }),
+        service_(std::move(service)) {}
 
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
@@ -475,19 +475,18 @@ private:
 
   static constexpr std::int64_t kUnfiled = std::numeric_limits<std::int64_t>::max();
 
-  // The owner's.
-  Time deadline_ = kForever;
-  bool watched_ = false;
+  // What every operation needs comes first, to lie in few cache lines.
+  Time deadline_ = kForever; // the owner's, as is watched_
   // Any deadline after this gets a check in time, from where the timer is filed. The owner reads it
   // without the lock.
   std::atomic<std::int64_t> filed_after_ = kUnfiled;
   std::atomic<std::uint32_t> references_ = 1;
-  // Guarded by the lock.
-  bool checking_ = false;
+  bool watched_ = false;
+  bool checking_ = false; // guarded by the service's lock, as are moves_, owner_ and slot_
   std::uint32_t moves_ = 0;
+  Owner owner_; // its owner may read it without the lock
   typename Service::Timer slot_;
   const std::shared_ptr<SharedTimerService> service_;
-  Owner owner_; // its owner may read it without the lock
 };
 
 // A check on its way to an owner: a callable that can only be moved, and is to be called once. It

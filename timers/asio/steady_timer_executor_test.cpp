@@ -23,6 +23,7 @@
 
 #include <gmock/gmock.h>
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -97,6 +98,26 @@ TYPED_TEST(SteadyTimer, WaitsForAStrandThatIsBusy) {
   });
   run_out(io);
   EXPECT_THAT(log.entries, ElementsAre(Pair(1, kSuccess), Pair(2, kAborted)));
+}
+
+// Were a turn posted to the strand that is running, the strand would have to be posted anew for it.
+TYPED_TEST(SteadyTimer, TakesOneTurnOfTheContextForAWaitThatItsStrandCancels) {
+  TEST_NAMES;
+  const auto strand = asio::make_strand(io);
+  Timer timer(strand, kLong);
+  int rounds = 100;
+  int cancelled = 0;
+  std::function<void()> round = [&] {
+    timer.expires_after(kLong);
+    if (rounds-- > 0) {
+      timer.async_wait([&](error_code) { ++cancelled; });
+      asio::post(io, asio::bind_executor(strand, round));
+    }
+  };
+  asio::dispatch(strand, round);
+  const std::size_t turns = io.run_for(kPatience);
+  EXPECT_EQ(cancelled, 100);
+  EXPECT_LE(turns, 100U + 100U + 5U) << "but for the rounds, and a wake-up or two of the service";
 }
 
 TYPED_TEST(SteadyTimer, KeepsTheContextOfTheHandlerBusy) {

@@ -56,8 +56,8 @@ public:
   using Time = std::chrono::nanoseconds; // since the epoch of the steady clock; kForever is never
 
   WaitQueue(const boost::asio::any_io_executor& executor, Time expiry)
-      : Service::Timer(Service::of(executor), AsioOwner{executor}),
-        registry_(WaitRegistryService::of(executor)), expiry_(expiry.count()) {
+      : Service::Timer(Service::of(executor), AsioOwner{executor}), expiry_(expiry.count()),
+        registry_(WaitRegistryService::of(executor)) {
     if (!registry_->add(*this)) {
       closed_ = true;
     }
@@ -364,19 +364,20 @@ private:
     waits.append(ready_);
   }
 
-  const std::shared_ptr<WaitRegistry> registry_;
-  Room room_;
-  std::atomic<bool> room_taken_ = false;
-  Mutex mutex_;
+  // What every wait needs comes first, to lie in few cache lines.
   std::atomic<std::int64_t> expiry_; // written by the thread that uses the timer
-  std::uint64_t last_id_ = 0;        // that thread's, as is the next
-  std::shared_ptr<Link> link_;       // made when a slot needs it
-  // Guarded by the mutex.
+  Mutex mutex_;
+  // Guarded by the mutex, as is keeper_.
   WaitList waits_;
   WaitList ready_;
-  Keeper keeper_;
   std::size_t turns_ = 0; // on their way
   bool closed_ = false;   // the context is at its end
+  std::atomic<bool> room_taken_ = false;
+  Room room_;
+  Keeper keeper_;
+  std::uint64_t last_id_ = 0;  // for the thread that uses the timer, as is the next
+  std::shared_ptr<Link> link_; // made when a slot needs it
+  const std::shared_ptr<WaitRegistry> registry_;
 };
 
 } // namespace timers::detail

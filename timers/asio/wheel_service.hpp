@@ -20,7 +20,9 @@
 #include "timers/shared_timer_service.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -28,6 +30,7 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/system_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <boost/core/no_exceptions_support.hpp>
 
 #include <chrono>
 #include <memory>
@@ -37,17 +40,66 @@
 
 namespace timers {
 
+namespace detail {
+
+// A callable that has `function` run in a strand. It can only be moved, and is to be called once.
+// When there is no memory to get there, the function is destroyed.
+template <class Strand, class Function> class InStrand {
+public:
+  using allocator_type = boost::asio::associated_allocator_t<Function>;
+
+  InStrand(const Strand& strand, Function function)
+      : strand_(strand), function_(std::move(function)) {}
+
+  allocator_type get_allocator() const noexcept {
+    return boost::asio::get_associated_allocator(function_);
+  }
+  void operator()() {
+    BOOST_TRY { boost::asio::dispatch(strand_, std::move(function_)); }
+    BOOST_CATCH(...) {} // not what the function throws, which Asio has its context throw later
+    BOOST_CATCH_END
+  }
+
+private:
+  Strand strand_;
+  Function function_;
+};
+
+} // namespace detail
+
 // Where the handlers of an I/O object run.
 struct AsioOwner {
   boost::asio::any_io_executor executor;
 
-  // What goes by way of any_io_executor takes twice the instructions.
   template <class Check> void post(Check check) const {
-    if (const auto* io = executor.target<boost::asio::io_context::executor_type>()) {
-      boost::asio::post(*io, std::move(check));
-    } else {
+    using boost::asio::io_context;
+    using boost::asio::thread_pool;
+    if (!post_by<io_context::executor_type>(check) && !post_by<thread_pool::executor_type>(check)) {
       boost::asio::post(executor, std::move(check));
     }
+  }
+
+private:
+  // What goes by way of any_io_executor takes twice the instructions. What is posted to a strand by
+  // a handler that it is running has the strand posted anew, which costs more than to go round by
+  // the executor below it.
+  template <class Inner, class Check> bool post_by(Check& check) const {
+    using Strand = boost::asio::strand<Inner>;
+    if (const auto* plain = executor.target<Inner>()) {
+      boost::asio::post(*plain, std::move(check));
+      return true;
+    }
+    const auto* strand = executor.target<Strand>();
+    if (strand == nullptr) {
+      return false;
+    }
+    if (strand->running_in_this_thread()) {
+      boost::asio::post(strand->get_inner_executor(),
+                        detail::InStrand<Strand, Check>(*strand, std::move(check)));
+    } else {
+      boost::asio::post(*strand, std::move(check));
+    }
+    return true;
   }
 };
 
