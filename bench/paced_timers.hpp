@@ -67,11 +67,11 @@ public:
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  void rearm(Ticks timeout, Tick from) {
+  void rearm(Ticks after, Tick from) {
     if (armed_) {
-      backend_.rearm(*this, from + timeout, timeout);
+      backend_.rearm(*this, from + after, after);
     } else {
-      backend_.arm(*this, from + timeout, timeout);
+      backend_.arm(*this, from + after, after);
       armed_ = true;
     }
   }
@@ -122,7 +122,18 @@ private:
 // A timer is a deadline, and what will run is told beforehand.
 class FloorTimers {
 public:
-  class Timer;
+  class Timer {
+  public:
+    Timer(FloorTimers& /*timers*/, timers::Action action) noexcept : action_(action) {}
+    TIMERS_FRAME void rearm(Ticks timeout, Tick from) noexcept { deadline_ = from + timeout; }
+    TIMERS_FRAME void disarm() noexcept { deadline_ = kNever; }
+
+  private:
+    friend FloorTimers;
+    timers::Action action_;
+    Tick deadline_ = kNever;
+  };
+
   struct Due {
     Tick tick;
     Timer* timer;
@@ -135,31 +146,17 @@ public:
     next_ = 0;
   }
   Tick next_deadline() const noexcept { return next_ == due_.size() ? kNever : due_[next_].tick; }
-  TIMERS_FRAME void run_until(Tick now);
+  TIMERS_FRAME void run_until(Tick now) {
+    while (next_ != due_.size() && due_[next_].tick <= now) {
+      timers::run_action(due_[next_++].timer->action_);
+    }
+  }
   std::string_view check() const noexcept { return ""; }
 
 private:
   std::vector<Due> due_;
   std::size_t next_ = 0;
 };
-
-class FloorTimers::Timer {
-public:
-  Timer(FloorTimers& /*timers*/, timers::Action action) noexcept : action_(action) {}
-  TIMERS_FRAME void rearm(Ticks timeout, Tick from) noexcept { deadline_ = from + timeout; }
-  TIMERS_FRAME void disarm() noexcept { deadline_ = kNever; }
-
-private:
-  friend class FloorTimers;
-  timers::Action action_;
-  Tick deadline_ = kNever;
-};
-
-inline void FloorTimers::run_until(Tick now) {
-  while (next_ != due_.size() && due_[next_].tick <= now) {
-    timers::run_action(due_[next_++].timer->action_);
-  }
-}
 
 // What PacedPairs is to use for a backend, a peer or the floor, and for a service or its floor.
 template <class Backend>

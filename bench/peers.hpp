@@ -4,8 +4,8 @@
 //   kName                          its name in the tables
 //   struct Node                    the handle of one timer, embedded as its documentation says
 //   introduce(node), retire(node)  called before the first use of a timer and after its last; not
-//   timed arm, rearm, disarm             as those of a backend, each by the fastest way that the
-//   public
+//                                  timed
+//   arm, rearm, disarm             as those of a backend, each by the fastest way that the public
 //                                  interface has. They are inlined into the workload, so that they
 //                                  add no call.
 //   turn(now)                      one turn of the loop at that tick
@@ -154,12 +154,21 @@ void add_libev(std::vector<Benchmark>& all, const Replayed* replayed);
 // Adds two rows: without and with common timeouts.
 void add_libevent(std::vector<Benchmark>& all, const Replayed* replayed);
 void add_asio(std::vector<Benchmark>& all, const Replayed* replayed);
+// These two have no Debian package. CMakeLists.txt says how to have them measured.
+void add_ratas(std::vector<Benchmark>& all, const Replayed* replayed);
+void add_timeout(std::vector<Benchmark>& all, const Replayed* replayed);
 
 inline void add_peers(std::vector<Benchmark>& all, const Replayed* replayed) {
   add_libuv(all, replayed);
   add_libev(all, replayed);
   add_libevent(all, replayed);
   add_asio(all, replayed);
+#ifdef BENCH_RATAS
+  add_ratas(all, replayed);
+#endif
+#ifdef BENCH_TIMEOUT
+  add_timeout(all, replayed);
+#endif
 }
 
 } // namespace bench

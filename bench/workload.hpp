@@ -136,8 +136,15 @@ concept Peer = requires(B& peer, typename B::Node& node) {
   peer.retire(node);
 };
 
-// The latest tick that every peer can represent.
-inline constexpr Tick kPeersLatest = Tick{1} << 41;
+// The latest tick to which a check moves time on. Any peer can represent 2^41; one that goes tick
+// by tick says how far it goes from where it is.
+template <class Backend> Tick latest_tick(const Backend& backend) {
+  if constexpr (requires { backend.latest_tick(); }) {
+    return backend.latest_tick();
+  } else {
+    return Peer<Backend> ? Tick{1} << 41 : kLatest;
+  }
+}
 
 // Introduces all timers to a peer, and retires them when destroyed. Does nothing for a backend.
 template <class Backend> class Introduced {
@@ -191,7 +198,8 @@ template <class Backend> class ContentsCheck {
 public:
   // `deadlines` holds the expected deadline of each timer, by id; kNever when it is not armed.
   ContentsCheck(Backend& backend, const std::vector<Tick>& deadlines)
-      : backend_(backend), deadlines_(deadlines), seen_(deadlines.size(), false) {}
+      : backend_(backend), end_(latest_tick(backend)), deadlines_(deadlines),
+        seen_(deadlines.size(), false) {}
 
   // Moves time on in three steps: to just before the earliest deadline, then past the sooner half
   // of the deadlines, then to the end.
@@ -205,8 +213,8 @@ public:
         return "next_deadline() is late";
       }
     }
-    for (const Tick stop : {std::max<Tick>(earliest, 1) - 1, quantile(2), kEnd}) {
-      if (const auto wrong = advance_to(std::min(stop, kEnd)); !wrong.empty()) {
+    for (const Tick stop : {std::max<Tick>(earliest, 1) - 1, quantile(2), end_}) {
+      if (const auto wrong = advance_to(std::min(stop, end_)); !wrong.empty()) {
         return wrong;
       }
     }
@@ -219,8 +227,6 @@ public:
   }
 
 private:
-  static constexpr Tick kEnd = Peer<Backend> ? kPeersLatest : kLatest;
-
   // The deadline below which 1/`part` of all deadlines lie, or the earliest for 0.
   Tick quantile(std::size_t part) const {
     auto sorted = deadlines_;
@@ -255,6 +261,7 @@ private:
   }
 
   Backend& backend_;
+  const Tick end_;
   const std::vector<Tick>& deadlines_;
   std::vector<bool> seen_;
 };
