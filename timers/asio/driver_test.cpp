@@ -8,27 +8,13 @@
 #include "timers/backends.hpp"
 #include "timers/none.hpp"
 #include "timers/testing/testing.hpp"
+#include "timers/testing/timerfd_settimes.hpp"
 
 #include <boost/asio/steady_timer.hpp>
-
-#include <sys/syscall.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <deque>
 #include <stdexcept>
 #include <thread>
-
-namespace {
-std::size_t timerfd_settimes = 0;
-} // namespace
-
-// Stands before libc's in this program, counts, and does the same.
-extern "C" int timerfd_settime(int fd, int flags, const itimerspec* value,
-                               itimerspec* old) noexcept {
-  ++timerfd_settimes;
-  return static_cast<int>(syscall(SYS_timerfd_settime, fd, flags, value, old));
-}
 
 namespace timers::test {
 namespace {
@@ -316,9 +302,7 @@ TEST_P(LoopContract, WhicheverRunsFirstDisarmsOrDestroysTheOther) {
       });
       timers[i]->rearm(1ms);
     }
-    const auto due = Clock::now() + 5ms;
-    while (Clock::now() < due) { // both come due before the loop looks
-    }
+    spin_until(Clock::now() + 5ms); // both come due before the loop looks
     ASSERT_TRUE(loop.drains());
     EXPECT_EQ(ran, 1);
   }
@@ -342,9 +326,7 @@ TEST_P(LoopContract, WhicheverRunsFirstMovesTheOther) {
     });
     timers[i]->rearm(1ms);
   }
-  const auto due = Clock::now() + 5ms;
-  while (Clock::now() < due) {
-  }
+  spin_until(Clock::now() + 5ms);
   ASSERT_TRUE(loop.drains());
   ASSERT_EQ(runs.size(), 2U);
   EXPECT_GE(runs[1] - moved, 10ms);
@@ -555,9 +537,7 @@ TEST_P(LoopContract, NothingRunsAfterTheEndThoughItsHandlerIsQueued) {
       }
     });
     timer->rearm(0ms);
-    const auto due = Clock::now() + 4ms;
-    while (Clock::now() < due) {
-    }
+    spin_until(Clock::now() + 4ms);
     ASSERT_TRUE(loop.drains());
     EXPECT_EQ(ran, 0);
   }

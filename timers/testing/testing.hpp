@@ -27,6 +27,12 @@ namespace timers::test {
 
 using std::chrono::nanoseconds;
 
+// For what must be overdue when a loop looks.
+inline void spin_until(std::chrono::steady_clock::time_point end) {
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
+
 // Tests use small wheels, so that few ticks turn them several times and thousands are made quickly.
 inline constexpr Ticks kSmallReach = 255;
 inline constexpr std::size_t kSmallSlots = 64;
