@@ -29,6 +29,10 @@
 // run before others of its tick that were armed before. Taking it to the end would cost twice as
 // much (bench/DECISIONS.md). Nothing needs tuning and nothing is allocated. Re-arming costs the
 // same with ten timers as with ten million.
+//
+// When not: a cascade is one step of advance(), however many timers move. With a million timers
+// that all run, every 4096th tick takes 27 ms, where a heap or MinArray takes microseconds
+// (bench/RESULTS.md, "Tails"). With ten thousand it takes 14 us.
 #pragma once
 
 #include "timers/jump_pointers.hpp"
