@@ -256,10 +256,11 @@ TrialCost try_once(const Benchmark& benchmark, std::size_t n, Results& results) 
 }
 
 // Returns the cheapest of three trials. The first one has cold caches, and other activity on the
-// machine may slow any of them down.
-TrialCost try_out(const Benchmark& benchmark, std::size_t n, Results& results) {
+// machine may slow any of them down. One will do where time does not matter.
+TrialCost try_out(const Benchmark& benchmark, std::size_t n, const Options& options,
+                  Results& results) {
   TrialCost best = try_once(benchmark, n, results);
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < (options.smoke ? 0 : 2); ++i) {
     const TrialCost again = try_once(benchmark, n, results);
     best.whole_s = std::min(best.whole_s, again.whole_s);
     best.timed_s = std::min(best.timed_s, again.timed_s);
@@ -275,8 +276,8 @@ std::vector<Size> choose_sizes(const Benchmark& benchmark, const std::vector<std
                                Results& results) {
   constexpr std::size_t kLarge = 100'000;
   results.mention(benchmark);
-  TrialCost small = try_out(benchmark, sizes[0], results);
-  TrialCost large = try_out(benchmark, sizes[1], results);
+  TrialCost small = try_out(benchmark, sizes[0], options, results);
+  TrialCost large = try_out(benchmark, sizes[1], options, results);
   std::vector<Size> chosen;
   for (const std::size_t n : sizes) {
     const TrialCost cost = n == small.n ? small : n == large.n ? large : predict(small, large, n);
