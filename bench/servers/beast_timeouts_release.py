@@ -31,6 +31,7 @@ CONNECTIONS = 20
 TURNS = 100
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4242\r\n\r\n"
 PATIENCE_S = 60
+TRIES = 3  # a count is 2 % larger when the server wakes up for fewer connections at a time
 
 
 def instructions(kind: str, turns: int) -> int:
@@ -63,12 +64,19 @@ def per_request(kind: str) -> float:
 @unittest.skipUnless(shutil.which("valgrind"), "needs valgrind (scripts/setup installs it)")
 class Timeouts(unittest.TestCase):
     def test_ours_take_so_much_of_what_others_take(self) -> None:
-        names = {"none"}.union(*(pair[:2] for pair in MOST))
-        counts = {name: per_request(name) for name in names}
+        counts = {name: per_request(name) for name in {"none"}.union(*(p[:2] for p in MOST))}
+
+        def share(ours: str, theirs: str) -> float:
+            return (counts[ours] - counts["none"]) / (counts[theirs] - counts["none"])
+
         for ours, theirs, most in MOST:
+            for _ in range(TRIES - 1):
+                if share(ours, theirs) < most:
+                    break
+                for name in ("none", ours, theirs):
+                    counts[name] = min(counts[name], per_request(name))
             with self.subTest(ours=ours, theirs=theirs):
-                share = (counts[ours] - counts["none"]) / (counts[theirs] - counts["none"])
-                self.assertLess(share, most, f"{counts}")
+                self.assertLess(share(ours, theirs), most, f"{counts}")
 
 
 if __name__ == "__main__":
