@@ -147,6 +147,18 @@ template <class Heap, std::size_t kArity> Rows heap_rows() {
 template <> Rows rows<timers::BinaryHeap>() { return heap_rows<timers::BinaryHeap, 2>(); }
 template <> Rows rows<timers::QuadHeap>() { return heap_rows<timers::QuadHeap, 4>(); }
 
+template <> Rows rows<timers::QuickHeap>() {
+  using T = CountedTimers<timers::QuickHeap>;
+  return {
+      {"ascending", "O(log n)", exactly("0", 0), T(ascending(kMany)).arm()},
+      {"descending", "O(log n)", at_most("64", 64), T(descending(kMany)).arm()},
+      {"equal timeouts, once each", "O(log n)", exactly("0", 0),
+       rearm_equal<timers::QuickHeap>(kMany)},
+      {"random", "", at_most("1 + log2 n", 1 + std::log2(kMany)),
+       T(shuffled(kMany)).armed().expire()},
+  };
+}
+
 template <> Rows rows<timers::RbTree>() {
   using T = CountedTimers<timers::RbTree>;
   const double log = mean(kMany, [](auto i) { return std::log2(i + 1); });

@@ -12,6 +12,7 @@
 #include "timers/ordered_list.hpp"
 #include "timers/ordered_list_rear.hpp"
 #include "timers/quad_heap.hpp"
+#include "timers/quick_heap.hpp"
 #include "timers/rb_tree.hpp"
 #include "timers/simple_wheel.hpp"
 #include "timers/unordered_list.hpp"
@@ -22,7 +23,7 @@ template <TimerBackend... Backends> struct BackendList {};
 
 // In the order of Varghese & Lauck's schemes, then the two that came after.
 using AllBackends = BackendList<UnorderedList, OrderedList, OrderedListRear, BinaryHeap, QuadHeap,
-                                RbTree, SimpleWheel, HashedWheelSorted, HashedWheel,
+                                QuickHeap, RbTree, SimpleWheel, HashedWheelSorted, HashedWheel,
                                 HierarchicalWheel, DurationLists, MinArray>;
 
 // The backend of a server that is told nothing else.

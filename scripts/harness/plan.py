@@ -33,7 +33,7 @@ ROUNDS_LIMIT = 1000
 WINDOW_LIMIT_S = 3600
 
 FULL_BUDGET_S = 80 * 60
-MAX_ROUNDS = 11  # enough for verdicts among all fourteen backends, both ways
+MAX_ROUNDS = 11  # enough for verdicts among all fifteen backends, both ways
 OVERHEAD_S = 0.5  # of a measurement: start, checked GET, stop, drain
 FOLD_S = 1.5  # perf's own start, end and script
 

@@ -61,11 +61,11 @@ class Presets(unittest.TestCase):
                      if m.cell.workload == "increasing-timeout"}
         self.assertEqual(timed_out, {5000, 10_000})
 
-    def test_full_with_fourteen_backends_still_fits(self) -> None:
-        many = [f"b{i}" for i in range(13)] + ["none"]
+    def test_full_with_fifteen_backends_still_fits(self) -> None:
+        many = [f"b{i}" for i in range(14)] + ["none"]
         made = plan.settings("full", many, {})
         self.assertLess(total_s(made), 90 * 60)
-        self.assertEqual(len(made.backends), 14)
+        self.assertEqual(len(made.backends), 15)
         self.assertGreaterEqual(made.rounds, stats.MIN_ROUNDS)
         rounds = Counter((m.cell.workload, m.cell.backend, m.cell.rearm, m.cell.connections)
                          for m in timed(made) if not m.cell.alias)

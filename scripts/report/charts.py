@@ -17,6 +17,7 @@ COLOURS = {
     "ordered-list": "#e8590c", "unordered-list": "#d6336c", "binary-heap": "#1c7ed6",
     "hierarchical-wheel": "#2f9e44", "asio": "#7048e8", "none": "#868e96",
     "ordered-list-rear": "#f08c00", "quad-heap": "#0c8599", "rb-tree": "#9c36b5",
+    "quick-heap": "#5c940d",
     "simple-wheel": "#66a80f", "hashed-wheel-sorted": "#a9762b", "hashed-wheel": "#099268",
     "duration-lists": "#4263eb", "min-array": "#c92a2a",
 }
