@@ -19,7 +19,7 @@ def about(manifest: dict) -> str:
     """One line: preset, label, machine, commit, date."""
     env = manifest.get("env") or {}
     machine = ", ".join(str(part) for part in (env.get("cpu"), _cores(env), env.get("os"),
-                                               _kernel(env)) if part)
+                                               _kernel(env), _hosts(env)) if part)
     label = manifest.get("label") or "unlabelled"
     label += "" if manifest.get("finished", True) else " · UNFINISHED, more cells are to come"
     return (f"preset {manifest.get('preset', 'unknown')} · {label} · {machine} · "
@@ -41,6 +41,12 @@ def _cores(env: dict) -> str:
 
 def _kernel(env: dict) -> str:
     return f"Linux {env['kernel']}" if env.get("kernel") else ""
+
+
+def _hosts(env: dict) -> str:
+    """Where the load came from, if not from the server's own machine."""
+    clients = [name for name in env.get("hosts") or {} if name.startswith("client ")]
+    return f"load from {len(clients)} other host{'s' * (len(clients) > 1)}" if clients else ""
 
 
 def markdown(findings: Findings) -> str:
