@@ -13,7 +13,7 @@ from types import TracebackType
 from harness import wrk
 from harness.ssh import Connection, Session, end_all
 from harness.wrk import Shape
-from results.errors import Failed, HostLost
+from results.errors import Failed
 from results.sample import WRK_ERRORS, Latency, WrkReport
 
 HISTOGRAM = Path(__file__).with_name("histogram.lua")  # lies in the folder of each client host
@@ -74,7 +74,7 @@ class ClientWrk(Session):
     def part(self, limit_s: float) -> Part:
         code = self.wait(limit_s)
         if code is None:
-            raise HostLost(f"host {self.host} was lost: its wrk has not reported for {limit_s:.0f} s")
+            raise Failed(f"wrk on {self.host} did not end within {wrk.STOP_LIMIT_S:.0f} s")
         if self.refused:
             raise self.lost()
         if code != 0:

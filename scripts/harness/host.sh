@@ -3,14 +3,14 @@
 # bash, because `read -t` is what notices that the other side has gone silent.
 export LC_ALL=C
 
-# end PID: asked first, then forced.
+# end PID: a process and its group, asked first, then forced.
 end() {
-    kill -TERM "$1" 2>/dev/null
+    kill -TERM -- "-$1" 2>/dev/null
     for _ in {1..30}; do
-        kill -0 "$1" 2>/dev/null || return 0
+        kill -0 -- "-$1" 2>/dev/null || return 0
         sleep 0.1
     done
-    kill -KILL "$1" 2>/dev/null
+    kill -KILL -- "-$1" 2>/dev/null
 }
 
 # keep SECONDS: makes a private folder in which programs may run and prints its name. Stays until
@@ -51,7 +51,9 @@ run() {
     exec 3<&0
     cd -- "$folder" || exit 3
     read -r word <&3 || exit 3
+    set -m # a group of its own, in which SIGINT is not ignored
     "$@" </dev/null 3<&- &
+    set +m
     pid=$!
     echo "pid $pid" >&2
     if ! : >"$folder/pid.$pid"; then # keep() has ended
@@ -80,7 +82,8 @@ put() {
 # ask ADDRESS PORT PATH: the answer to a GET, header and all.
 ask() {
     exec 4<>"/dev/tcp/$1/$2" || return
-    printf 'GET %s HTTP/1.1\r\nHost: idlewheel\r\nConnection: close\r\n\r\n' "$3" >&4
+    # In one piece, which printf would not write; the last line ends with the newline of <<<.
+    cat <<<"GET $3 HTTP/1.1"$'\r\nHost: idlewheel\r\nConnection: close\r\n\r' >&4
     cat <&4
     exec 4>&-
 }

@@ -118,6 +118,8 @@ def process(files: dict[str, str], pid: int) -> Process:
 class There:
     """The hosts of a study. prepare() connects and checks them; afterwards it is a place like Here."""
 
+    script = HISTOGRAM.name
+
     def __init__(self, asked: Asked, control: Path) -> None:
         self._asked = asked
         self._server = Connection(asked.server, control / "s", asked.ssh_options)
@@ -252,8 +254,12 @@ class There:
         gone = [each for each in self._all if not each.alive]
         for name, fault in self._opened(gone) or self._equipped(gone):
             raise HostLost(LOST_AT_START.format(name, fault))
-        return RemoteServer(self._server, cell, self._asked.address or self._hosts[0].own_address,
-                            self._asked.port, self._hosts[0].cores[0])
+        return RemoteServer(self._server, cell, self.address, self._asked.port, self._hosts[0].cores[0])
+
+    @property
+    def address(self) -> str:
+        """That the server listens on."""
+        return self._asked.address or self._hosts[0].own_address
 
     def target(self, server: RemoteServer) -> RemoteTarget:
         host = self._hosts[0]

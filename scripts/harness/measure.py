@@ -11,12 +11,12 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import fold, gates, perf, plan
+from harness.fleet import Fleet
 from harness.machines import There
 from harness.measured_server import Binary, Serving
 from harness.place import Here
 from harness.plan import Settings
 from harness.window import Costs, Target, costs, longest_s, observe, steady, timed_out
-from harness.fleet import Fleet
 from harness.wrk import Shape, Wrk
 from results import folded
 from results.cell import Measurement

@@ -18,6 +18,9 @@ from results.cell import Cell
 class Here:
     """The server on one core of this machine, and wrk and perf on another."""
 
+    address = ""  # that the server is told to listen on; it has a default
+    script: str | None = None  # of wrk's
+
     def __init__(self, server_cpu: int, client_cpu: int,
                  facts: environment.Facts | None = None) -> None:
         self.server_cpu, self.client_cpu, self._facts = server_cpu, client_cpu, facts

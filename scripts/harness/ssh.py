@@ -29,8 +29,8 @@ from results.errors import Failed, HostLost
 PRELUDE = Path(__file__).with_name("host.sh").read_text(encoding="utf-8")
 CONNECT_S = 10
 ALIVE_S, ALIVE_COUNT = 5, 3  # ssh gives up on a host that is silent for the product
-BEAT_S = 4.0  # how often a host hears from us
-SILENCE_S = 20  # after which it ends everything
+BEAT_S = 3.0  # how often a host hears from us
+SILENCE_S = 12  # after which it ends everything
 COMMAND_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 8.0  # what host.sh needs to end a program, and more
 SSH_FAILED = 255  # ssh's own exit code; a program's is passed on

@@ -14,7 +14,8 @@ from harness.ssh import Connection, Session
 from harness.testing import gone
 from results.errors import HostLost
 
-# "unknown" and "locked" are hosts that refuse, and "silent" is one that never answers.
+# "unknown" and "locked" are hosts that refuse, and "silent" is one that never answers. A host is down
+# once there is a file that says so.
 SSH = """#!/bin/bash
 echo "$*" >>"$FAKE/calls"
 host=${@: -2:1}
@@ -23,6 +24,7 @@ case $host in
     locked) echo 'root@locked: Permission denied (publickey,password).' >&2; exit 255;;
     silent) exec sleep 60;;
 esac
+[ -e "$FAKE/down-$host" ] && { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
 exec bash -s
 """
 LIMIT_S = 10

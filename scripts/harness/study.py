@@ -227,7 +227,7 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
         folder = folder or results / resume.new_id(options.preset)
         if folder.is_dir() and any(folder.iterdir()):
             raise bad_usage(f"{folder} is not empty and holds no study; choose another with -o")
-        manifest = _manifest(options, planned, folder, path, binary, asked)
+        manifest = _manifest(options, planned, folder, path, binary, asked, place)
     manifest["finished"] = False
     manifests.write(folder, manifest)
     return folder, manifest
@@ -244,18 +244,19 @@ def _git() -> dict:
     return {"sha": sha, "dirty": bool(changes)} if known else {"sha": None, "dirty": None}
 
 
-def _commands(settings: Settings) -> dict:
+def _commands(settings: Settings, place: Here | machines.There) -> dict:
     example = Cell("respond", "default", "BACKEND", "REARM", max(settings.connections))
     wrk = measure.shape(settings, Measurement("load", 1, example))
-    argv = wrk.argv("http://127.0.0.1:PORT")
+    argv = wrk.argv(f"http://{'ADDRESS' if place.address else '127.0.0.1'}:PORT",
+                    None if wrk.as_published else place.script)
     count = f"-c{wrk.connections}"
-    return {"server": shlex.join(measured_server.argv("idlewheel-server", example)),
+    return {"server": shlex.join(measured_server.argv("idlewheel-server", example, place.address)),
             "wrk": shlex.join(["-cCONNECTIONS" if a == count else a for a in argv]),
             "perf": shlex.join(perf.record_argv("PID"))}
 
 
 def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: Binary,
-              asked: resume.Study) -> dict:
+              asked: resume.Study, place: Here | machines.There) -> dict:
     settings = planned.settings
     return {
         "schema": manifests.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
@@ -266,7 +267,7 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
         "binary": {"path": os.fsencode(path).decode(errors="replace"),
                    "sha256": asked.sha256, "version": binary.version, "commit": binary.commit},
         "env": asked.env, "plan": asked.plan,
-        "commands": _commands(settings), "finished": False,
+        "commands": _commands(settings, place), "finished": False,
     }
 
 

@@ -98,10 +98,10 @@ class Hosts:
         self.hosts = {name: self._namespace(HOST) for name in NAMES}
         for name, number in NAMES.items():
             self._join(name, number)
-        for name in NAMES:
-            self._processes.append(subprocess.Popen(
-                [*self._enter(self.hosts[name]), sshd(), "-D", "-f", str(self.folder / "sshd_config")],
-                stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        self._sshds = {name: subprocess.Popen(
+            [*self._enter(pid), sshd(), "-D", "-f", str(self.folder / "sshd_config")],
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for name, pid in self.hosts.items()}
+        self._processes += self._sshds.values()
         for name in NAMES:
             self._await_ssh(name)
 
@@ -156,6 +156,10 @@ class Hosts:
 
     def on(self, name: str, *argv: str) -> str:
         return self._done(*self._enter(self.hosts[name]), *argv)
+
+    def limit_files(self, name: str, files: int) -> None:
+        """Descriptors of those who log in from now on."""
+        self._done("prlimit", f"--nofile={files}:{files}", "--pid", self._sshds[name].pid)
 
     def unplug(self, name: str) -> None:
         self.inside("ip", "link", "set", name, "down")

@@ -249,6 +249,14 @@ class ReportTest(unittest.TestCase):
             self.assertIn("This machine does not count: steal, pressure.", said)
         self.assertNotIn("does not count", self.report())
 
+    def test_the_hosts_that_took_part_are_named(self) -> None:
+        hosts = {"server s": "A Chip, Linux 6.1", "client a": "Another, Linux 6.2, wrk 4.1.0"}
+        text = self.report(env=testing.ENV | {"hosts": hosts})
+        for said in (text, (self.folder / "summary.md").read_text()):
+            for words in ("load from 1 other host", "client a", "Another, Linux 6.2, wrk 4.1.0"):
+                self.assertIn(words, said)
+        self.assertNotIn("other host", self.report())
+
     def test_an_unfinished_run_says_so(self) -> None:
         testing.write(self.folder)
         path = self.folder / "manifest.json"

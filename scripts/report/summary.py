@@ -72,8 +72,8 @@ def markdown(findings: Findings) -> str:
 def _validity(findings: Findings) -> list[str]:
     bad = [table.markdown() for table in validity.gates(findings)]
     same = validity.same_against_same(findings.rows, seed_of(findings.run))
-    absent = validity.uncounted(findings.run)
-    return [*([absent] if absent else []), *(bad or [validity.passed(findings)]),
+    notes = [validity.hosts(findings.run), validity.uncounted(findings.run)]
+    return [*filter(None, notes), *(bad or [validity.passed(findings)]),
             same.markdown() if same.rows else "No A/A series in this run."]
 
 

@@ -24,7 +24,8 @@ GATES = ("A measurement that fails a gate is made again, and the better one is k
          "more than 1 % of the time to others; foreign_load: other programs used more than a tenth "
          "of a core; missing_connections: not all were open; socket_errors, wrong_counts, "
          "cpu_clocks_differ: wrk, the server and the kernel disagree by more than 2 %; few_stacks: "
-         "perf recorded fewer stacks than the CPU time calls for.")
+         "perf recorded fewer stacks than the CPU time calls for; silent_host: one of several client "
+         "hosts got no answer; lost_host: a host was lost, so the measurement failed.")
 
 
 def gates(findings: Findings) -> list[Table]:
@@ -77,6 +78,12 @@ def uncounted(run: Run) -> str:
     lacking = (run.manifest.get("env") or {}).get("uncounted")
     return (f"This machine does not count: {', '.join(lacking)}. These figures are absent, and no "
             "gate judged them.") if lacking else ""
+
+
+def hosts(run: Run) -> str:
+    """Where server and load ran, if on several machines."""
+    found = (run.manifest.get("env") or {}).get("hosts") or {}
+    return f"Hosts: {'; '.join(f'{name} ({about})' for name, about in found.items())}." if found else ""
 
 
 def same_against_same(found: list[Row], seed: int) -> Table:

@@ -27,6 +27,8 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
                                             "scenarios", "rounds", "duration", "seed")}
     chosen["only_profiles"] = args.command == "profile"
     hosts = _hosts(args)
+    if args.binary and args.server and not hosts:
+        raise bad_usage("--server without --clients names the binary, and so does --binary")
     binary = args.binary or (Path(args.server) if args.server and not hosts else None)
     study.execute(study.Options(
         argv, kinds, args.preset, chosen, args.output, binary,
