@@ -45,7 +45,8 @@ class Files(unittest.TestCase):
         self.assertEqual(list(map(str, found)), ["a", "me@b:22", "[fd00::1]:22"])
 
     def test_a_fault_names_its_line(self) -> None:
-        for text, words in ((b"a\n\nb c\n", "hosts.txt:3: 'b c'"), (b"a\nme@a\na\n", ":3: a stands in line 1"),
+        for text, words in ((b"a\n\nb c\n", "hosts.txt:3: 'b c'"),
+                            (b"a\nme@a\na\n", ":3: a stands in line 1"),
                             (b"# none\n", "no host"), (b"", "no host"), (b"\xff\xfe", "not a text")):
             with self.subTest(text=text), self.assertRaisesRegex(Stop, words) as caught:
                 self.read(text)

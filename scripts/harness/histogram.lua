@@ -1,10 +1,11 @@
 -- wrk -s histogram.lua: prints wrk's whole latency histogram behind its report, a bucket a line
--- ("bucket MICROSECONDS COUNT"), so that those of several clients can be added up. Percentiles cannot.
--- Buckets are as fine as what wrk prints: three digits.
+-- ("bucket MICROSECONDS COUNT"), so that those of several clients can be added up, which percentiles
+-- cannot. Buckets are as fine as what wrk prints: three digits.
 local ffi = require("ffi")
 
--- wrk's own array of counts, one for each microsecond, behind { count, limit, min, max }. Walking it with
--- wrk's functions takes minutes, because each call begins at the start. nil where it looks otherwise.
+-- wrk's own array of counts, one for each microsecond, behind { count, limit, min, max }. nil where
+-- it looks otherwise. With wrk's functions each look begins at the start of the array, so that walking
+-- it takes time that grows with the square of its length.
 local function array(latency)
    local found = ffi.cast("uint64_t **", latency)[0]
    local low, high = tonumber(found[2]), tonumber(found[3])

@@ -2,6 +2,9 @@
 # by a call of one of these functions; what comes later on standard input is theirs. Every host needs
 # bash, because `read -t` is what notices that the other side has gone silent.
 export LC_ALL=C
+# What the user's own settings have printed before this counts for nothing.
+echo idlewheel: begins
+echo idlewheel: begins >&2
 
 # end PID: a process and its group, asked first, then forced.
 end() {

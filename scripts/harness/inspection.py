@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections import Counter
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from harness import cpus, syscalls
 from harness.environment import SPARE_FILES, SPARE_PORTS
-from harness.process import HostTimes
+from harness.process import HostTimes, text_of
 
 SERVER, CLIENT = "server", "client"
 CLOCK_LIMIT_S = 1.0
@@ -21,7 +22,12 @@ _NET = "/proc/sys/net"
 # In the language of host.sh. The folders of control groups are those of version 2.
 SCRIPT = rf"""
 say hard bash -c 'ulimit -Hn'
-say missing bash -c 'for each; do command -v "$each" >/dev/null || echo "$each"; done' - {" ".join(NEEDED)}
+lacking() {{ for each; do command -v "$each" >/dev/null || echo "$each"; done; }}
+virtual() {{
+    systemd-detect-virt --vm 2>/dev/null ||
+        grep -qw hypervisor /proc/cpuinfo && echo "virtual machine"
+}}
+say missing lacking {" ".join(NEEDED)}
 say wrk bash -c 'command -v wrk >/dev/null && wrk -v | head -n 1'
 say perf bash -c 'command -v perf >/dev/null && perf --version'
 say uname uname -srm
@@ -33,7 +39,7 @@ say study bash -c 'grep -c "@idlewheel-study$" /proc/net/unix'
 say calls bash -c 'ls /sys/kernel/tracing/events/syscalls | sed -n s/^sys_enter_//p'
 say model bash -c 'grep -m 1 "^model name" /proc/cpuinfo || uname -m'
 say flags grep -m 1 '^flags' /proc/cpuinfo
-say virt bash -c 'systemd-detect-virt --vm 2>/dev/null || grep -qw hypervisor /proc/cpuinfo && echo "virtual machine"'
+say virt virtual
 show /etc/os-release /proc/meminfo /proc/self/status /proc/stat /proc/pressure/cpu
 show /proc/self/cgroup /proc/self/mountinfo
 show {_NET}/ipv4/ip_local_port_range {_NET}/core/somaxconn
@@ -71,6 +77,11 @@ class Host:
     role: str
     said: dict[str, str]
     clock: Clock
+
+    @property
+    def machine(self) -> str:
+        """Its kernel and its network, which two names of one machine share."""
+        return self.said.get("machine", "").strip()
 
     def word(self, name: str) -> str:
         return (self.said.get(name, "").strip().splitlines() or [""])[0]
@@ -133,6 +144,11 @@ class Host:
         return f"{self.model}, {len(self.cores)} cores, {self.kernel}{tool}"
 
 
+def this_machine() -> str:
+    """As the machine of a Host: where it is this one, the study that runs there is our own."""
+    return f"{text_of(f'{_KERNEL}/random/boot_id')}\n{os.readlink('/proc/self/ns/net')}"
+
+
 def faults(hosts: list[Host], connections: dict[str, int]) -> list[tuple[str, str]]:
     """Host and fault, for all of them. connections: how many each has to carry at most."""
     found = [(host.name, fault) for host in hosts
@@ -151,7 +167,7 @@ def _faults(host: Host, connections: int) -> list[str]:
         found.append(f"its clock is {abs(host.clock.ahead_s):.1f} s "
                      f"{'ahead of' if host.clock.ahead_s > 0 else 'behind'} this machine's, and the "
                      f"limit is {CLOCK_LIMIT_S:g} s; fix: synchronise it (chrony, systemd-timesyncd)")
-    if (host.number("study") or 0) > 0:
+    if (host.number("study") or 0) > 0 and host.machine != this_machine():
         found.append("another study is running there; fix: wait for it, or end it")
     if host.role == SERVER:
         return found
@@ -168,10 +184,10 @@ def _twice(hosts: list[Host]) -> list[tuple[str, str]]:
     first: dict[str, str] = {}
     found = []
     for host in hosts:
-        machine = host.said.get("machine", "").strip()
-        if machine and machine in first:
-            found.append((host.name, f"is the same machine as {first[machine]}; fix: name it once"))
-        first.setdefault(machine, host.name)
+        if host.machine and host.machine in first:
+            found.append((host.name,
+                          f"is the same machine as {first[host.machine]}; fix: name it once"))
+        first.setdefault(host.machine, host.name)
     return found
 
 
@@ -201,7 +217,7 @@ def fingerprint(hosts: list[Host], compiler: str | None, python: str) -> dict:
         governors, quota = cpus.governors(pair, root), cpus.quota(root)
         return {
             "cpu": server.model, "cores": len(server.cores), "memory_gib": _memory(server),
-            "virt": server.word("virt") or "none seen", "kernel": server.kernel.rpartition(" ")[2],
+            "virt": server.word("virt").replace("none", "") or "none seen", "kernel": server.kernel.rpartition(" ")[2],
             "os": _os(server), "mitigations": cpus.mitigations(root),
             "somaxconn": number(f"{_NET}/core/somaxconn"), "port_range": server.ports,
             "nofile": server.files, "aslr": number(f"{_KERNEL}/randomize_va_space"),

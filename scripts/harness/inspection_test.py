@@ -7,11 +7,12 @@ from harness.inspection import CLIENT, SERVER, Clock, Host
 NET = "/proc/sys/net"
 SAID = {"hard": "20000\n", "missing": "", "uname": "Linux 6.1.0-18-amd64 x86_64\n", "uid": "0\n",
         "wrk": "wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012 Will Glozer\n",
-        "connection": "10.0.0.1 5000 10.0.0.2 22\n", "study": "0\n", "model": "model name\t: A Chip @ 2 GHz\n",
+        "connection": "10.0.0.1 5000 10.0.0.2 22\n", "study": "0\n",
+        "model": "model name\t: A Chip @ 2 GHz\n",
         "flags": "flags\t\t: fpu pti pcid\n", "virt": "kvm\n", "perf": "perf version 6.1\n",
         "/proc/self/status": "Name:\tcat\nCpus_allowed_list:\t0-3\n",
         "/proc/meminfo": "MemTotal:       16384000 kB\n", "/etc/os-release": 'PRETTY_NAME="Debian 12"\n',
-        "/proc/stat": "cpu  1 0 1 8 0 0 0 0 0 0\n" + "".join(f"cpu{n} 1 0 1 8 0 0 0 0 0 0\n" for n in range(4)),
+        "/proc/stat": "".join(f"cpu{n} 1 0 1 8 0 0 0 0 0 0\n" for n in ("", 0, 1, 2, 3)),
         f"{NET}/ipv4/ip_local_port_range": "32768\t60999\n", f"{NET}/core/somaxconn": "4096\n",
         "/sys/devices/system/cpu/cpu0/topology/core_cpus_list": "0,1\n",
         "/sys/devices/system/cpu/vulnerabilities/meltdown": "Mitigation: PTI\n"}
@@ -65,6 +66,10 @@ class Faults(unittest.TestCase):
     def test_one_machine_under_two_names(self) -> None:
         found = self.faults(host("s", SERVER, machine="m"), host("a", machine="m"), host("b"))
         self.assertEqual(found, [("a", "is the same machine as s; fix: name it once")])
+
+    def test_our_own_study_is_none_that_disturbs(self) -> None:
+        here = host("x", study="1\n", machine=inspection.this_machine() + "\n")
+        self.assertEqual(self.faults(here), [])
 
     def test_every_fault_of_every_host_is_told(self) -> None:
         found = self.faults(host("s", SERVER, hard="10"), host("a", wrk="", hard="10"), host("b", wrk=""))

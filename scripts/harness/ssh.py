@@ -33,6 +33,7 @@ BEAT_S = 3.0  # how often a host hears from us
 SILENCE_S = 12  # after which it ends everything
 COMMAND_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 8.0  # what host.sh needs to end a program, and more
+BEGINS = "idlewheel: begins\n"  # what host.sh prints first
 SSH_FAILED = 255  # ssh's own exit code; a program's is passed on
 CONTROL_LENGTH = 60  # of a folder whose name leaves room for that of a socket
 
@@ -61,6 +62,14 @@ class Remote(Child):
     def __init__(self, connection: Connection, stdin: int, *flags: str) -> None:
         self.host = connection.name
         super().__init__(connection.argv(*flags), stdin=stdin)
+
+    def output(self) -> str:
+        return super().output().partition(BEGINS)[2]
+
+    def errors(self) -> str:
+        """Those of ssh, where it has not come so far as to run anything."""
+        before, begun, after = super().errors().partition(BEGINS)
+        return after if begun else before
 
     def lost(self) -> HostLost:
         return HostLost(f"host {self.host} was lost: {reason(self.errors())}")

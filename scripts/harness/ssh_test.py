@@ -24,6 +24,7 @@ case $host in
     locked) echo 'root@locked: Permission denied (publickey,password).' >&2; exit 255;;
     silent) exec sleep 60;;
 esac
+[ "$host" = chatty ] && { echo Welcome to chatty; echo no locale >&2; }
 [ -e "$FAKE/down-$host" ] && { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
 exec bash -s
 """
@@ -114,6 +115,12 @@ class Connections(Hosts):
     def test_a_command_has_a_code_and_two_outputs(self) -> None:
         found = self.opened().run("echo out; echo 'it''s' >&2; exit 7")
         self.assertEqual(found, (7, "out\n", "its\n"))
+
+    def test_what_the_users_settings_print_counts_for_nothing(self) -> None:
+        connection = self.opened("chatty")
+        self.assertTrue(os.path.isdir(connection.folder), connection.folder)
+        self.assertEqual(connection.run("echo out; exit 1"), (1, "out\n", ""))
+        self.assertEqual(connection.run("echo bad >&2")[2], "bad\n")
 
     def test_a_file_arrives_byte_by_byte_and_may_run(self) -> None:
         connection, data = self.opened(), bytes(range(256)) * 1000

@@ -16,6 +16,7 @@ from pathlib import Path
 NAMES = {"server": 10, "one": 11, "two": 12, "three": 13}  # and the last part of the address
 NET4, NET6 = "10.77.0.", "fd77::"
 LIMIT_S = 20
+WITH_SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin"
 SSHD = """ListenAddress 0.0.0.0
 ListenAddress ::
 HostKey {folder}/host
@@ -55,14 +56,14 @@ exec sleep 600
 def sshd() -> str | None:
     """scripts/setup takes sshd out of its package, because the package starts a service."""
     ours = Path(__file__).resolve().parents[2] / "build/tools/sshd"
-    return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or (
+    return shutil.which("sshd", path=WITH_SBIN) or (
         str(ours) if ours.exists() else None)
 
 
 def refusal() -> str:
     """Why there can be no such hosts; empty when there can."""
-    missing = [name for name, path in (("sshd", sshd()), ("ssh", shutil.which("ssh")), ("ip", shutil.which(
-        "ip", path=f"{os.environ['PATH']}:/usr/sbin")), ("wrk", shutil.which("wrk"))) if not path]
+    missing = [name for name in ("ssh", "ip", "wrk") if not shutil.which(name, path=WITH_SBIN)]
+    missing += [] if sshd() else ["sshd"]
     if missing:
         return f"needs {', '.join(missing)} (scripts/setup installs them)"
     if os.geteuid() != 0:

@@ -47,7 +47,7 @@ class Shape:
     def argv(self, url: str, report: str | None = None) -> list[str]:
         """report: a script of wrk's that prints more than wrk does."""
         ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
-        script = (["-s", str(PIPELINE)] if self.pipeline > 1 else []) + (["-s", report] if report else [])
+        script = ["-s", str(PIPELINE)] if self.pipeline > 1 else ["-s", report] if report else []
         count = ["--", str(self.pipeline)] if self.pipeline > 1 else []
         return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s",
                 *ours, *script, with_path(url), *count]
