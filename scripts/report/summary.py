@@ -73,7 +73,8 @@ def _validity(findings: Findings) -> list[str]:
     bad = [table.markdown() for table in validity.gates(findings)]
     same = validity.same_against_same(findings.rows, seed_of(findings.run))
     notes = [validity.hosts(findings.run), validity.uncounted(findings.run)]
-    return [*filter(None, notes), *(bad or [validity.passed(findings)]),
+    shared = validity.clients(findings.run)
+    return [*filter(None, notes), *([shared.markdown()] if shared.rows else []), *(bad or [validity.passed(findings)]),
             same.markdown() if same.rows else "No A/A series in this run."]
 
 
