@@ -31,7 +31,7 @@ def siblings(cpu: int, root: Path = ROOT) -> set[int]:
     """The hardware threads of the core, this one among them."""
     topology = root / f"{_CPU}/cpu{cpu}/topology"
     for name in ("core_cpus_list", "thread_siblings_list"):  # the old name is the second
-        if found := _numbers(text_of(topology / name)):
+        if found := numbers(text_of(topology / name)):
             return found | {cpu}
     return {cpu}
 
@@ -98,7 +98,7 @@ def _mounts(root: Path) -> Iterator[tuple[str, str, Path]]:
         yield "" if kind == "cgroup2" else "cpu", top, root / mounted.lstrip("/")
 
 
-def _numbers(text: str) -> set[int]:
+def numbers(text: str) -> set[int]:
     """A list as the kernel writes it: 0,4-7."""
     parts = [part.split("-") for part in text.split(",") if re.fullmatch(r"\d+(-\d+)?", part)]
     return {n for part in parts for n in range(int(part[0]), int(part[-1]) + 1)}

@@ -224,9 +224,21 @@ def checks(facts: Facts, connections: int, profile: bool = True, report: bool = 
         *_perf_checks(facts, profile),
         _check_io_uring(facts, ring),
         *(_tool(facts.tools, name, False) for name in ("cmake", "ninja", "node", "npm")),
-        Check("report's charts", facts.d3, report, "d3-flame-graph is " + (
-            "installed" if facts.d3 else "not installed"), "scripts/setup, or --no-report"),
+        _check_charts(facts, report),
     ]
+
+
+def checks_of_control(facts: Facts, report: bool) -> list[Check]:
+    """Those of a machine from which others are measured."""
+    python = ".".join(map(str, facts.python))
+    return [
+        Check("python", facts.python >= MIN_PYTHON, True, python, "apt-get install python3"),
+        _tool(facts.tools, "ssh", True), _check_charts(facts, report)]
+
+
+def _check_charts(facts: Facts, must: bool) -> Check:
+    return Check("report's charts", facts.d3, must, "d3-flame-graph is " + (
+        "installed" if facts.d3 else "not installed"), "scripts/setup, or --no-report")
 
 
 def _first_line(argv: list[str]) -> str | None:
@@ -254,7 +266,7 @@ def _os_name() -> str:
         return "Linux"
 
 
-def _compiler(binary: Path) -> str | None:
+def compiler(binary: Path) -> str | None:
     """The compiler named in the CMake cache of the folder the binary was built in."""
     for folder in binary.resolve().parents:
         if text := text_of(folder / "CMakeCache.txt"):
@@ -280,6 +292,6 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
         "page_table_isolation": syscalls.isolation(),
         "governor": ", ".join(sorted(set(facts.governors.values()))) or None,
         "tools": {"wrk": wrk.partition(" Copyright")[0] if wrk else None,
-                  "perf": _first_line(["perf", "--version"]), "compiler": _compiler(binary),
+                  "perf": _first_line(["perf", "--version"]), "compiler": compiler(binary),
                   "python": platform.python_version()},
     }

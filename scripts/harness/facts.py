@@ -14,7 +14,7 @@ from harness import cpus, io_uring, perf
 from harness.process import HostTimes, number_of, text_of
 
 TOOLS = {"wrk": "wrk", "perf": "linux-perf", "cmake": "cmake", "ninja": "ninja-build",
-         "node": "nodejs", "npm": "npm"}
+         "node": "nodejs", "npm": "npm", "ssh": "openssh-client"}
 CAP_SYS_ADMIN, CAP_PERFMON = 21, 38
 TRACEPOINT = f"{perf.TRACING}/events/raw_syscalls/sys_enter/id"
 D3 = Path("scripts/report/node_modules/d3-flame-graph/dist/d3-flamegraph.min.js")
@@ -121,9 +121,10 @@ def _uncounted(usable: list[int]) -> list[str]:
         ("pressure", host.psi_some_s is not None)) if not known]
 
 
-def gather(root: Path) -> Facts:
+def gather(root: Path, measures: bool = True) -> Facts:
+    """measures: whether anything is measured on this machine, so that it has to try perf."""
     tools = {name: shutil.which(name) for name in TOOLS}
-    missing = "" if tools["perf"] else "perf is not installed"
+    missing = "perf is not installed" if not tools["perf"] else "" if measures else "not tried"
     usable = cpus.usable_cores()
     server, client = cpus.pair(usable)
     return Facts(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from results.errors import HostLost
 from results.sample import Cpu, Sample
 
 STEAL_LIMIT_PCT = 1.0
@@ -23,6 +24,8 @@ def of_load(sample: Sample) -> list[str]:
     found = {
         "socket_errors": bad > 0,
         "wrong_counts": not counts_agree(sample),
+        "silent_host": any(not part["requests"] + part["errors"]
+                           for part in (sample.clients or {}).values()),
         "cpu_clocks_differ": not clocks_agree(sample.cpu),
     }
     return of_any(sample) + [name for name, failed in found.items() if failed]
@@ -50,6 +53,15 @@ def of_profile(sample: Sample, stacks: int, frequency: int) -> list[str]:
         "few_stacks": stacks < LEAST_STACKS * expected - 2 * math.sqrt(expected),
     }
     return of_any(sample) + [name for name, failed in found.items() if failed]
+
+
+def of_failure(error: Exception) -> list[str]:
+    """The flags of a sample that could not be made."""
+    found = {
+        "failed": True,
+        "lost_host": isinstance(error, HostLost),
+    }
+    return [name for name, true in found.items() if true]
 
 
 def badness(sample: Sample) -> tuple[bool, int, float]:

@@ -10,10 +10,12 @@ from datetime import datetime, timezone
 from http.client import HTTPException
 from pathlib import Path
 
-from harness import cpus, fold, gates, perf, plan
-from harness.measured_server import Binary, MeasuredServer
+from harness import fold, gates, perf, plan
+from harness.fleet import Fleet
+from harness.machines import There
+from harness.measured_server import Binary, Serving
+from harness.place import Here
 from harness.plan import Settings
-from harness.process import tcp_in_use
 from harness.window import Costs, Target, costs, longest_s, observe, steady, timed_out
 from harness.wrk import Shape, Wrk
 from results import folded
@@ -33,13 +35,8 @@ class Bench:
     binary: Binary
     settings: Settings
     folder: Path
-    server_cpu: int
-    client_cpu: int
+    place: Here | There
     groups: Groups = field(default_factory=Groups)
-
-    @property
-    def watched(self) -> frozenset[int]:
-        return frozenset(cpus.siblings(self.server_cpu) | cpus.siblings(self.client_cpu))
 
 
 def make_sample(bench: Bench, todo: Measurement) -> Sample:
@@ -75,7 +72,7 @@ def _attempt(bench: Bench, todo: Measurement) -> Sample:
         found = _KINDS[todo.kind](bench, todo)
     except (Failed, OSError, HTTPException) as error:
         reason = str(error) or type(error).__name__
-        found = Sample.of(todo, valid=False, flags=["failed"], error=reason)
+        found = Sample.of(todo, valid=False, flags=gates.of_failure(error), error=reason)
     found.t0 = t0
     return found
 
@@ -89,30 +86,29 @@ def shape(settings: Settings, todo: Measurement) -> Shape:
 
 
 @contextmanager
-def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[MeasuredServer, Target, Wrk]]:
+def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[Serving, Target, Wrk | Fleet]]:
     """The server under steady load; afterwards both are gone and the sockets drained.
 
     The caller ends wrk; the server must then stop cleanly.
     """
-    sockets = tcp_in_use()
-    asked = shape(bench.settings, todo)
-    with MeasuredServer(bench.binary.path, todo.cell, {bench.server_cpu}) as server:
-        target = Target(server.url, server.admin_url, server.pid, bench.server_cpu, server,
-                        bench.watched)
-        with Wrk(asked, server.url, {bench.client_cpu}) as wrk:
+    place = bench.place
+    sockets = place.sockets()
+    with place.server(bench.binary, todo.cell) as server:
+        target = place.target(server)
+        with place.load(shape(bench.settings, todo), server.url) as wrk:
             # A gate judges the connections that are missing.
-            steady(target, wrk, asked.opened, bench.settings.settle_s)
+            steady(target, wrk, wrk.opened, bench.settings.settle_s)
             yield server, target, wrk
         code = server.stop()
         if code != 0:
             raise Failed(f"server ended with {code} on SIGTERM: {server.last_words()}")
-    _drain(sockets)
+    _drain(place, sockets)
 
 
-def _drain(sockets: int) -> None:
+def _drain(place: Here | There, sockets: int) -> None:
     """Wait for our sockets to go. TIME_WAIT may stay: the next server has a new port."""
     limit = time.monotonic() + DRAIN_LIMIT_S
-    while tcp_in_use() > sockets + 10 and time.monotonic() < limit:
+    while place.sockets() > sockets + 10 and time.monotonic() < limit:
         time.sleep(0.02)
 
 
@@ -120,10 +116,10 @@ def _costs(window: Window, todo: Measurement) -> Costs:
     return costs(window, "timed_out" if todo.cell.counts_timeouts else "requests")
 
 
-def with_costs(settings: Settings, todo: Measurement, window: Window) -> Sample:
-    """A sample of the window, with what each request cost."""
+def with_costs(todo: Measurement, window: Window, opened: int) -> Sample:
+    """A sample of the window, with what each request cost. opened: connections that wrk opens."""
     cost = _costs(window, todo)
-    found = Sample.of(todo, window, connections_asked=shape(settings, todo).opened)
+    found = Sample.of(todo, window, connections_asked=opened)
     found.server_bound = found.cpu.saturated
     found.cpu.us_per_request = cost.us
     found.timers_per_request = cost.timers
@@ -141,8 +137,8 @@ def _load(bench: Bench, todo: Measurement) -> Sample:
         window = observe(target, wrk, seconds)
         report = wrk.finish(now=not fixed)
         last = server.stats()
-    found = with_costs(bench.settings, todo, window)
-    found.wrk = report
+    found = with_costs(todo, window, wrk.opened)
+    found.wrk, found.clients = report, wrk.by_host()
     found.totals = Totals(responses=last["responses"] - 1, timed_out=timed_out(last))  # -1: our GET
     found.flags = gates.of_load(found)
     return found
@@ -150,16 +146,16 @@ def _load(bench: Bench, todo: Measurement) -> Sample:
 
 def _syscalls(bench: Bench, todo: Measurement) -> Sample:
     with _loaded(bench, todo) as (server, target, wrk):
-        with perf.Recorder(perf.stat_argv(server.pid), {bench.client_cpu}) as recorder:
+        with bench.place.call_counter(server.pid) as recorder:
             window = _recorded(bench, todo, target, wrk, recorder)
             text = recorder.end()
         wrk.finish()
-    found = with_costs(bench.settings, todo, window)
+    found = with_costs(todo, window, wrk.opened)
     per = perf.syscalls_per(perf.parse_stat(text), _costs(window, todo).events)
     return Sample.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
 
 
-def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk,
+def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk | Fleet,
               recorder: perf.Recorder) -> Window:
     seconds = plan.window_s(bench.settings, todo)
     return observe(target, wrk, seconds, recorder.perf, recorder.switched_on)
@@ -174,13 +170,13 @@ def _counts(window: Window) -> Window:
 def _profile(bench: Bench, todo: Measurement) -> Sample:
     walk = "dwarf" if todo.kind == "dwarf" else "frame pointers"
     with _loaded(bench, todo) as (server, target, wrk):
-        with perf.Recorder(perf.record_argv(server.pid, walk), {bench.client_cpu}) as recorder:
+        with bench.place.profiler(server.pid, walk) as recorder:
             window = _recorded(bench, todo, target, wrk, recorder)
             recorder.end()
             wrk.finish()
             server.stop()  # before the text is made: folding needs the core
-            recording = fold.parse(perf.script(recorder.data))
-    counted = with_costs(bench.settings, todo, window)
+            recording = fold.parse(recorder.script())
+    counted = with_costs(todo, window, wrk.opened)
     if wrong := fold.fault(recording, counted.cpu.system_share):
         raise Failed(wrong)
     recorded = recording.stacks.total()

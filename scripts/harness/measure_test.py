@@ -10,6 +10,7 @@ from harness.fold_test import script
 from harness.gates_test import changed
 from harness.measure import Bench, shape, with_costs
 from harness.perf import parse_stat, syscalls_per
+from harness.place import Here
 from results.cell import Cell, Measurement
 from results.errors import Failed
 from results.sample import Cpu, Host, Sample, Window
@@ -26,7 +27,7 @@ class WithCosts(unittest.TestCase):
         clean = changed()
         window = Window(**{each.name: getattr(clean, each.name) for each in fields(Window)})
         todo = replace(PLANNED, cell=replace(PLANNED.cell, scenario=scenario))
-        return with_costs(plan.PRESETS["quick"], todo, replace(window, **changes))
+        return with_costs(todo, replace(window, **changes), 400)
 
     def test_cost_of_a_request(self) -> None:
         found = self.costs()
@@ -54,7 +55,7 @@ class WithCosts(unittest.TestCase):
 
 class Retries(unittest.TestCase):
     def outcome(self, *attempts: Sample) -> Sample:
-        bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1)
+        bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), Here(0, 1))
         with mock.patch.object(measure, "_attempt", side_effect=list(attempts)):
             return measure.make_sample(bench, PLANNED)
 
@@ -101,7 +102,7 @@ class Retries(unittest.TestCase):
             tries = [Sample.of(todo, flags=["steal"] * n, stacks=Counter({("main", name): 7}))
                      for n, name in ((1, "kept"), (2, "worse"))]
             with tempfile.TemporaryDirectory() as folder:
-                bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(folder), 0, 1)
+                bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(folder), Here(0, 1))
                 with mock.patch.object(measure, "_attempt", side_effect=tries):
                     found = measure.make_sample(bench, todo)
                 self.assertEqual(Path(folder, file).read_text(), "main;kept 7\n")
@@ -116,13 +117,14 @@ class Profiles(unittest.TestCase):
         todo = replace(PLANNED, kind="profile")
         window = replace(Window(**{f.name: getattr(changed(), f.name) for f in fields(Window)}),
                          cpu=Cpu(user_s=0.4, sys_s=sys_s, utilisation=cpu, outside_s=1.0))
-        bench = Bench(mock.Mock(), replace(plan.PRESETS["quick"], retries=0), Path(), 0, 1)
+        bench = Bench(mock.Mock(), replace(plan.PRESETS["quick"], retries=0), Path(), Here(0, 1))
         with (mock.patch.object(measure, "_loaded") as loaded,
               mock.patch.object(measure, "_recorded", return_value=window),
               mock.patch.object(measure, "_write_stacks"),
-              mock.patch.object(perf, "Recorder"),
-              mock.patch.object(perf, "script", return_value=text)):
-            loaded.return_value.__enter__.return_value = (mock.Mock(pid=1), None, mock.Mock())
+              mock.patch.object(perf, "Recorder") as recorder):
+            recorder.return_value.__enter__.return_value.script.return_value = text
+            loaded.return_value.__enter__.return_value = (mock.Mock(pid=1), None,
+                                                           mock.Mock(opened=400))
             return measure.make_sample(bench, todo)
 
     def test_a_whole_profile(self) -> None:

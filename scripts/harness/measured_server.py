@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,22 @@ def get(url: str, limit_s: float = GET_LIMIT_S) -> tuple[int, bytes]:
         connection.close()
 
 
-def read_stats(admin_url: str) -> dict:
+Ask = Callable[[str], tuple[int, bytes]]  # an address -> status and body of the answer
+
+
+def read_stats(admin_url: str, ask: Ask = get) -> dict:
     """One consistent snapshot; Failed when it lacks what the study reads."""
     try:
-        status, body = get(admin_url.rstrip("/") + "/stats")
+        return stats_in(*ask(admin_url.rstrip("/") + "/stats"), admin_url)
+    except http.client.HTTPException as error:
+        raise Failed(f"{admin_url}/stats is not readable: {error}") from None
+
+
+def stats_in(status: int, body: bytes, admin_url: str) -> dict:
+    """The snapshot in an answer."""
+    try:
         stats = json.loads(body) if status == 200 else {}
-    except (http.client.HTTPException, ValueError) as error:
+    except ValueError as error:
         raise Failed(f"{admin_url}/stats is not readable: {error}") from None
     missing = [path for path in STATS_KEYS if not _has(stats, path)]
     if missing:
@@ -67,19 +77,22 @@ def _has(stats: object, path: str) -> bool:
     return True
 
 
-def argv(binary: str, cell: Cell) -> list[str]:
+def argv(binary: str, cell: Cell, address: str = "", port: int = 0) -> list[str]:
     """The default transport is not named, so that earlier versions can be measured too."""
     short = SHORT_FLAGS if cell.timeouts == "short" else []
     transport = ["--io", cell.io] if cell.io != IOS[0] else []
-    return [binary, "--port", "0", "--admin-port", "0", "--timer-backend", cell.backend,
+    where = ["--address", address] if address else []
+    return [binary, *where, "--port", str(port), "--admin-port", "0", "--timer-backend", cell.backend,
             "--rearm", cell.rearm, *transport, "--scenario", cell.scenario, *short]
 
 
-class MeasuredServer(Child):
-    """Ready when constructed: it runs as the cell asks, and one GET was checked."""
+class Serving:
+    """The server as the study sees it, whichever machine it runs on; the process is a Child."""
 
-    def __init__(self, binary: str, cell: Cell, cpus: set[int]) -> None:
-        super().__init__(argv(binary, cell), cpus)
+    ask: Ask = staticmethod(get)
+
+    def become_ready(self, cell: Cell) -> None:
+        """Wait until it runs as the cell asks, and check one GET. When that fails, end it."""
         try:
             self.url, self.admin_url = self._wait_ready(cell)
             _require_same(cell, self.stats(), f"{self.admin_url}/stats")
@@ -102,17 +115,25 @@ class MeasuredServer(Child):
 
     def _check_get(self, scenario: str) -> None:
         path, size = ("/", 0) if scenario == "respond" else ("/bytes/16", 16)
-        status, body = get(self.url + path)
+        status, body = self.ask(self.url + path)
         if status != 200 or len(body) != size:
             raise Failed(f"GET {path} gave {status} and {len(body)} bytes, not 200 and {size}")
 
     def stats(self) -> dict:
-        return read_stats(self.admin_url)
+        return read_stats(self.admin_url, self.ask)
 
     def stop(self) -> int | None:
         """Ask it to stop; its exit code, or None when it did not stop in time."""
         self.signal(signal.SIGTERM)
         return self.wait(STOP_LIMIT_S)
+
+
+class MeasuredServer(Serving, Child):
+    """One on this machine, ready when constructed."""
+
+    def __init__(self, binary: str, cell: Cell, cpus: set[int]) -> None:
+        super().__init__(argv(binary, cell), cpus)
+        self.become_ready(cell)
 
 
 def _require_same(cell: Cell, said: dict, where: str) -> None:

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -86,9 +86,13 @@ class Recorder:
         code = self.perf.wait(END_LIMIT_S)
         if code is None:
             raise Failed(f"perf did not end within {END_LIMIT_S:.0f} s")
-        if code not in (0, -signal.SIGINT):
+        if code not in (0, -signal.SIGINT, 128 + signal.SIGINT):  # the last is what a shell says
             raise Failed(self.perf.ending())
         return self.perf.errors()
+
+    def script(self) -> str:
+        """What was recorded, as perf's own text."""
+        return script(self.data)
 
     def _tell(self, word: str) -> None:
         os.write(self._control, f"{word}\n".encode())
@@ -112,21 +116,24 @@ def is_root() -> bool:
 
 
 def mmap_pages() -> int:
+    return pages_allowed(is_root(), number_of("/proc/sys/kernel/perf_event_mlock_kb"))
+
+
+def pages_allowed(root: bool, limit_kib: int | None) -> int:
     """The largest buffer that is allowed: root is not bound by the limit on locked memory."""
-    if is_root():
+    if root:
         return MAX_PAGES
-    limit_kib = number_of("/proc/sys/kernel/perf_event_mlock_kb")
     if limit_kib is None:
         limit_kib = USUAL_MLOCK_KIB
     usable = max(1, limit_kib * 1024 // os.sysconf("SC_PAGE_SIZE") - 1)
     return min(MAX_PAGES, 1 << (usable.bit_length() - 1))
 
 
-def record_argv(pid: int | str, walk: str = "frame pointers") -> list[str]:
+def record_argv(pid: int | str, walk: str = "frame pointers", pages: int | None = None) -> list[str]:
     graph, frequency = WALKS[walk]
     # Without --no-buildid-cache, perf would leave a copy of every server in ~/.debug.
     return ["perf", "record", "-e", EVENT, "-F", str(frequency), "--call-graph", graph,
-            "--no-buildid-cache", "-m", str(mmap_pages()), "-D", "-1", "--control", "CONTROL",
+            "--no-buildid-cache", "-m", str(pages or mmap_pages()), "-D", "-1", "--control", "CONTROL",
             "-p", str(pid), "-o", "DATA"]
 
 
@@ -165,10 +172,18 @@ def refusal(error: str) -> str:
     return next((line.removesuffix(".") for line in said if line), "")
 
 
+def script_argv(data: Path | str) -> list[str]:
+    return ["perf", "script", "-i", str(data), "--show-lost-events", "--no-inline",
+            "-F", "comm,tid,ip,sym,dso"]
+
+
 def script(data: Path) -> str:
     """perf's own text of every stack: command, then one frame a line, innermost first."""
-    code, text, error = run(["perf", "script", "-i", str(data), "--show-lost-events", "--no-inline",
-                             "-F", "comm,tid,ip,sym,dso"], SCRIPT_LIMIT_S, PERF_ENV)
+    return script_in(*run(script_argv(data), SCRIPT_LIMIT_S, PERF_ENV))
+
+
+def script_in(code: int, text: str, error: str) -> str:
+    """What perf script printed; Failed where it could not."""
     if code:
         raise Failed(f"perf script failed: {(error.strip().splitlines() or ['no reason'])[-1]}")
     return text
@@ -176,14 +191,20 @@ def script(data: Path) -> str:
 
 def syscall_events(tracing: Path = Path(TRACING)) -> list[str]:
     """The tracepoints of SYSCALLS that this kernel has."""
-    names = [name for group in SYSCALLS.values() for name in group]
     folder = tracing / "events/syscalls"
-    known = [n for n in names if os.path.exists(folder / f"sys_enter_{n}")]
-    return [TOTAL, *(f"syscalls:sys_enter_{name}" for name in known)]
+    return events_of(n for n in all_calls() if os.path.exists(folder / f"sys_enter_{n}"))
 
 
-def stat_argv(pid: int) -> list[str]:
-    return ["perf", "stat", "-x", ",", "-e", ",".join(syscall_events()), "-D", "-1",
+def all_calls() -> list[str]:
+    return [name for group in SYSCALLS.values() for name in group]
+
+
+def events_of(calls: Iterable[str]) -> list[str]:
+    return [TOTAL, *(f"syscalls:sys_enter_{name}" for name in calls)]
+
+
+def stat_argv(pid: int, events: list[str] | None = None) -> list[str]:
+    return ["perf", "stat", "-x", ",", "-e", ",".join(events or syscall_events()), "-D", "-1",
             "--control", "CONTROL", "-p", str(pid)]
 
 

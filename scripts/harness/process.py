@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from results.errors import Failed
+
 STOP_LIMIT_S = 3.0
 NOT_STARTED = 127  # run()'s exit code of a program that is not there or may not run
 PR_SET_PDEATHSIG = 1
@@ -26,11 +28,12 @@ class Child:
     a full disk; output() and errors() give what it has written. Leaving the with-block ends the
     whole group.
     visible: its output goes to our stderr instead. asks: it may need the terminal (a password),
-    so it stays in our group.
+    so it stays in our group. stdin: as of subprocess.Popen; nothing by default.
     """
 
     def __init__(self, argv: list[str], cpus: set[int] | None = None, env: dict | None = None,
-                 cwd: Path | None = None, visible: bool = False, asks: bool = False) -> None:
+                 cwd: Path | None = None, visible: bool = False, asks: bool = False,
+                 stdin: int = subprocess.DEVNULL) -> None:
         self.name = Path(argv[0]).name
         self._own_group = not asks
         self._out, self._err = (os.fdopen(os.memfd_create(name), "w+b") for name in ("out", "err"))
@@ -45,13 +48,12 @@ class Child:
 
         try:
             self.popen = subprocess.Popen(
-                argv, stdin=None if asks else subprocess.DEVNULL, cwd=cwd, env=env,
+                argv, stdin=None if asks else stdin, cwd=cwd, env=env,
                 stdout=2 if visible else self._out, stderr=2 if visible else self._err,
                 process_group=None if asks else 0, preexec_fn=prepare)
         except BaseException:
             self._close()
             raise
-        self.pid = self.popen.pid
 
     def __enter__(self) -> Child:
         return self
@@ -61,12 +63,16 @@ class Child:
         self.end()
 
     @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
     def running(self) -> bool:
         return self.popen.poll() is None
 
     def signal(self, number: int) -> None:
         if self.running:
-            os.kill(self.pid, number)
+            os.kill(self.popen.pid, number)
 
     def wait(self, limit_s: float) -> int | None:
         """The exit code, or None when it still runs after limit_s."""
@@ -98,6 +104,10 @@ class Child:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return f"{self.name} {how}: {self.last_words()}"
 
+    def failure(self, when: str) -> Failed:
+        """Why a measurement has failed in which it ended."""
+        return Failed(f"{when} {self.ending()}")
+
     def last_words(self) -> str:
         lines = [line for line in (self.output() + self.errors()).splitlines() if line.strip()]
         return lines[-1].strip() if lines else "it said nothing"
@@ -108,7 +118,8 @@ class Child:
 
     def _signal_all(self, number: int) -> None:
         try:
-            os.killpg(self.pid, number) if self._own_group else os.kill(self.pid, number)
+            pid = self.popen.pid
+            os.killpg(pid, number) if self._own_group else os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             pass
 
@@ -153,15 +164,23 @@ def cpu_s(pid: int) -> float:
 
 def user_share(pid: int) -> tuple[int, int]:
     """User and system ticks: too coarse for a figure, good for the split of one."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return ticks_of(Path(f"/proc/{pid}/stat").read_text())
+
+
+def ticks_of(stat: str) -> tuple[int, int]:
+    """User and system ticks in the text of /proc/PID/stat."""
+    fields = stat.rpartition(")")[2].split()
     return int(fields[11]), int(fields[12])
 
 
 def rss_kib(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
+    return rss_of(Path(f"/proc/{pid}/status").read_text())
+
+
+def rss_of(status: str) -> int:
+    """KiB of resident memory in the text of /proc/PID/status."""
+    found = re.search(r"^VmRSS:\s*(\d+)", status, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True)
@@ -183,21 +202,27 @@ class HostTimes:
 
     @staticmethod
     def read(proc: Path = Path("/proc")) -> HostTimes:
-        lines = _cpu_lines(proc)
+        return HostTimes.of(text_of(proc / "stat"), text_of(proc / "pressure/cpu"),
+                            os.sched_getaffinity(0))
+
+    @staticmethod
+    def of(stat: str, pressure: str, usable: set[int]) -> HostTimes:
+        """What these two files say, of a machine whose usable cores these are."""
+        lines = _cpu_lines(stat)
         total = lines.pop("cpu", [])
         cores = {int(name[3:]): ticks for name, ticks in lines.items() if _busy_s(ticks) is not None}
-        own = cores if os.sched_getaffinity(0) <= cores.keys() else {}
+        own = cores if usable <= cores.keys() else {}
         return HostTimes(
             time.monotonic(), _busy_s(total), _steal_s(total),
-            {number: _busy_s(ticks) for number, ticks in own.items()}, _psi_some_s(proc), len(lines),
+            {number: _busy_s(ticks) for number, ticks in own.items()}, _psi_some_s(pressure), len(lines),
             {number: steal for number, ticks in own.items()
              if (steal := _steal_s(ticks)) is not None})
 
 
-def _cpu_lines(proc: Path) -> dict[str, list[float]]:
+def _cpu_lines(stat: str) -> dict[str, list[float]]:
     """The lines of all cores ("cpu") and of each ("cpu0"), in seconds."""
     per_second = os.sysconf("SC_CLK_TCK")
-    lines = re.findall(r"^(cpu\d*)((?: +\d+)*)$", text_of(proc / "stat"), re.MULTILINE)
+    lines = re.findall(r"^(cpu\d*)((?: +\d+)*)$", stat, re.MULTILINE)
     return {name: [int(field) / per_second for field in fields.split()] for name, fields in lines}
 
 
@@ -210,13 +235,17 @@ def _steal_s(ticks: list[float]) -> float | None:
     return ticks[7] if len(ticks) > 7 else None
 
 
-def _psi_some_s(proc: Path) -> float | None:
+def _psi_some_s(pressure: str) -> float | None:
     """None for a kernel without pressure accounting."""
-    found = re.search(r"^some .*total=(\d+)", text_of(proc / "pressure/cpu"), re.MULTILINE)
+    found = re.search(r"^some .*total=(\d+)", pressure, re.MULTILINE)
     return int(found[1]) / 1e6 if found else None
 
 
 def tcp_in_use(proc: Path = Path("/proc")) -> int:
     """TCP sockets that are not closed and not in TIME_WAIT; 0 where the machine does not say."""
-    found = re.search(r"^TCP: inuse (\d+)", text_of(proc / "net/sockstat"), re.MULTILINE)
+    return sockets_of(text_of(proc / "net/sockstat"))
+
+
+def sockets_of(sockstat: str) -> int:
+    found = re.search(r"^TCP: inuse (\d+)", sockstat, re.MULTILINE)
     return int(found[1]) if found else 0

@@ -22,12 +22,16 @@ def candidates(*last: Path) -> Iterator[Path]:
     yield from sorted(found, key=lambda folder: not _PLAIN.fullmatch(os.fspath(folder)))
 
 
+def made(prefix: str, parent: Path) -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
+
+
 def folder(prefix: str) -> tempfile.TemporaryDirectory:
     """A new private folder, under a plain name wherever one of the candidates has one."""
     refused: OSError | None = None
     for parent in candidates():
         try:
-            return tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
+            return made(prefix, parent)
         except OSError as error:
             refused = refused or error
     raise refused

@@ -6,20 +6,20 @@ import hashlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import cpus, environment, measure, measured_server, perf, plan, resume
+from harness import cpus, environment, machines, measure, measured_server, perf, plan, resume
 from harness.measured_server import Binary
+from harness.place import Here
 from harness.plan import Settings
 from harness.process import Child, run
 from harness.progress import Progress, duration
 from results import journal, manifest as manifests
 from results.cell import IO_URING, Cell, Measurement
-from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
+from results.errors import INTERRUPTED, HostLost, Stop, bad_usage, cannot, invalid
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/release/server/idlewheel-server"
@@ -39,6 +39,7 @@ class Options:
     binary: Path | None
     build: bool
     report: Callable[[Path], Path] | None  # makes the report of a folder, if one is wanted
+    hosts: machines.Asked | None = None  # where it measures, if not here
 
     @property
     def profiles(self) -> bool:
@@ -58,38 +59,48 @@ def execute(options: Options) -> None:
     manifest = resume.read_manifest(options.folder) if options.folder else None
     if options.build:
         _set_up()
-    facts = environment.gather(ROOT)
+    facts = environment.gather(ROOT, measures=not options.hosts)
     _require(facts, options, manifest)
     if options.build:
-        _build(["idlewheel-server", "syscall_cost"])
+        _build(["idlewheel-server"] + ([] if options.hosts else ["syscall_cost"]))
     path = (options.binary or BINARY).resolve()
     with measured_server.private_copy(path) as copy:
-        _study(options, manifest, facts, path, measured_server.inspect(str(copy), str(path)))
+        binary = measured_server.inspect(str(copy), str(path))
+        if not options.hosts:
+            _study(options, manifest, Here(*cpus.pair(facts.cores), facts), path, binary)
+            return
+        with machines.hosts(options.hosts) as there:
+            _prepare_hosts(there, options, manifest, binary)
+            _study(options, manifest, there, path, binary)
 
 
-def _study(options: Options, manifest: dict | None, facts: environment.Facts, path: Path,
+def _prepare_hosts(there: machines.There, options: Options, manifest: dict | None,
+                   binary: Binary) -> None:
+    levels, _ = _asked_for(options, manifest)
+    if min(levels) < len(options.hosts.clients):
+        raise bad_usage(f"--connections {min(levels)}: {len(options.hosts.clients)} client hosts need "
+                        "a connection each")
+    try:
+        there.prepare(binary, max(levels), say, options.profiles)
+    except HostLost as error:
+        raise cannot(str(error)) from None
+    if options.profiles and there.unprofiled:
+        if options.only_profiles:
+            raise cannot(f"no profiles can be recorded on {options.hosts.server}: {there.unprofiled}")
+        say(f"note: no profiles are recorded on {options.hosts.server}: {there.unprofiled}")
+
+
+def _study(options: Options, manifest: dict | None, place: Here | machines.There, path: Path,
            binary: Binary) -> None:
     """Measure the binary, a copy of what lies at path, and report."""
-    planned = _planned(options, manifest, binary, facts)
+    planned = _planned(options, manifest, binary, place)
     if IO_URING in {each.cell.io for each in planned.measurements}:
-        measured_server.require_transport(binary, IO_URING, cpus.pair(facts.cores)[0], path)
-    folder, manifest = _open_folder(options, planned, path, binary, facts)
-    cores = cpus.pair(facts.cores)
-    with _beside_the_load(cores[1]):
-        bench = measure.Bench(binary, planned.settings, folder, *cores)
+        place.require_transport(binary, IO_URING, path)
+    folder, manifest = _open_folder(options, planned, path, binary, place)
+    with place.beside_the_load():
+        bench = measure.Bench(binary, planned.settings, folder, place)
         _make_samples(folder, manifest, planned, bench)
     _conclude(folder, options)
-
-
-@contextmanager
-def _beside_the_load(cpu: int) -> Iterator[None]:
-    """Keep this process off the server's core."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 # ---- before measuring ----
@@ -124,16 +135,25 @@ def make_ready(targets: list[str]) -> None:
 
 def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:
     """End the program with the first thing that is missing for what was asked."""
-    base = _profiled_plan(options, manifest)
-    levels, ios = (options.chosen.get(name) or getattr(base, name) for name in ("connections", "io"))
-    found = environment.checks(facts, max(levels), options.profiles, bool(options.report),
-                               IO_URING in ios)
+    levels, ios = _asked_for(options, manifest)
+    if options.hosts:
+        found = environment.checks_of_control(facts, bool(options.report))
+    else:
+        found = environment.checks(facts, max(levels), options.profiles, bool(options.report),
+                                   IO_URING in ios)
     failed = [check for check in found if check.must and not check.ok]
     if failed:
         raise cannot(failed[0].line())
     for check in found:
         if not check.ok and check.name in environment.NOTED:
             say(f"note: {check.line()}")
+
+
+def _asked_for(options: Options, manifest: dict | None) -> tuple[list[int], list[str]]:
+    """Numbers of connections, and transports."""
+    base = _profiled_plan(options, manifest)
+    levels, ios = (options.chosen.get(name) or getattr(base, name) for name in ("connections", "io"))
+    return levels, ios
 
 
 def _profiled_plan(options: Options, manifest: dict | None) -> Settings:
@@ -150,7 +170,7 @@ class Planned:
 
 
 def _planned(options: Options, manifest: dict | None, binary: Binary,
-             facts: environment.Facts) -> Planned:
+             place: Here | machines.There) -> Planned:
     """What to measure. profile takes the plan of its folder, narrowed by what the user chose."""
     if manifest and options.only_profiles:
         settings = resume.settings_of(manifest)
@@ -160,8 +180,10 @@ def _planned(options: Options, manifest: dict | None, binary: Binary,
         settings = plan.settings(options.preset, binary.backends, options.chosen)
         todo = plan.measurements(settings)
     kinds = set(options.kinds)
-    if facts.tracepoints and "syscalls" in kinds:
-        say(f"note: no system calls are counted: {facts.tracepoints}")
+    if place.unprofiled:
+        kinds -= {"profile", "dwarf"}
+    if place.uncounted_calls and "syscalls" in kinds:
+        say(f"note: no system calls are counted: {place.uncounted_calls}")
         kinds.discard("syscalls")
     return Planned(settings, [each for each in todo if each.kind in kinds])
 
@@ -192,10 +214,10 @@ def _sha256(path: Path) -> str:
 
 
 def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
-                 facts: environment.Facts) -> tuple[Path, dict]:
+                 place: Here | machines.There) -> tuple[Path, dict]:
     """The folder to write to and its manifest: continued when it is this run, else a new one."""
     entry = resume.plan_entry(planned.settings, planned.measurements)
-    asked = resume.Study(entry, _sha256(Path(binary.path)), environment.fingerprint(facts, path))
+    asked = resume.Study(entry, _sha256(Path(binary.path)), place.fingerprint(path))
     results = ROOT / "results"
     folder = options.folder or resume.unfinished(results, asked)
     manifest = resume.read_manifest(folder) if folder else None
@@ -208,7 +230,7 @@ def _open_folder(options: Options, planned: Planned, path: Path, binary: Binary,
         folder = folder or results / resume.new_id(options.preset)
         if folder.is_dir() and any(folder.iterdir()):
             raise bad_usage(f"{folder} is not empty and holds no study; choose another with -o")
-        manifest = _manifest(options, planned, folder, path, binary, asked)
+        manifest = _manifest(options, planned, folder, path, binary, asked, place)
     manifest["finished"] = False
     manifests.write(folder, manifest)
     return folder, manifest
@@ -225,18 +247,19 @@ def _git() -> dict:
     return {"sha": sha, "dirty": bool(changes)} if known else {"sha": None, "dirty": None}
 
 
-def _commands(settings: Settings) -> dict:
+def _commands(settings: Settings, place: Here | machines.There) -> dict:
     example = Cell("respond", "default", "BACKEND", "REARM", max(settings.connections))
     wrk = measure.shape(settings, Measurement("load", 1, example))
-    argv = wrk.argv("http://127.0.0.1:PORT")
+    argv = wrk.argv(f"http://{'ADDRESS' if place.address else '127.0.0.1'}:PORT",
+                    None if wrk.as_published else place.script)
     count = f"-c{wrk.connections}"
-    return {"server": shlex.join(measured_server.argv("idlewheel-server", example)),
+    return {"server": shlex.join(measured_server.argv("idlewheel-server", example, place.address)),
             "wrk": shlex.join(["-cCONNECTIONS" if a == count else a for a in argv]),
             "perf": shlex.join(perf.record_argv("PID"))}
 
 
 def _manifest(options: Options, planned: Planned, folder: Path, path: Path, binary: Binary,
-              asked: resume.Study) -> dict:
+              asked: resume.Study, place: Here | machines.There) -> dict:
     settings = planned.settings
     return {
         "schema": manifests.SCHEMA, "id": folder.resolve().name, "preset": settings.preset,
@@ -247,7 +270,7 @@ def _manifest(options: Options, planned: Planned, folder: Path, path: Path, bina
         "binary": {"path": os.fsencode(path).decode(errors="replace"),
                    "sha256": asked.sha256, "version": binary.version, "commit": binary.commit},
         "env": asked.env, "plan": asked.plan,
-        "commands": _commands(settings), "finished": False,
+        "commands": _commands(settings, place), "finished": False,
     }
 
 

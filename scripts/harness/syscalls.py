@@ -27,8 +27,12 @@ def isolation() -> str | None:
 
     Without PCID each change of the table also empties the processor's cache of it. None: unknown.
     """
-    said = text_of(MELTDOWN)
-    flags = re.findall(r"^flags\s*:(.*)$", text_of("/proc/cpuinfo"), re.MULTILINE)
+    return isolation_of(text_of(MELTDOWN), text_of("/proc/cpuinfo"))
+
+
+def isolation_of(said: str, cpuinfo: str) -> str | None:
+    """The same for a machine on which these files say so."""
+    flags = re.findall(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
     known = set(flags[0].split()) if flags else set()
     if "pti" in known or "PTI" in said:
         return f"on, {'with' if 'pcid' in known else 'without'} PCID" if known else "on"

@@ -37,6 +37,16 @@ class Target:
     # Cores whose load changes the figures: the server's, the load's, and their hardware siblings.
     watched: frozenset[int] = frozenset()
 
+    def stats(self) -> dict:
+        return read_stats(self.admin_url)
+
+    def read(self, others: list[int]) -> Reading:
+        """All counters now. others: the processes on its machine that measure it."""
+        return Reading.take(self, others)
+
+    def rss_kib(self) -> int:
+        return rss_kib(self.pid)
+
 
 @dataclass(frozen=True)
 class Process:
@@ -71,7 +81,7 @@ class Reading:
 
     @staticmethod
     def take(target: Target, others: list[int]) -> Reading:
-        stats = read_stats(target.admin_url) if target.admin_url else None
+        stats = target.stats() if target.admin_url else None
         own = time.process_time()
         server = Process.read(target.pid) if target.pid else None
         return Reading(stats, server, own + sum(map(cpu_s, others)), HostTimes.read())
@@ -105,12 +115,12 @@ def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
     """The figures of a window. perf's events are on for exactly as long, where it records."""
     others = [child.pid for child in (wrk, perf) if child]
     with switched_on():
-        before = Reading.take(target, others)
+        before = target.read(others)
         hold(seconds, target.child, wrk, perf)
-        after = Reading.take(target, others)
+        after = target.read(others)
     found = between(before, after, target.core, target.watched)
     if target.pid:
-        found.rss_kib = rss_kib(target.pid)
+        found.rss_kib = target.rss_kib()
     return found
 
 
@@ -135,7 +145,7 @@ def costs(window: Window, per: str | None = None) -> Costs:
 
 def _wait_until_open(target: Target, wrk: Wrk, connections: int) -> int:
     limit = time.monotonic() + OPEN_LIMIT_S
-    while (found := connections_open(read_stats(target.admin_url))) < connections:
+    while (found := connections_open(target.stats())) < connections:
         if time.monotonic() >= limit:
             break
         hold(0.05, target.child, wrk)
@@ -148,7 +158,7 @@ def hold(seconds: float, *children: Child | None) -> None:
     while True:
         for child in filter(None, children):
             if not child.running:
-                raise Failed(f"in the middle of a measurement {child.ending()}")
+                raise child.failure("in the middle of a measurement")
         left = end - time.monotonic()
         if left <= 0:
             return

@@ -44,9 +44,10 @@ class Shape:
         """The connections that wrk really opens: as many in each thread."""
         return self.connections // self._threads * self._threads
 
-    def argv(self, url: str) -> list[str]:
+    def argv(self, url: str, report: str | None = None) -> list[str]:
+        """report: a script of wrk's that prints more than wrk does."""
         ours = [] if self.as_published else ["--latency", "--timeout", WRK_TIMEOUT]
-        script = ["-s", str(PIPELINE)] if self.pipeline > 1 else []
+        script = ["-s", str(PIPELINE)] if self.pipeline > 1 else ["-s", report] if report else []
         count = ["--", str(self.pipeline)] if self.pipeline > 1 else []
         return ["wrk", f"-t{self._threads}", f"-c{self.connections}", f"-d{self.duration_s}s",
                 *ours, *script, with_path(url), *count]
@@ -86,6 +87,10 @@ def _latency(text: str) -> Latency:
 class Wrk(Child):
     def __init__(self, shape: Shape, url: str, cpus: set[int] | None) -> None:
         super().__init__(shape.argv(url), cpus)
+        self.opened = shape.opened
+
+    def by_host(self) -> None:
+        """All of it comes from this machine."""
 
     def finish(self, now: bool = True) -> WrkReport:
         """Its report: at once, or when its own duration is over."""

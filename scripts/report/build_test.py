@@ -249,6 +249,18 @@ class ReportTest(unittest.TestCase):
             self.assertIn("This machine does not count: steal, pressure.", said)
         self.assertNotIn("does not count", self.report())
 
+    def test_the_hosts_that_took_part_are_named(self) -> None:
+        hosts = {"server s": "A Chip, Linux 6.1", "client a": "Another, Linux 6.2, wrk 4.1.0"}
+        part = {"connections": 4, "requests": 1000, "errors": 0, "p99_us": 250.0}
+        text, summary = self.changed(lambda line: line.update(clients={"a": part}),
+                                     env=testing.ENV | {"hosts": hosts})
+        for said in (text, summary):
+            for words in ("load from 1 other host", "client a", "Another, Linux 6.2, wrk 4.1.0",
+                          "client host"):
+                self.assertIn(words, said)
+        self.assertRegex(summary, r"\| a \| 10 \| 10.000 \| 0 \| 250")
+        self.assertNotIn("Client hosts", self.report())
+
     def test_an_unfinished_run_says_so(self) -> None:
         testing.write(self.folder)
         path = self.folder / "manifest.json"

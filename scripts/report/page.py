@@ -215,6 +215,8 @@ def _validity(findings: Findings) -> str:
                      "it.</p>")
     if absent := validity.uncounted(findings.run):
         parts.append(f'<p class="warning">{html.escape(absent)}</p>')
+    if (shared := validity.clients(findings.run)).rows:
+        parts += ["<h3>Client hosts</h3>", shared.html()]
     parts += ["<h3>Gates</h3>", _gates(findings), f'<p class="note">{validity.GATES}</p>',
               _or_words("A/A: one variant against itself", same, "No A/A series in this run."),
               f"<p>No difference means within ±{percent(noise_margin(rows))}.</p>",

@@ -19,7 +19,7 @@ def about(manifest: dict) -> str:
     """One line: preset, label, machine, commit, date."""
     env = manifest.get("env") or {}
     machine = ", ".join(str(part) for part in (env.get("cpu"), _cores(env), env.get("os"),
-                                               _kernel(env)) if part)
+                                               _kernel(env), _hosts(env)) if part)
     label = manifest.get("label") or "unlabelled"
     label += "" if manifest.get("finished", True) else " · UNFINISHED, more cells are to come"
     return (f"preset {manifest.get('preset', 'unknown')} · {label} · {machine} · "
@@ -41,6 +41,12 @@ def _cores(env: dict) -> str:
 
 def _kernel(env: dict) -> str:
     return f"Linux {env['kernel']}" if env.get("kernel") else ""
+
+
+def _hosts(env: dict) -> str:
+    """Where the load came from, if not from the server's own machine."""
+    clients = [name for name in env.get("hosts") or {} if name.startswith("client ")]
+    return f"load from {len(clients)} other host{'s' * (len(clients) > 1)}" if clients else ""
 
 
 def markdown(findings: Findings) -> str:
@@ -66,8 +72,9 @@ def markdown(findings: Findings) -> str:
 def _validity(findings: Findings) -> list[str]:
     bad = [table.markdown() for table in validity.gates(findings)]
     same = validity.same_against_same(findings.rows, seed_of(findings.run))
-    absent = validity.uncounted(findings.run)
-    return [*([absent] if absent else []), *(bad or [validity.passed(findings)]),
+    notes = [validity.hosts(findings.run), validity.uncounted(findings.run)]
+    shared = validity.clients(findings.run)
+    return [*filter(None, notes), *([shared.markdown()] if shared.rows else []), *(bad or [validity.passed(findings)]),
             same.markdown() if same.rows else "No A/A series in this run."]
 
 

@@ -19,5 +19,14 @@ class Commit(unittest.TestCase):
         self.assertEqual(summary.commit({}), "unknown")
 
 
+class Hosts(unittest.TestCase):
+    def test_the_first_line_says_that_the_load_came_from_others(self) -> None:
+        env = {"cpu": "A Chip", "hosts": {"server s": "A Chip", "client a": "x", "client b": "x"}}
+        self.assertIn("A Chip, load from 2 other hosts ·", summary.about({"env": env}))
+        env["hosts"].pop("client b")
+        self.assertIn("load from 1 other host ·", summary.about({"env": env}))
+        self.assertNotIn("load from", summary.about({"env": {"cpu": "A Chip"}}))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import fmean
+from statistics import fmean, median
 
 from report import analysis
 from report.analysis import Row
@@ -24,7 +24,8 @@ GATES = ("A measurement that fails a gate is made again, and the better one is k
          "more than 1 % of the time to others; foreign_load: other programs used more than a tenth "
          "of a core; missing_connections: not all were open; socket_errors, wrong_counts, "
          "cpu_clocks_differ: wrk, the server and the kernel disagree by more than 2 %; few_stacks: "
-         "perf recorded fewer stacks than the CPU time calls for.")
+         "perf recorded fewer stacks than the CPU time calls for; silent_host: one of several client "
+         "hosts got no answer; lost_host: a host was lost, so the measurement failed.")
 
 
 def gates(findings: Findings) -> list[Table]:
@@ -77,6 +78,30 @@ def uncounted(run: Run) -> str:
     lacking = (run.manifest.get("env") or {}).get("uncounted")
     return (f"This machine does not count: {', '.join(lacking)}. These figures are absent, and no "
             "gate judged them.") if lacking else ""
+
+
+def hosts(run: Run) -> str:
+    """Where server and load ran, if on several machines."""
+    found = (run.manifest.get("env") or {}).get("hosts") or {}
+    return f"Hosts: {'; '.join(f'{name} ({about})' for name, about in found.items())}." if found else ""
+
+
+def clients(run: Run) -> Table:
+    """What each host of several did, over all timed cells; no row where one machine did it all."""
+    parts: dict[str, list[dict]] = {}
+    for samples in run.of_kind("load").values():
+        for sample in filter(lambda s: s.valid and s.clients, samples):
+            for host, part in sample.clients.items():
+                parts.setdefault(host, []).append(part)
+    table = Table([Text("client host"), Text("cells"), Text("requests"), Text("errors"),
+                   Text("p99 µs", "median of wrk's own figure on this host")])
+    for host, found in parts.items():
+        slow = [part["p99_us"] for part in found if "p99_us" in part]
+        table.rows.append([Text(host), Text(number(len(found), 0)),
+                           *(Text(number(sum(part.get(name, 0) for part in found), 0))
+                             for name in ("requests", "errors")),
+                           Text(micros(median(slow)) if slow else NOTHING)])
+    return table
 
 
 def same_against_same(found: list[Row], seed: int) -> Table:

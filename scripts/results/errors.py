@@ -24,6 +24,10 @@ class Failed(Exception):
     """A measurement failed; its sample keeps the reason, and the study goes on."""
 
 
+class HostLost(Failed):
+    """Another host does not answer any more, or never did."""
+
+
 def bad_usage(message: str) -> Stop:
     return Stop(message, BAD_USAGE)
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 # For two folders that are compared, and for one that is continued.
 COMPARED = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "mitigations", "somaxconn", "aslr",
-            "tools")
+            "tools", "hosts")
 CONTINUED = ("cpu", "cores", "memory_gib", "virt", "kernel", "os", "mitigations", "aslr", "pinning",
-             "siblings", "governor", "quota")
+             "siblings", "governor", "quota", "hosts")
 LATER = ("mitigations", "siblings", "governor", "quota")  # folders of earlier versions lack these
 
 

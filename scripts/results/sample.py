@@ -28,6 +28,7 @@ _FILES = "files of the folded stacks: all rounds so far, and this round"
 BOUND = 0.95  # a server that uses this much of its core is the bottleneck
 TIMER_COUNTS = ("armed", "rearmed", "moved", "disarmed", "expired")
 SHARES = ("self", "inclusive", "owner")
+CLIENT_FIGURES = ("connections", "requests", "errors", "p50_us", "p99_us")
 WRK_ERRORS = ("connect", "read", "write", "status", "timeout")
 
 
@@ -157,6 +158,10 @@ class Sample(Window, Identity):  # the bases' fields come from right to left
                                           "each of its threads)", default=None)
     wrk: WrkReport | None = record(WrkReport, default=None)
     totals: Totals | None = record(Totals, default=None)
+    clients: dict[str, dict[str, float]] | None = value(
+        "", "where several hosts made the load, what each of them did in its whole run: its part of "
+        "the connections, its answers and its errors, and its own latency in µs",
+        tuple(f"<host>.{name}" for name in CLIENT_FIGURES), default=None)
 
     # kind syscalls
     per_request: dict[str, float] | None = value(

@@ -4,8 +4,8 @@ from collections import Counter
 
 from results import schema
 from results.cell import AA, Cell, Measurement
-from results.sample import (SHARES, TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency, Lateness, Sample,
-                            Totals, Window, WrkReport, left_out, usable)
+from results.sample import (CLIENT_FIGURES, SHARES, TIMER_COUNTS, WRK_ERRORS, Cpu, Host, Latency,
+                            Lateness, Sample, Totals, Window, WrkReport, left_out, usable)
 
 CELL = Cell("respond", "default", "ordered-list", "lazy", 400, AA)
 TIMERS = dict.fromkeys(TIMER_COUNTS, 7)
@@ -26,7 +26,8 @@ def whole() -> Sample:
     return Sample.of(
         Measurement("load", 1, CELL), window, order=0, error="none", t0="now", server_bound=True,
         timers_per_request=dict.fromkeys(TIMERS, 0.7), connections_asked=400, wrk=report,
-        totals=Totals(responses=11, timed_out=0), per_request={"total": 3.0, "recv": 1.0},
+        totals=Totals(responses=11, timed_out=0),
+        clients={"a": dict.fromkeys(CLIENT_FIGURES, 1)}, per_request={"total": 3.0, "recv": 1.0},
         samples=1, lost=0, frequency=997, us_per_request=1e5, shares={"timer": shares},
         unresolved=0.0, timer_us_per_request=shares, folded="a", round_folded="b")
 
@@ -51,6 +52,7 @@ class Json(unittest.TestCase):
     def test_every_field_is_described_and_nothing_else(self) -> None:
         written = paths(whole().to_json())
         written = {path.replace("shares.timer.", "shares.<group>.").replace("recv", "<call>")
+                   .replace("clients.a.", "clients.<host>.")
                    for path in written}
         self.assertEqual(written, {path for path, _, _ in schema.described(Sample)})
 

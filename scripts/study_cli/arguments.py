@@ -91,8 +91,17 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "with --preset paper wrk's own -d")
     add("--seed", type=between(0, 2**63 - 1), metavar="N",
         help="seed of the random order (default: 1)")
-    add("--server", type=Path, metavar="FILE",
+    add("--server", metavar="FILE|HOST", help="another idlewheel-server binary, as --binary; with "
+        "--clients the host that it runs on: [USER@]HOST[:PORT], reached by ssh")
+    add("--clients", type=Path, metavar="FILE", help="a host a line, each of which runs wrk; the "
+        "connections are shared out among them")
+    add("--binary", type=Path, metavar="FILE",
         help="another idlewheel-server binary; implies --no-build")
+    add("--ssh-option", action="append", metavar="NAME=VALUE", help="for ssh -o, also several times")
+    add("--server-address", metavar="ADDRESS", help="that the server listens on and the clients connect "
+        "to (default: the address of its host that ssh has reached)")
+    add("--server-port", type=between(1, 65535), metavar="N",
+        help="that the server listens on there (default: any free one)")
     add("--no-build", action="store_true", help="neither set up nor build: use what is there")
     add("--no-report", action="store_true",
         help="make no report now; study report DIR makes it later")

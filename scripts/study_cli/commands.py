@@ -9,8 +9,8 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from harness import (contenders, cpus, environment, lock, running_server, side_by_side, side_table,
-                     study, traces)
+from harness import (addresses, contenders, cpus, environment, lock, machines, running_server,
+                     side_by_side, side_table, study, traces)
 from harness.window import Target
 from report import build, compare, tails
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
@@ -26,10 +26,31 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
     chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "io",
                                             "scenarios", "rounds", "duration", "seed")}
     chosen["only_profiles"] = args.command == "profile"
+    hosts = _hosts(args)
+    if args.binary and args.server and not hosts:
+        raise bad_usage("--server without --clients names the binary, and so does --binary")
+    binary = args.binary or (Path(args.server) if args.server and not hosts else None)
     study.execute(study.Options(
-        argv, kinds, args.preset, chosen, args.output, args.server,
-        build=not (args.no_build or args.server),
-        report=None if args.no_report else build.report))
+        argv, kinds, args.preset, chosen, args.output, binary,
+        build=not (args.no_build or binary),
+        report=None if args.no_report else build.report, hosts=hosts))
+
+
+def _hosts(args: argparse.Namespace) -> machines.Asked | None:
+    """The hosts of a study on several machines; None where all of it is on this one."""
+    if args.clients is None:
+        for flag in ("ssh_option", "server_address", "server_port"):
+            if getattr(args, flag):
+                raise bad_usage(f"--{flag.replace('_', '-')} is for hosts: it needs --clients")
+        return None
+    if not args.server:
+        raise bad_usage("--clients needs --server HOST")
+    server = addresses.named(args.server, "--server")
+    clients = addresses.read(args.clients)
+    if server in clients:
+        raise bad_usage(f"{server} is the server's host, and stands in {args.clients} too")
+    return machines.Asked(server, clients, args.ssh_option or [], args.server_address,
+                          args.server_port or 0)
 
 
 def _load(args: argparse.Namespace) -> None:

@@ -64,11 +64,23 @@ class Usage(Fakes):
             ["load", "http://127.0.0.1:1/\n", "--connections", "1"],
             ["load", "http://127.0.0.1:1/\udce9", "--connections", "1"],
             ["doctor", "--connections", "many"], ["compare", "x"],
+            ["run", "--clients", "/nothing"], ["run", "--clients", "/nothing", "--server", "a"],
+            ["run", "--clients", os.devnull, "--server", "a"],
+            ["run", "--clients", os.devnull, "--server", "-oProxyCommand=x"],
+            ["run", "--ssh-option", "Port=22"], ["run", "--server-port", "4242"],
+            ["run", "--server-address", "10.0.0.1"], ["run", "--server-port", "99999"],
+            ["run", "--server", "x", "--binary", "y"],
             ["report", str(self.folder)], ["compare", str(self.folder), str(self.folder)],
         ]
         for argv in cases:
             with self.subTest(argv=argv):
                 self.refused(*argv)
+
+    def test_a_host_that_is_server_and_client(self) -> None:
+        listed = self.folder / "hosts.txt"
+        listed.write_text("a\nb\n")
+        self.assertIn("b is the server's host", self.refused("run", "--server", "b", "--clients",
+                                                             str(listed)))
 
     def test_every_command_has_help(self) -> None:
         for command in ("run", "profile", "load", "servers", "windows", "dropin", "traces", "doctor",
@@ -188,7 +200,8 @@ class Runs(Running):
         self.run_study(figures)
         written = {re.sub(r"(levels\.).*", r"\1<workload>", path)
                    for path in paths(self.manifest())}
-        self.assertEqual(sorted(written), sorted(fields_of_the_manifest()))
+        # A study on this machine alone has no hosts to name.
+        self.assertEqual(sorted(written | {"env.hosts.<host>"}), sorted(fields_of_the_manifest()))
 
     def test_the_server_that_runs_is_a_private_copy_and_the_manifest_names_the_original(self) -> None:
         copies = set()
