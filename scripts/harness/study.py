@@ -24,6 +24,7 @@ from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/release/server/idlewheel-server"
 PREPARE_LIMIT_S = 3600.0
+PROFILES = ("profile", "dwarf")  # the kinds of measurements that need perf record
 FAILURES_IN_A_ROW = 3  # then it is not the measurements that are wrong
 
 
@@ -39,6 +40,7 @@ class Options:
     binary: Path | None
     build: bool
     report: Callable[[Path], Path] | None  # makes the report of a folder, if one is wanted
+    profile_if_allowed: bool = False  # whether to go on without profiles where perf is refused
 
     @property
     def profiles(self) -> bool:
@@ -59,6 +61,7 @@ def execute(options: Options) -> None:
     if options.build:
         _set_up()
     facts = environment.gather(ROOT)
+    options = _as_allowed(options, facts)
     _require(facts, options, manifest)
     if options.build:
         _build(["idlewheel-server", "syscall_cost"])
@@ -120,6 +123,15 @@ def make_ready(targets: list[str]) -> None:
     """Installs what is missing and builds these; says on stderr what it does."""
     _set_up()
     _build(targets)
+
+
+def _as_allowed(options: Options, facts: environment.Facts) -> Options:
+    """Without the profiles, where the user left that open and perf is refused; says why."""
+    refused = environment.check_perf(facts)
+    if not (options.profile_if_allowed and refused):
+        return options
+    say(f"note: no profiles are recorded: {refused.line()}")
+    return replace(options, kinds=[kind for kind in options.kinds if kind not in PROFILES])
 
 
 def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:

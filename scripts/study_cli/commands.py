@@ -22,14 +22,15 @@ from study_cli.arguments import parser
 def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
     kinds = [] if args.command == "profile" else ["load", "syscalls"]
     if not getattr(args, "no_profile", False):
-        kinds += ["profile", "dwarf"]
+        kinds += study.PROFILES
     chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "io",
                                             "scenarios", "rounds", "duration", "seed")}
     chosen["only_profiles"] = args.command == "profile"
     study.execute(study.Options(
         argv, kinds, args.preset, chosen, args.output, args.server,
         build=not (args.no_build or args.server),
-        report=None if args.no_report else build.report))
+        report=None if args.no_report else build.report,
+        profile_if_allowed=getattr(args, "profile_if_allowed", False)))
 
 
 def _load(args: argparse.Namespace) -> None:
