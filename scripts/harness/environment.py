@@ -287,6 +287,7 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
         "somaxconn": facts.somaxconn, "port_range": facts.port_range and list(facts.port_range),
         "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},
+        "perf_core": cpus.of_perf(facts.cores),
         "siblings": facts.siblings, "quota": facts.quota or "none",
         "uncounted": facts.uncounted, "syscall_ns": syscalls.cost_ns(server),
         "page_table_isolation": syscalls.isolation(),

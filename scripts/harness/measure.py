@@ -35,6 +35,7 @@ class Bench:
     folder: Path
     server_cpu: int
     client_cpu: int
+    perf_cpu: int
     groups: Groups = field(default_factory=Groups)
 
     @property
@@ -150,7 +151,7 @@ def _load(bench: Bench, todo: Measurement) -> Sample:
 
 def _syscalls(bench: Bench, todo: Measurement) -> Sample:
     with _loaded(bench, todo) as (server, target, wrk):
-        with perf.Recorder(perf.stat_argv(server.pid), {bench.client_cpu}) as recorder:
+        with perf.Recorder(perf.stat_argv(server.pid), {bench.perf_cpu}) as recorder:
             window = _recorded(bench, todo, target, wrk, recorder)
             text = recorder.end()
         wrk.finish()
@@ -174,7 +175,7 @@ def _counts(window: Window) -> Window:
 def _profile(bench: Bench, todo: Measurement) -> Sample:
     walk = "dwarf" if todo.kind == "dwarf" else "frame pointers"
     with _loaded(bench, todo) as (server, target, wrk):
-        with perf.Recorder(perf.record_argv(server.pid, walk), {bench.client_cpu}) as recorder:
+        with perf.Recorder(perf.record_argv(server.pid, walk), {bench.perf_cpu}) as recorder:
             window = _recorded(bench, todo, target, wrk, recorder)
             recorder.end()
             wrk.finish()

@@ -54,7 +54,7 @@ class WithCosts(unittest.TestCase):
 
 class Retries(unittest.TestCase):
     def outcome(self, *attempts: Sample) -> Sample:
-        bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1)
+        bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(), 0, 1, 1)
         with mock.patch.object(measure, "_attempt", side_effect=list(attempts)):
             return measure.make_sample(bench, PLANNED)
 
@@ -101,7 +101,7 @@ class Retries(unittest.TestCase):
             tries = [Sample.of(todo, flags=["steal"] * n, stacks=Counter({("main", name): 7}))
                      for n, name in ((1, "kept"), (2, "worse"))]
             with tempfile.TemporaryDirectory() as folder:
-                bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(folder), 0, 1)
+                bench = Bench(mock.Mock(), plan.PRESETS["quick"], Path(folder), 0, 1, 1)
                 with mock.patch.object(measure, "_attempt", side_effect=tries):
                     found = measure.make_sample(bench, todo)
                 self.assertEqual(Path(folder, file).read_text(), "main;kept 7\n")
@@ -116,7 +116,7 @@ class Profiles(unittest.TestCase):
         todo = replace(PLANNED, kind="profile")
         window = replace(Window(**{f.name: getattr(changed(), f.name) for f in fields(Window)}),
                          cpu=Cpu(user_s=0.4, sys_s=sys_s, utilisation=cpu, outside_s=1.0))
-        bench = Bench(mock.Mock(), replace(plan.PRESETS["quick"], retries=0), Path(), 0, 1)
+        bench = Bench(mock.Mock(), replace(plan.PRESETS["quick"], retries=0), Path(), 0, 1, 1)
         with (mock.patch.object(measure, "_loaded") as loaded,
               mock.patch.object(measure, "_recorded", return_value=window),
               mock.patch.object(measure, "_write_stacks"),

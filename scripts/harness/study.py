@@ -79,7 +79,7 @@ def _study(options: Options, manifest: dict | None, facts: environment.Facts, pa
     folder, manifest = _open_folder(options, planned, path, binary, facts)
     cores = cpus.pair(facts.cores)
     with _beside_the_load(cores[1]):
-        bench = measure.Bench(binary, planned.settings, folder, *cores)
+        bench = measure.Bench(binary, planned.settings, folder, *cores, cpus.of_perf(facts.cores))
         _make_samples(folder, manifest, planned, bench)
     _conclude(folder, options)
 

@@ -7,6 +7,7 @@ where the server comes from, and in what they print.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -103,7 +104,7 @@ def longest_s(seconds: float) -> int:
 def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
             switched_on: Callable[[], AbstractContextManager] = nullcontext) -> Window:
     """The figures of a window. perf's events are on for exactly as long, where it records."""
-    others = [child.pid for child in (wrk, perf) if child]
+    others = [child.pid for child in (wrk, perf) if child and _on_watched_cores(child, target)]
     with switched_on():
         before = Reading.take(target, others)
         hold(seconds, target.child, wrk, perf)
@@ -112,6 +113,11 @@ def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
     if target.pid:
         found.rss_kib = rss_kib(target.pid)
     return found
+
+
+def _on_watched_cores(child: Child, target: Target) -> bool:
+    """Whether its time is part of how busy these cores are: perf may have a core of its own."""
+    return not target.watched or bool(os.sched_getaffinity(child.pid) & target.watched)
 
 
 def costs(window: Window, per: str | None = None) -> Costs:
