@@ -27,6 +27,13 @@ def pair(usable: list[int], root: Path = ROOT) -> tuple[int, int]:
     return server, others[0]
 
 
+def of_perf(usable: list[int], root: Path = ROOT) -> int:
+    """A core that shares hardware with neither of the pair; the client's where there is none."""
+    server, client = pair(usable, root)
+    taken = siblings(server, root) | siblings(client, root)
+    return next((cpu for cpu in usable if cpu not in taken), client)
+
+
 def siblings(cpu: int, root: Path = ROOT) -> set[int]:
     """The hardware threads of the core, this one among them."""
     topology = root / f"{_CPU}/cpu{cpu}/topology"

@@ -38,6 +38,13 @@ class Cores(Machine):
         self.assertEqual(cpus.pair([2, 5], self.root), (2, 5))
         self.assertEqual(cpus.pair([5], self.root), (5, 5))
 
+    def test_perf_has_a_core_of_its_own_where_there_is_a_third(self) -> None:
+        self.topology({0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3", 4: "4-5", 5: "4-5"})
+        self.assertEqual(cpus.of_perf([0, 1, 2, 3, 4, 5], self.root), 4)
+        self.assertEqual(cpus.of_perf([0, 1, 2, 3], self.root), 2)  # siblings of the pair are left
+        self.assertEqual(cpus.of_perf([0, 5], self.root), 5)
+        self.assertEqual(cpus.of_perf([0], self.root), 0)
+
     def test_a_machine_that_says_nothing_or_nonsense(self) -> None:
         self.assertEqual(cpus.pair([0, 1], self.root), (0, 1))
         self.assertEqual(cpus.siblings(7, self.root), {7})

@@ -25,8 +25,8 @@ LEAST_QUOTA = 2  # cores' time: one for the server and one for the load
 NOTED = ("kptr_restrict", "somaxconn", "TIME_WAIT", "core siblings", "frequency governor",
          "CPU quota", "kernel counters")
 
-__all__ = ["Check", "Facts", "check_files", "check_tool", "checks", "fingerprint", "gather",
-           "raise_file_limit"]
+__all__ = ["Check", "Facts", "check_files", "check_perf", "check_tool", "checks", "fingerprint",
+           "gather", "raise_file_limit"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ def _perf_checks(facts: Facts, must: bool) -> list[Check]:
         return found
     paranoid, kptr = facts.perf_paranoid, facts.kptr_restrict
     trusted = facts.root or facts.perfmon or paranoid is None or paranoid <= PARANOID_FOR_USERS
-    symbols = kptr in (None, 0) or (facts.root and kptr <= 1)
+    symbols = facts.kernel_named and (kptr in (None, 0) or (facts.root and kptr <= 1))
     return found + [
         Check("perf_event_paranoid", trusted or not facts.perf_records, False, _shown(paranoid),
               _sysctl(facts, "perf_event_paranoid", PARANOID_FOR_USERS)),
         Check("kptr_restrict", symbols, False, _shown(kptr),
-              f"{_sysctl(facts, 'kptr_restrict', 0)}, or kernel frames have no names"),
+              f"{_names_fix(facts)}, or functions of the kernel have no names in profiles"),
         Check("perf record", not facts.perf_records, must,
               facts.perf_records or f"records {perf.EVENT}",
               f"{_joined(_perf_fixes(facts))}, or --no-profile"),
@@ -102,6 +102,18 @@ def _perf_checks(facts: Facts, must: bool) -> list[Check]:
               f"system calls are not counted: {facts.tracepoints}" if facts.tracepoints
               else "counts system calls", _joined(_tracepoint_fixes(facts))),
     ]
+
+
+def _names_fix(facts: Facts) -> str:
+    """The kernel tells its names to users where both settings are low."""
+    if facts.kptr_restrict:
+        return _sysctl(facts, "kptr_restrict", 0)
+    return _sysctl(facts, "perf_event_paranoid", PARANOID_FOR_USERS)
+
+
+def check_perf(facts: Facts) -> Check | None:
+    """What keeps perf from recording; None where nothing does."""
+    return next((each for each in _perf_checks(facts, True) if each.must and not each.ok), None)
 
 
 def _joined(fixes: list[str]) -> str:
@@ -133,7 +145,7 @@ def _perf_fixes(facts: Facts) -> list[str]:
     closed = (facts.perf_paranoid or 0) > PARANOID_FOR_USERS and not facts.perfmon
     flags = []
     if facts.container:
-        if facts.root and not facts.perfmon:
+        if (facts.root or facts.carried) and not facts.perfmon:
             flags, closed = ["--cap-add PERFMON"], False
         if facts.seccomp and facts.perf_records != perf.USER_MODE_ONLY:
             flags.append("--security-opt seccomp=unconfined")
@@ -287,6 +299,7 @@ def fingerprint(facts: Facts, binary: Path) -> dict:
         "somaxconn": facts.somaxconn, "port_range": facts.port_range and list(facts.port_range),
         "nofile": facts.nofile, "aslr": number_of("/proc/sys/kernel/randomize_va_space"),
         "perf_paranoid": facts.perf_paranoid, "pinning": {"server": server, "client": client},
+        "perf_core": cpus.of_perf(facts.cores),
         "siblings": facts.siblings, "quota": facts.quota or "none",
         "uncounted": facts.uncounted, "syscall_ns": syscalls.cost_ns(server),
         "page_table_isolation": syscalls.isolation(),

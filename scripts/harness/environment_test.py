@@ -92,7 +92,7 @@ class Checks(unittest.TestCase):
         silent = HostTimes(0.0, None, None, {}, None)
         with (mock.patch("harness.process.Path.read_text", side_effect=FileNotFoundError),
               mock.patch.object(HostTimes, "read", return_value=silent),
-              mock.patch.object(perf, "trial", return_value=""),
+              mock.patch.object(perf, "trial", return_value=perf.Trial()),
               mock.patch.object(perf, "trial_of_tracepoints", return_value="")):
             gathered = environment.gather(Path("/nowhere"))
             found = environment.fingerprint(gathered, Path("/nowhere/server"))
@@ -191,6 +191,21 @@ class Permission(unittest.TestCase):
         self.assertEqual(self.fix(replace(capable, seccomp=False)),
                          "run it outside of the container, or --no-profile")
 
+    def test_perf_that_carries_its_capability_needs_a_container_that_lets_it(self) -> None:
+        inside = replace(self.USER, container=True, seccomp=True, carried=True,
+                         perf_records="Operation not permitted")
+        self.assertEqual(self.fix(inside), "start the container with --cap-add PERFMON "
+                         "--security-opt seccomp=unconfined, or --no-profile")
+        self.assertEqual(self.fix(replace(inside, perfmon=True)), "start the container with "
+                         "--security-opt seccomp=unconfined, or --no-profile")
+
+    def test_hidden_names_of_the_kernel_name_the_setting_that_hides_them(self) -> None:
+        hidden = replace(GOOD, container=True, kernel_named=False)
+        self.assertEqual(failed(hidden), {"kptr_restrict": False})
+        for restrict, setting in ((0, "perf_event_paranoid=1"), (1, "kptr_restrict=0")):
+            self.assertIn(f"sysctl -w kernel.{setting} as root on the container's host",
+                          self.fix(replace(hidden, kptr_restrict=restrict), "kptr_restrict"))
+
     def test_a_user_of_a_container_needs_its_host(self) -> None:
         inside = replace(self.USER, container=True, seccomp=True)
         self.assertIn(f"{self.SYSCTL} on the container's host", self.fix(inside))
@@ -225,6 +240,34 @@ class Permission(unittest.TestCase):
         missing = replace(without("perf"), perf_records="perf is not installed",
                           tracepoints="perf is not installed")
         self.assertEqual(failed(missing), {"perf": True})
+
+
+class Carried(unittest.TestCase):
+    """Whether perf gets CAP_PERFMON: the kernel's answers are invented."""
+
+    PERFMON = f"{1 << facts.CAP_PERFMON:016x}"
+
+    def has(self, carried: bool, held: str = "0", bound: str = "0", locked: int = 0,
+            ids: str = "0 0 4294967295") -> bool:
+        texts = {"/proc/self/uid_map": ids, "/proc/self/status":
+                 f"CapEff:\t{held}\nCapBnd:\t{bound}\nNoNewPrivs:\t{locked}\n"}
+        with (mock.patch.object(facts, "text_of", side_effect=texts.get),
+              mock.patch.object(perf, "text_of", side_effect=texts.get)):
+            return facts._has_perfmon(carried)
+
+    def test_what_is_held_is_passed_on_and_what_is_carried_must_be_allowed(self) -> None:
+        self.assertTrue(self.has(False, held=self.PERFMON))
+        self.assertFalse(self.has(False, bound=self.PERFMON))
+        self.assertTrue(self.has(True, bound=self.PERFMON))
+        self.assertFalse(self.has(True))
+        self.assertFalse(self.has(True, bound=self.PERFMON, locked=1))
+        self.assertFalse(self.has(True, self.PERFMON, self.PERFMON, ids="0 100000 65536"))
+
+    def test_a_file_carries_capabilities_where_it_has_the_attribute(self) -> None:
+        self.assertFalse(facts._carries_capabilities(None))
+        self.assertFalse(facts._carries_capabilities(__file__))
+        with mock.patch.object(os, "getxattr", return_value=b"1"):
+            self.assertTrue(facts._carries_capabilities(__file__))
 
 
 class Containers(unittest.TestCase):

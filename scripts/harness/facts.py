@@ -42,7 +42,9 @@ class Facts:
     tracepoints: str
     d3: bool
     container: bool = False
-    perfmon: bool = False  # the capability that opens perf, outside of a user namespace
+    perfmon: bool = False  # whether perf gets the capability that opens it to more than users
+    carried: bool = False  # whether its file would give it that, and something withholds it
+    kernel_named: bool = True  # whether perf knew names of the kernel's functions
     seccomp: bool = False
     tracefs: str = ""  # why its events cannot be read: "unreadable" or "not mounted"
     siblings: bool = False  # whether the two cores are threads of one
@@ -75,10 +77,19 @@ def _status(key: str) -> str:
     return found[1] if found else "0"
 
 
-def _has_perfmon() -> bool:
-    held = int(_status("CapEff"), 16)
-    return perf.in_first_user_namespace() and bool(held >> CAP_PERFMON & 1 or
-                                                   held >> CAP_SYS_ADMIN & 1)
+def _has_perfmon(carried: bool) -> bool:
+    """Whether perf has the capability: from us, or from its file as far as we may pass that on."""
+    held = perf.capabilities()
+    if carried and _status("NoNewPrivs") == "0":
+        held |= perf.capabilities("CapBnd")
+    return bool(held >> CAP_PERFMON & 1 or held >> CAP_SYS_ADMIN & 1)
+
+
+def _carries_capabilities(program: str | None) -> bool:
+    try:
+        return program is not None and bool(os.getxattr(program, "security.capability"))
+    except OSError:  # it has none, or its file system knows none
+        return False
 
 
 def in_container() -> bool:
@@ -127,6 +138,8 @@ def gather(root: Path, measures: bool = True) -> Facts:
     missing = "perf is not installed" if not tools["perf"] else "" if measures else "not tried"
     usable = cpus.usable_cores()
     server, client = cpus.pair(usable)
+    trial = perf.Trial(missing) if missing else perf.trial()
+    carried = _carries_capabilities(tools["perf"])
     return Facts(
         python=sys.version_info[:2], cores=usable,
         nofile=raise_file_limit(), somaxconn=number_of("/proc/sys/net/core/somaxconn"),
@@ -134,9 +147,10 @@ def gather(root: Path, measures: bool = True) -> Facts:
         tw_reuse=number_of("/proc/sys/net/ipv4/tcp_tw_reuse"),
         perf_paranoid=number_of("/proc/sys/kernel/perf_event_paranoid"),
         kptr_restrict=number_of("/proc/sys/kernel/kptr_restrict"), root=perf.is_root(),
-        tools=tools, perf_records=missing or perf.trial(),
+        tools=tools, perf_records=trial.refused, kernel_named=trial.kernel_named,
         tracepoints=missing or perf.trial_of_tracepoints(), d3=(root / D3).exists(),
-        container=in_container(), perfmon=_has_perfmon(), seccomp=_status("Seccomp") != "0",
+        container=in_container(), perfmon=_has_perfmon(carried), carried=carried,
+        seccomp=_status("Seccomp") != "0",
         tracefs=_tracefs(), siblings=server != client and client in cpus.siblings(server),
         governors=cpus.governors((server, client)), quota=cpus.quota(),
         uncounted=_uncounted(usable), io_uring=io_uring.refusal())

@@ -159,6 +159,10 @@ def in_kernel(frame: str) -> bool:
     return frame.endswith(KERNEL)
 
 
+def named_in_kernel(frame: str) -> bool:
+    return in_kernel(frame) and not frame.startswith("[")
+
+
 def fault(recording: Recording, system_share: float) -> str | None:
     """Why the shares of a recording would be wrong; system_share is that of the CPU time."""
     total = recording.stacks.total()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from harness import fold, scratch
 from harness.process import Child, number_of, run, text_of
@@ -26,6 +28,7 @@ END_LIMIT_S = 30.0
 SCRIPT_LIMIT_S = 120.0
 MAX_PAGES = 1024
 USUAL_MLOCK_KIB = 516  # what kernels allow by default
+CAP_IPC_LOCK = 14
 
 SYSCALLS = {  # what we report -> the tracepoints that are summed for it
     "recv": ["recvfrom", "recvmsg"],
@@ -115,13 +118,21 @@ def is_root() -> bool:
     return os.geteuid() == 0 and in_first_user_namespace()
 
 
+def capabilities(which: str = "CapEff") -> int:
+    """A set of capabilities of this process as the kernel counts them: a bit each."""
+    found = re.search(rf"^{which}:\s*([0-9a-f]+)$", text_of("/proc/self/status"), re.MULTILINE)
+    return int(found[1], 16) if found and in_first_user_namespace() else 0
+
+
 def mmap_pages() -> int:
-    return pages_allowed(is_root(), number_of("/proc/sys/kernel/perf_event_mlock_kb"))
+    """The limit on locked memory binds all who lack CAP_IPC_LOCK, such as root in a container."""
+    return pages_allowed(bool(capabilities() >> CAP_IPC_LOCK & 1),
+                         number_of("/proc/sys/kernel/perf_event_mlock_kb"))
 
 
-def pages_allowed(root: bool, limit_kib: int | None) -> int:
-    """The largest buffer that is allowed: root is not bound by the limit on locked memory."""
-    if root:
+def pages_allowed(unbound: bool, limit_kib: int | None) -> int:
+    """The largest buffer that is allowed, to one who is not bound by the limit and to others."""
+    if unbound:
         return MAX_PAGES
     if limit_kib is None:
         limit_kib = USUAL_MLOCK_KIB
@@ -137,8 +148,15 @@ def record_argv(pid: int | str, walk: str = "frame pointers", pages: int | None 
             "-p", str(pid), "-o", "DATA"]
 
 
-def trial() -> str:
-    """Record a program that mostly runs in the kernel. Returns why that fails, or an empty text."""
+class Trial(NamedTuple):
+    """What a short recording showed."""
+
+    refused: str = ""  # why perf cannot record; empty when it can
+    kernel_named: bool = True  # whether functions of the kernel have names
+
+
+def trial() -> Trial:
+    """Record a program that mostly runs in the kernel."""
     walk, frequency = WALKS["frame pointers"]
     with scratch.folder("idlewheel-doctor-") as folder:
         data = Path(folder) / "perf.data"
@@ -146,14 +164,16 @@ def trial() -> str:
                               walk, "--no-buildid-cache", "-m", str(mmap_pages()), "-o", str(data),
                               "--", *TRIAL], TRIAL_LIMIT_S, PERF_ENV)
         if code:
-            return refusal(error) or "perf record failed"
+            return Trial(refusal(error) or "perf record failed")
         try:
             recording = fold.parse(script(data))
         except Failed as failed:
-            return str(failed)
+            return Trial(str(failed))
     if not recording.stacks:
-        return "perf recorded no stacks"
-    return "" if recording.share(fold.in_kernel) else USER_MODE_ONLY
+        return Trial("perf recorded no stacks")
+    if not recording.share(fold.in_kernel):
+        return Trial(USER_MODE_ONLY)
+    return Trial(kernel_named=recording.share(fold.named_in_kernel) > 0)
 
 
 def trial_of_tracepoints() -> str:

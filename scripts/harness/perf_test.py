@@ -36,12 +36,22 @@ class Trial(unittest.TestCase):
     """What perf would record here, by what it answers."""
 
     def trial(self, code: int = 0, error: str = "", text: str | Exception = "") -> str:
+        return self.shown(code, error, text).refused
+
+    def shown(self, code: int = 0, error: str = "", text: str | Exception = "") -> perf.Trial:
         with (mock.patch.object(perf, "run", return_value=(code, "", error)),
               mock.patch.object(perf, "script", side_effect=[text])):
             return perf.trial()
 
     def test_stacks_that_reach_into_the_kernel(self) -> None:
         self.assertEqual(self.trial(text=script("/usr/bin/dd", 9, kernel="vfs_read")), "")
+
+    def test_names_of_the_kernel_that_are_hidden_are_said(self) -> None:
+        named = script("/usr/bin/dd", 9, kernel="vfs_read")
+        hidden = named.replace("5f0a1 vfs_read ([kernel.kallsyms])",
+                               "ffffffff81000130 [unknown] ([unknown])")
+        self.assertEqual([self.shown(text=text) for text in (named, hidden)],
+                         [perf.Trial("", True), perf.Trial("", False)])
 
     def test_user_mode_alone_is_said(self) -> None:
         self.assertEqual(self.trial(text=script("/usr/bin/dd", 40)), perf.USER_MODE_ONLY)
@@ -92,12 +102,18 @@ class Records(unittest.TestCase):
         self.assertEqual((perf.PERF_ENV["PERF_CONFIG"], perf.PERF_ENV["DEBUGINFOD_URLS"]),
                          ("/dev/null", ""))
 
-    def test_the_buffer_of_who_is_not_root_has_a_bound(self) -> None:
+    def test_the_buffer_has_a_bound_without_the_capability_to_lock_memory(self) -> None:
+        """Also for root, who lacks it in a container."""
+        all_but_it = ~(1 << perf.CAP_IPC_LOCK)
         for known, pages in (("516", 128), ("", 128), ("64", 8), ("0", 1)):
-            with (mock.patch.object(perf, "is_root", return_value=False),
+            with (mock.patch.object(perf, "capabilities", return_value=all_but_it),
                   mock.patch.object(process, "text_of", return_value=known),
                   mock.patch.object(perf.os, "sysconf", return_value=4096)):
                 self.assertEqual(perf.mmap_pages(), pages)
+
+    def test_with_that_capability_it_is_large(self) -> None:
+        with mock.patch.object(perf, "capabilities", return_value=1 << perf.CAP_IPC_LOCK):
+            self.assertEqual(perf.mmap_pages(), perf.MAX_PAGES)
 
     def test_root_of_another_user_namespace_is_not_root_to_perf(self) -> None:
         with (mock.patch.object(perf.os, "geteuid", return_value=0),

@@ -16,14 +16,15 @@ from results.cell import Cell
 
 
 class Here:
-    """The server on one core of this machine, and wrk and perf on another."""
+    """The server on one core of this machine, and wrk on another, which perf shares unless told."""
 
     address = ""  # that the server is told to listen on; it has a default
     script: str | None = None  # of wrk's
 
     def __init__(self, server_cpu: int, client_cpu: int,
-                 facts: environment.Facts | None = None) -> None:
+                 facts: environment.Facts | None = None, perf_cpu: int | None = None) -> None:
         self.server_cpu, self.client_cpu, self._facts = server_cpu, client_cpu, facts
+        self.perf_cpu = client_cpu if perf_cpu is None else perf_cpu
 
     @property
     def uncounted_calls(self) -> str:
@@ -63,10 +64,10 @@ class Here:
         return Wrk(shape, url, {self.client_cpu})
 
     def profiler(self, pid: int, walk: str) -> perf.Recorder:
-        return perf.Recorder(perf.record_argv(pid, walk), {self.client_cpu})
+        return perf.Recorder(perf.record_argv(pid, walk), {self.perf_cpu})
 
     def call_counter(self, pid: int) -> perf.Recorder:
-        return perf.Recorder(perf.stat_argv(pid), {self.client_cpu})
+        return perf.Recorder(perf.stat_argv(pid), {self.perf_cpu})
 
     def sockets(self) -> int:
         """TCP sockets in use where the server runs."""

@@ -24,6 +24,7 @@ from results.errors import INTERRUPTED, HostLost, Stop, bad_usage, cannot, inval
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/release/server/idlewheel-server"
 PREPARE_LIMIT_S = 3600.0
+PROFILES = ("profile", "dwarf")  # the kinds of measurements that need perf record
 FAILURES_IN_A_ROW = 3  # then it is not the measurements that are wrong
 
 
@@ -40,6 +41,7 @@ class Options:
     build: bool
     report: Callable[[Path], Path] | None  # makes the report of a folder, if one is wanted
     hosts: machines.Asked | None = None  # where it measures, if not here
+    profile_if_allowed: bool = False  # whether to go on without profiles where perf is refused
 
     @property
     def profiles(self) -> bool:
@@ -60,6 +62,8 @@ def execute(options: Options) -> None:
     if options.build:
         _set_up()
     facts = environment.gather(ROOT, measures=not options.hosts)
+    if not options.hosts:
+        options = _as_allowed(options, facts)
     _require(facts, options, manifest)
     if options.build:
         _build(["idlewheel-server"] + ([] if options.hosts else ["syscall_cost"]))
@@ -67,7 +71,8 @@ def execute(options: Options) -> None:
     with measured_server.private_copy(path) as copy:
         binary = measured_server.inspect(str(copy), str(path))
         if not options.hosts:
-            _study(options, manifest, Here(*cpus.pair(facts.cores), facts), path, binary)
+            here = Here(*cpus.pair(facts.cores), facts, cpus.of_perf(facts.cores))
+            _study(options, manifest, here, path, binary)
             return
         with machines.hosts(options.hosts) as there:
             _prepare_hosts(there, options, manifest, binary)
@@ -131,6 +136,15 @@ def make_ready(targets: list[str]) -> None:
     """Installs what is missing and builds these; says on stderr what it does."""
     _set_up()
     _build(targets)
+
+
+def _as_allowed(options: Options, facts: environment.Facts) -> Options:
+    """Without the profiles, where the user left that open and perf is refused; says why."""
+    refused = environment.check_perf(facts)
+    if not (options.profile_if_allowed and refused):
+        return options
+    say(f"note: no profiles are recorded: {refused.line()}")
+    return replace(options, kinds=[kind for kind in options.kinds if kind not in PROFILES])
 
 
 def _require(facts: environment.Facts, options: Options, manifest: dict | None) -> None:

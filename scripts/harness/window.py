@@ -7,6 +7,7 @@ where the server comes from, and in what they print.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -113,7 +114,7 @@ def longest_s(seconds: float) -> int:
 def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
             switched_on: Callable[[], AbstractContextManager] = nullcontext) -> Window:
     """The figures of a window. perf's events are on for exactly as long, where it records."""
-    others = [child.pid for child in (wrk, perf) if child]
+    others = [child.pid for child in (wrk, perf) if child and _on_watched_cores(child, target)]
     with switched_on():
         before = target.read(others)
         hold(seconds, target.child, wrk, perf)
@@ -122,6 +123,11 @@ def observe(target: Target, wrk: Wrk, seconds: float, perf: Child | None = None,
     if target.pid:
         found.rss_kib = target.rss_kib()
     return found
+
+
+def _on_watched_cores(child: Child, target: Target) -> bool:
+    """Whether its time is part of how busy these cores are: perf may have a core of its own."""
+    return not target.watched or bool(os.sched_getaffinity(child.pid) & target.watched)
 
 
 def costs(window: Window, per: str | None = None) -> Costs:

@@ -170,6 +170,17 @@ class Observe(unittest.TestCase):
         self.assertEqual(seen, ["on", [1, 2], (2.0, None, wrk, perf), [1, 2], "off"])
         self.assertEqual(found.requests, 2000)
 
+    def test_perf_on_a_core_that_is_not_watched_takes_nothing_from_those_that_are(self) -> None:
+        """Its time would be missing from what foreign programs used."""
+        wrk, perf = mock.Mock(pid=1), mock.Mock(pid=2)
+        cores, taken = {1: {1}, 2: {4}}, []
+        with (mock.patch.object(Reading, "take", side_effect=lambda _, others: taken.append(others)),
+              mock.patch.object(window, "hold"), mock.patch.object(window, "between"),
+              mock.patch.object(os, "sched_getaffinity", side_effect=cores.get)):
+            for watched in (PAIR, PAIR | {4}):
+                observe(Target("http://h", watched=watched), wrk, 2.0, perf)
+        self.assertEqual(taken, [[1], [1], [1, 2], [1, 2]])
+
 
 class Steady(unittest.TestCase):
     def test_the_load_is_held_once_all_connections_are_open(self) -> None:

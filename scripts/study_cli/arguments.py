@@ -131,7 +131,10 @@ def parser() -> Parser:
 
     run = commands.add_parser("run", help="measure, profile and report")
     _add_measuring(run)
-    run.add_argument("--no-profile", action="store_true", help="record no profiles")
+    profiles = run.add_mutually_exclusive_group()
+    profiles.add_argument("--no-profile", action="store_true", help="record no profiles")
+    profiles.add_argument("--profile-if-allowed", action="store_true",
+                          help="where perf may not record, say why and go on without profiles")
 
     profile = commands.add_parser("profile", help="record profiles, into a result folder if given")
     _add_measuring(profile)

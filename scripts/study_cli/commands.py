@@ -22,7 +22,7 @@ from study_cli.arguments import parser
 def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
     kinds = [] if args.command == "profile" else ["load", "syscalls"]
     if not getattr(args, "no_profile", False):
-        kinds += ["profile", "dwarf"]
+        kinds += study.PROFILES
     chosen = {k: getattr(args, k) for k in ("backends", "connections", "rearm", "io",
                                             "scenarios", "rounds", "duration", "seed")}
     chosen["only_profiles"] = args.command == "profile"
@@ -33,7 +33,8 @@ def _measuring(args: argparse.Namespace, argv: list[str]) -> None:
     study.execute(study.Options(
         argv, kinds, args.preset, chosen, args.output, binary,
         build=not (args.no_build or binary),
-        report=None if args.no_report else build.report, hosts=hosts))
+        report=None if args.no_report else build.report, hosts=hosts,
+        profile_if_allowed=getattr(args, "profile_if_allowed", False)))
 
 
 def _hosts(args: argparse.Namespace) -> machines.Asked | None:

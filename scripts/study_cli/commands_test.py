@@ -57,7 +57,7 @@ class Usage(Fakes):
             ["profile", "--io", "auto"], ["run", "--scenario", "respond,dance"],
             ["run", "--rounds", "0"], ["run", "--rounds", "-1"], ["run", "--duration", "abc"],
             ["run", "--duration", "0"], ["run", "--duration", "nan"], ["run", "--seed", "x"],
-            ["run", "--frobnicate"], ["run", "--backends", "a,,b"], ["load"],
+            ["run", "--frobnicate"], ["run", "--no-profile", "--profile-if-allowed"], ["run", "--backends", "a,,b"], ["load"],
             ["load", "http://127.0.0.1:1"], ["load", "ftp://x", "--connections", "1"],
             ["load", "http://127.0.0.1:99999", "--connections", "1"],
             ["load", "http://127.0.0.1:1/a b", "--connections", "1"],
@@ -358,6 +358,21 @@ class Runs(Running):
         self.assertIn("sysctl -w kernel.perf_event_paranoid=1 as root, or --no-profile", err)
         self.assertFalse((self.folder / "out").exists())
         self.assertEqual(self.run_study(figures, "--no-profile", facts=user)[0], 0)
+
+    def test_profiles_if_allowed(self) -> None:
+        """A container whose engine may withhold what perf needs."""
+        refused = environment.Facts(**vars(GOOD) | {
+            "perf_records": "Operation not permitted", "tracepoints": "Operation not permitted"})
+        code, _, err = self.run_study(figures, "--profile-if-allowed", facts=refused)
+        self.assertEqual(code, 0, err)
+        self.assertIn("note: no profiles are recorded: perf record: Operation not permitted; fix: ",
+                      err)
+        self.assertEqual({s.kind for s in self.samples()}, {"load"})
+        shutil.rmtree(self.folder / "out")
+        code, _, err = self.run_study(figures, "--profile-if-allowed")
+        self.assertEqual(code, 0, err)
+        self.assertNotIn("note: no profiles", err)
+        self.assertEqual({s.kind for s in self.samples()}, {"load", "syscalls", "profile", "dwarf"})
 
 
 class TornLine(Fakes):

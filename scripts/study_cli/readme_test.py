@@ -53,7 +53,7 @@ class Lists(unittest.TestCase):
         self.assertEqual(set(known[-4:]), set(plan.WORKLOADS))
 
     def test_the_numbers_of_measurements(self) -> None:
-        backends = [f"b{i}" for i in range(8)] + plan.STUDY_BACKENDS
+        backends = [f"b{i}" for i in range(9)] + plan.STUDY_BACKENDS
         for line in tables("Presets")[2:2 + len(plan.PRESETS)]:
             columns = [column.strip() for column in line.split("|")]
             made = plan.settings(columns[1].split("`")[1], backends, {})
