@@ -6,7 +6,7 @@ code of a skipped test (python_tests.cmake). The reasons are printed, and append
 IDLEWHEEL_SKIPPED names.
 
 With IDLEWHEEL_SKIP_NOTHING set, a skipped test is a failure. scripts/test sets it. But a machine may
-forbid io_uring, and no program that could be installed changes that.
+forbid io_uring or network namespaces, and no program that could be installed changes that.
 """
 
 import collections
@@ -16,7 +16,7 @@ import unittest
 
 FAILED = 1
 SKIPPED = 77
-FORBIDDEN = "io_uring is not available"
+FORBIDDEN = ("io_uring is not available", "a network namespace is not available")
 
 
 def reasons(result: unittest.TestResult) -> list[str]:

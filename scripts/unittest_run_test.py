@@ -99,10 +99,11 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.run_on(PASSES, SKIPS, IDLEWHEEL_SKIP_NOTHING="1").returncode, 1)
 
     def test_what_the_machine_refuses_may_be_skipped_even_there(self) -> None:
-        refused = SKIPS.replace("needs wrk", "io_uring is not available: a sandbox forbids it")
-        ended = self.run_on(PASSES, refused, IDLEWHEEL_SKIP_NOTHING="1")
-        self.assertEqual(ended.returncode, 77, ended.stderr)
-        self.assertIn("not available: a sandbox forbids it", self.told.read_text())
+        for what in ("io_uring", "a network namespace"):
+            refused = SKIPS.replace("needs wrk", f"{what} is not available: a sandbox forbids it")
+            ended = self.run_on(PASSES, refused, IDLEWHEEL_SKIP_NOTHING="1")
+            self.assertEqual(ended.returncode, 77, ended.stderr)
+            self.assertIn("not available: a sandbox forbids it", self.told.read_text())
         mixed = refused + SKIPS.replace("test_skips", "test_also")
         self.assertEqual(self.run_on(mixed, IDLEWHEEL_SKIP_NOTHING="1").returncode, 1)
 

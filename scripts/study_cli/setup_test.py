@@ -1,4 +1,4 @@
-"""scripts/setup on a system that is not Debian 12, with stand-ins for the tools of Debian."""
+"""scripts/setup on several releases, with stand-ins for the tools of Debian."""
 
 import os
 import re
@@ -13,7 +13,8 @@ TOOLS = {
     "dpkg-query": 'grep -qx -- "$3" "$FAKE/installed" && echo installed',
     "apt-get": 'echo "apt-get $*" >>"$FAKE/calls"\n'
                'echo "E: from apt" >&2\nexit "$(cat "$FAKE/apt-get-exit-$1" 2>/dev/null || echo 0)"',
-    "apt-cache": 'shift 3\n! grep -qx -- "$1" "$FAKE/unknown"',
+    "apt-cache": 'if [ "$1" = depends ]; then cat "$FAKE/clang"; exit; fi\n'
+                 'shift 3\n! grep -qx -- "$1" "$FAKE/unknown"',
     "sudo": 'exec "$@"',
     "node": "exit 0", "npm": "exit 0", "promtool": "exit 0", "nginx": "exit 0", "h2o": "exit 0",
 }
@@ -31,6 +32,7 @@ class Setup(unittest.TestCase):
             path.chmod(0o755)
         for name in ("installed", "unknown", "calls"):
             self.file(name)
+        self.file("clang", "clang\n  Depends: clang-19\n")
         self.file("os-release", 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n')
 
     def file(self, name: str, text: str = "") -> None:
@@ -46,24 +48,50 @@ class Setup(unittest.TestCase):
     def calls(self) -> str:
         return (self.folder / "calls").read_text()
 
+    def installs(self) -> list[str]:
+        """The packages that apt-get was asked for. Nothing is done to the tree afterwards."""
+        self.file("apt-get-exit-install", "100")
+        self.file("calls")
+        self.run_setup()
+        found = re.findall(r"apt-get install (.*)", self.calls())
+        self.assertEqual(len(found), 1)
+        return [word for word in found[0].split() if not word.startswith("-")]
+
+    def test_each_release_gets_the_names_that_it_has(self) -> None:
+        releases = {  # what it does not have, its clang, and what it gets
+            "Debian 12": (["libssl3t64"], 14, ["libboost1.81-dev", "libboost-context1.81-dev",
+                                               "libclang-rt-14-dev", "linux-perf", "libssl3"]),
+            "Debian 13": (["libboost1.81-dev", "libboost-context1.81-dev", "libssl3"], 19,
+                          ["libboost-dev", "libboost-context-dev", "libclang-rt-19-dev",
+                           "linux-perf", "libssl3t64"]),
+            "Ubuntu 24.04": (["libboost1.81-dev", "libboost-context1.81-dev", "libssl3", "linux-perf"],
+                             18, ["libboost-dev", "libboost-context-dev", "libclang-rt-18-dev",
+                                  "linux-tools-generic", "libssl3t64"])}
+        varying = "libboost|libclang|linux-|libssl3"
+        for release, (unknown, clang, expected) in releases.items():
+            with self.subTest(release=release):
+                self.file("unknown", "".join(name + "\n" for name in unknown))
+                self.file("clang", f"clang\n  Depends: clang-{clang}\n  Recommends: llvm-dev\n")
+                found = [name for name in self.installs() if re.match(varying, name)]
+                self.assertEqual(sorted(found), sorted(expected))
+
     def test_names_that_this_release_does_not_have_are_one_line(self) -> None:
-        for absent in (["libclang-rt-14-dev", "libboost1.81-dev"], ["linux-perf"]):
-            self.file("unknown", "".join(name + "\n" for name in absent))
+        for absent in (["libclang-rt-19-dev", "wrk"], ["linux-perf"]):
+            self.file("unknown", "".join(name + "\n" for name in [*absent, "linux-tools-generic"]))
             code, error = self.run_setup()
             self.assertEqual((code, len(error.splitlines())), (3, 1), error)
             self.assertIn("Debian GNU/Linux 13 (trixie) has no package " + " ".join(absent), error)
-            self.assertIn("Debian 12", error)
+            self.assertIn("use Debian 12, Debian 13 or Ubuntu 24.04", error)
             self.assertNotIn("apt-get install", self.calls())
 
     def test_what_is_installed_already_need_not_be_known(self) -> None:
-        self.file("unknown", "libboost1.81-dev\n")
-        self.file("installed", "libboost1.81-dev\n")
-        self.file("apt-get-exit-install", "100")  # nothing is done to the tree afterwards
-        self.run_setup()
-        installs = re.findall(r"apt-get install.*", self.calls())
-        self.assertEqual(len(installs), 1)
-        self.assertNotIn("libboost1.81-dev", installs[0])
-        self.assertIn("libcli11-dev", installs[0])
+        self.file("unknown", "libboost1.81-dev\nlibboost-dev\n")
+        for name in ("libboost1.81-dev", "libboost-dev"):
+            self.file("installed", f"{name}\n")
+            installs = self.installs()
+            self.assertNotIn("libboost1.81-dev", installs)
+            self.assertNotIn("libboost-dev", installs)
+            self.assertIn("libcli11-dev", installs)
 
     def test_without_network_it_says_what_failed(self) -> None:
         for step, words in (("update", "apt-get update failed"), ("install", "apt-get install failed")):
