@@ -1,6 +1,7 @@
 """scripts/setup on several releases, with stand-ins for the tools of Debian."""
 
 import os
+import platform
 import re
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ import unittest
 from pathlib import Path
 
 SETUP = Path(__file__).resolve().parents[1] / "setup"
+TOOLS_OF_KERNEL = f"linux-tools-{platform.release()}"
 TOOLS = {
     # Nothing is installed, but for what `installed` names.
     "dpkg-query": 'grep -qx -- "$3" "$FAKE/installed" && echo installed',
@@ -63,7 +65,7 @@ class Setup(unittest.TestCase):
             "Debian 12": (["libssl3t64"], ["libboost1.81-dev", "libboost-context1.81-dev",
                                            "linux-perf", "libssl3"]),
             "Debian 13": (["libboost-context1.81-dev"], [*newer, "linux-perf"]),
-            "Ubuntu 24.04": (["libboost-context1.81-dev", "linux-perf"],
+            "Ubuntu 24.04": (["libboost-context1.81-dev", "linux-perf", TOOLS_OF_KERNEL],
                              [*newer, "linux-tools-generic"])}
         for release, (unknown, expected) in releases.items():
             with self.subTest(release=release):
@@ -75,7 +77,8 @@ class Setup(unittest.TestCase):
 
     def test_names_that_this_release_does_not_have_are_one_line(self) -> None:
         for absent in (["libclang-rt-dev", "wrk"], ["linux-perf"]):
-            self.file("unknown", "".join(name + "\n" for name in [*absent, "linux-tools-generic"]))
+            unknown = [*absent, TOOLS_OF_KERNEL, "linux-tools-generic"]
+            self.file("unknown", "".join(name + "\n" for name in unknown))
             code, error = self.run_setup()
             self.assertEqual((code, len(error.splitlines())), (3, 1), error)
             self.assertIn("Debian GNU/Linux 13 (trixie) has no package " + " ".join(absent), error)
