@@ -135,7 +135,7 @@ public:
     next_ = 0;
   }
   Tick next_deadline() const noexcept { return next_ == due_.size() ? kNever : due_[next_].tick; }
-  TIMERS_FRAME void run_until(Tick now);
+  TIMERS_FRAME inline void run_until(Tick now);
   std::string_view check() const noexcept { return ""; }
 
 private:
@@ -155,7 +155,7 @@ private:
   Tick deadline_ = kNever;
 };
 
-inline void FloorTimers::run_until(Tick now) {
+void FloorTimers::run_until(Tick now) {
   while (next_ != due_.size() && due_[next_].tick <= now) {
     timers::run_action(due_[next_++].timer->action_);
   }
