@@ -133,6 +133,19 @@ class Transports(unittest.TestCase):
             self.assertIn("## io_uring against epoll", (results / "summary.md").read_text())
 
 
+class Fleet(unittest.TestCase):
+    def test_idle_connections_to_two_servers_on_one_port(self):
+        ended = run("fleet", "--no-build", "--connections", "300", "--processes", "2",
+                    "--idle-timeout", "4", "--duration", "1")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertIn("300 connections, 2 servers on one port", ended.stdout)
+        self.assertIn("| all expire |", ended.stdout)
+
+    def test_a_backend_without_timeouts_is_refused(self):
+        ended = run("fleet", "--no-build", "--backend", "none")
+        self.assertEqual((ended.returncode, len(ended.stderr.splitlines())), (2, 1), ended.stderr)
+
+
 class Interrupted(unittest.TestCase):
     def test_leaves_nothing_running_and_resumes(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -99,8 +99,8 @@ class Runner(unittest.TestCase):
         self.assertEqual(self.run_on(PASSES, SKIPS, IDLEWHEEL_SKIP_NOTHING="1").returncode, 1)
 
     def test_what_the_machine_refuses_may_be_skipped_even_there(self) -> None:
-        for what in ("io_uring is", "network namespaces are"):
-            refused = SKIPS.replace("needs wrk", f"{what} not available: a sandbox forbids it")
+        for what in ("io_uring", "a network namespace", "h2o"):
+            refused = SKIPS.replace("needs wrk", f"{what} is not available: a sandbox forbids it")
             ended = self.run_on(PASSES, refused, IDLEWHEEL_SKIP_NOTHING="1")
             self.assertEqual(ended.returncode, 77, ended.stderr)
             self.assertIn("not available: a sandbox forbids it", self.told.read_text())

@@ -64,9 +64,11 @@ std::atomic<std::uint64_t>& count_of(const char* name) {
 } // namespace
 
 // Defines a function that counts its calls and passes them on. It would count the allocations of
-// dlsym() too, but a dlsym() that succeeds makes none since glibc 2.34.
+// dlsym() too, but a dlsym() that succeeds makes none since glibc 2.34. Only the linker sees the name
+// of the C library: its headers may declare that with "...", or define it inline.
 #define COUNTED(result, name, parameters, arguments)                                               \
-  extern "C" result name parameters {                                                              \
+  extern "C" result counted_##name parameters __asm__(#name);                                      \
+  extern "C" result counted_##name parameters {                                                    \
     static std::atomic<std::uint64_t>& calls = count_of(#name);                                    \
     static const auto next = reinterpret_cast<result(*) parameters>(dlsym(RTLD_NEXT, #name));      \
     calls.fetch_add(1, std::memory_order_relaxed);                                                 \

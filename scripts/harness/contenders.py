@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness import environment, io_uring
 from harness.measured_server import build_command
+from harness.process import text_of
 from results.cell import IO_URING
 from results.errors import cannot
 
@@ -81,6 +82,15 @@ def found_program(name: str) -> str | None:
             or shutil.which(name, path="/usr/sbin"))
 
 
+def why_absent(name: str) -> str:
+    """Why scripts/setup has not brought this program; empty where it is there."""
+    if found_program(name):
+        return ""
+    if said := text_of(TOOLS / f"{name}.absent"):
+        return f"{name} is not available: {said}"
+    return "not found; fix: scripts/setup"
+
+
 def _configured(name: str, command: str, settings: Callable[[int], dict[str, str]]) -> Contender:
     """One that reads bench/servers/NAME.conf.in, with @PORT@ and the settings filled in.
 
@@ -98,8 +108,7 @@ def _configured(name: str, command: str, settings: Callable[[int], dict[str, str
         shell = f'echo "listening on http://127.0.0.1:$1"; cd "$3" && exec {command}'
         return ["sh", "-c", shell, "sh", port, found_program(name) or name, str(folder)]
 
-    return Contender(name, made, absent=lambda: "" if found_program(name) else
-                     "not found; fix: scripts/setup")
+    return Contender(name, made, absent=lambda: why_absent(name))
 
 
 def nginx_slots(connections: int) -> int:

@@ -11,7 +11,7 @@ from results.errors import Failed, Stop
 
 CPUS = [0, 1]
 CONNECTIONS = 50
-NGINX, H2O = contenders.found_program("nginx"), contenders.found_program("h2o")
+NO_NGINX, NO_H2O = contenders.why_absent("nginx"), contenders.why_absent("h2o")
 # Characters that have a meaning in nginx's configuration, or in a shell.
 ODD = "a b;{c} #'\"$d ${e}\\ü,:&%"
 
@@ -36,15 +36,15 @@ class Started(unittest.TestCase):
     def test_node_answers(self) -> None:
         self.check("Node.js")
 
-    @unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
+    @unittest.skipIf(NO_NGINX, NO_NGINX)
     def test_nginx_answers_and_leaves_nothing_running(self) -> None:
         self.check("nginx")
 
-    @unittest.skipUnless(H2O, "needs h2o (scripts/setup installs it)")
+    @unittest.skipIf(NO_H2O, NO_H2O)
     def test_h2o_answers_and_leaves_nothing_running(self) -> None:
         self.check("h2o")
 
-    @unittest.skipUnless(NGINX and H2O, "needs nginx and h2o (scripts/setup installs them)")
+    @unittest.skipIf(NO_NGINX or NO_H2O, NO_NGINX or NO_H2O)
     def test_they_start_in_a_folder_of_any_name(self) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch, ODD)
@@ -61,14 +61,14 @@ class SizedToTheNumber(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    @unittest.skipUnless(NGINX and H2O, "needs nginx and h2o (scripts/setup installs them)")
+    @unittest.skipIf(NO_NGINX or NO_H2O, NO_NGINX or NO_H2O)
     def test_they_keep_every_idle_connection(self) -> None:
         with mock.patch.object(environment, "SPARE_FILES", 2):  # the GET, and nothing to spare
             for name in ("nginx", "h2o"):
                 for connections in (1, 15, 16, 300):
                     side_by_side.idle_bytes(named(name), connections, CPUS)
 
-    @unittest.skipUnless(NGINX, "needs nginx (scripts/setup installs it)")
+    @unittest.skipIf(NO_NGINX, NO_NGINX)
     def test_one_that_is_too_small_would_be_seen(self) -> None:
         with (mock.patch.object(contenders, "nginx_slots", return_value=250),
               self.assertRaises(Failed)):
@@ -76,8 +76,10 @@ class SizedToTheNumber(unittest.TestCase):
 
 
 class Absent(unittest.TestCase):
-    def reasons(self, refused: io_uring.Refusal | None, ring: Path) -> dict[str, str]:
+    def reasons(self, refused: io_uring.Refusal | None, ring: Path,
+                tools: str = "/no/such/folder") -> dict[str, str]:
         with (mock.patch.object(io_uring, "refusal", return_value=refused),
+              mock.patch.object(contenders, "TOOLS", Path(tools)),
               mock.patch.object(contenders, "BARE_RING", ring),
               mock.patch.object(contenders, "found_program", return_value=None)):
             return {entry.name: why for entry in contenders.contenders() if (why := entry.absent())}
@@ -91,6 +93,13 @@ class Absent(unittest.TestCase):
         found = self.reasons(None, Path("/no/such/ring"))
         self.assertRegex(found[contenders.RING], "built without liburing.*--target bare$")
         self.assertNotIn("idlewheel --io io_uring", found)
+
+    def test_a_release_without_the_package_is_named(self) -> None:
+        with tempfile.TemporaryDirectory() as tools:
+            Path(tools, "h2o.absent").write_text("Debian 13 has no package h2o\n")
+            found = self.reasons(None, Path("/"), tools)
+        self.assertEqual(found["h2o"], "h2o is not available: Debian 13 has no package h2o")
+        self.assertEqual(found["nginx"], "not found; fix: scripts/setup")
 
     def test_pipelined_requests_leave_the_bare_servers_out(self) -> None:
         alone, many = ([entry.name for entry in contenders.contenders(n)] for n in (1, 16))

@@ -1,128 +1,138 @@
-import contextlib
-import random
-import shutil
-import socket
-import subprocess
+import json
+import os
+import sys
 import tempfile
-import threading
 import unittest
-from collections import Counter
+from pathlib import Path
+from unittest import mock
 
-from harness import fleet, wrk
-from harness.fleet import HISTOGRAM, Part, merged, percentile, shares
-from harness.wrk import Shape
-from results.sample import WRK_ERRORS, Latency, WrkReport
+from harness import fleet
+from harness.fleet import Found, Memory, Phase, Shape
+from harness.testing import STATS, Fakes, gone
+from results.errors import Failed
 
-
-def part(host: str, buckets: dict[int, int], **errors: int) -> Part:
-    report = WrkReport(requests=sum(buckets.values()), duration_s=2.0,
-                       errors=dict.fromkeys(WRK_ERRORS, 0) | errors,
-                       latency_us=Latency(kind="wrk_co_corrected", p50=1.0, p90=1.0, p99=2.0,
-                                          max=float(max(buckets, default=0))))
-    return Part(host, 10, report, Counter(buckets))
-
-
-class Shares(unittest.TestCase):
-    def split(self, connections: int, clients: int) -> list[int]:
-        return [each.connections for each in shares(Shape(connections, 1, 9), clients)]
-
-    def test_all_connections_and_as_even_as_can_be(self) -> None:
-        self.assertEqual(self.split(10, 3), [4, 3, 3])
-        self.assertEqual(self.split(11, 3), [4, 4, 3])
-        self.assertEqual(self.split(3, 3), [1, 1, 1])
-        for connections in range(1, 50):
-            for clients in range(1, connections + 1):
-                found = self.split(connections, clients)
-                self.assertEqual(sum(found), connections)
-                self.assertLessEqual(max(found) - min(found), 1)
-                self.assertGreater(min(found), 0)
-
-    def test_the_rest_of_the_load_is_the_same_on_each(self) -> None:
-        for each in shares(Shape(10, 1, 9, pipeline=4), 3):
-            self.assertEqual((each.threads, each.duration_s, each.pipeline), (1, 9, 4))
-
-
-class Merging(unittest.TestCase):
-    def test_counts_are_added_and_percentiles_are_those_of_all_answers(self) -> None:
-        """99 quick answers on one host and 1 on a slow one: p99 is quick, the mean of two is not."""
-        found = merged([part("a", {100: 990}), part("b", {9000: 10}, read=2)])
-        self.assertEqual((found.requests, found.errors["read"]), (1000, 2))
-        self.assertEqual((found.latency_us.p50, found.latency_us.p90, found.latency_us.p99),
-                         (100, 100, 100))
-        self.assertEqual(found.latency_us.max, 9000)
-        found = merged([part("a", {100: 980}), part("b", {9000: 20})])
-        self.assertEqual(found.latency_us.p99, 9000)
-
-    def test_however_the_answers_are_spread_over_hosts_the_result_is_that_of_one(self) -> None:
-        rng = random.Random(1)
-        values = [rng.randrange(1, 5000) for _ in range(997)]
-        for hosts in (1, 2, 7):
-            parts = [part(str(i), Counter(values[i::hosts])) for i in range(hosts)]
-            found = merged(parts).latency_us
-            for p in fleet.PERCENTILES:
-                rank = round(p / 100 * len(values) + 0.5)
-                self.assertEqual(getattr(found, f"p{p}"), sorted(values)[rank - 1])
-
-    def test_where_nothing_was_answered_there_is_no_latency(self) -> None:
-        found = merged([part("a", {}, read=5), part("b", {}, read=6)])
-        self.assertEqual((found.requests, found.errors["read"]), (0, 11))
-        self.assertIsNone(found.latency_us.p99)
-
-    def test_a_percentile_has_a_value_at_both_ends(self) -> None:
-        self.assertEqual(percentile(Counter({5: 1}), 1), 5.0)
-        self.assertEqual(percentile(Counter({5: 1, 7: 1}), 100), 7.0)
-
-    def test_figures_of_a_host(self) -> None:
-        self.assertEqual(part("a", {3: 4}, read=1).figures(),
-                         {"connections": 10, "requests": 4, "errors": 1, "p50_us": 1.0, "p99_us": 2.0})
+SERVER = r"""#!{python}
+import asyncio, json, sys
+flags = dict(word[2:].partition("=")[::2] for word in sys.argv[1:])
+idle_s, counts, stats = float(flags["idle-timeout"][:-1]), dict(open=0, idle=0), {stats}
+async def serve(reader, writer):
+    counts["open"] += 1
+    try:
+        while await asyncio.wait_for(reader.read(4096), idle_s):
+            writer.write(b"HTTP/1.1 {answer} OK\r\nContent-Length: 0\r\n\r\n")
+    except TimeoutError:
+        counts["idle"] += 1
+    writer.close()
+async def tell(reader, writer):
+    await reader.read(4096)
+    stats["connections"].update(open=counts["open"], closed=dict(request=0, idle=counts["idle"]))
+    text = json.dumps(stats).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+    writer.close()
+async def main():
+    main_, admin = [await asyncio.start_server(handler, "127.0.0.1", port, reuse_port=True) for
+                    handler, port in ((serve, int(flags["port"])), (tell, 0))]
+    main_, admin = (server.sockets[0].getsockname()[1] for server in (main_, admin))
+    print(f"listening on http://127.0.0.1:{{main_}} admin=http://127.0.0.1:{{admin}}", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
 
 
-@unittest.skipUnless(shutil.which("wrk"), "needs wrk (scripts/setup installs it)")
-class Histogram(unittest.TestCase):
-    """What the script prints is what wrk itself counted."""
+class Measuring(Fakes):
+    def measure(self, shape: Shape, answer: int = 200, files: int = 1000) -> Found:
+        server = self.folder / "server"
+        server.write_text(SERVER.format(python=sys.executable, stats=json.dumps(STATS),
+                                        answer=answer))
+        server.chmod(0o755)
+        started = []
+        child = fleet.Child
 
-    def setUp(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(self.listener.close)
-        threading.Thread(target=self.serve, daemon=True).start()
+        def starting(*arguments: object) -> fleet.Child:
+            started.append(child(*arguments))
+            return started[-1]
 
-    def serve(self) -> None:
-        while True:
+        with (mock.patch.object(fleet, "OWN_BINARY", server),
+              mock.patch.object(fleet, "Child", side_effect=starting)):
             try:
-                peer, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.answer, args=(peer,), daemon=True).start()
+                return fleet.measure(shape, files)
+            finally:
+                self.assertTrue(all(gone(each.pid) for each in started))
 
-    @staticmethod
-    def answer(peer: socket.socket) -> None:
-        with peer, contextlib.suppress(ConnectionError):
-            while peer.recv(4096):
-                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    def test_all_connections_are_opened_asked_left_alone_and_expire(self) -> None:
+        found = self.measure(Shape(2, 60, 2, 0.5), files=fleet.SPARE_FILES + 25)
+        self.assertEqual(found.holders, 3)
+        self.assertEqual((len(found.shares), sum(found.shares)), (2, 60))
+        self.assertEqual([phase.events for phase in found.phases], [60, 60, 0, 60])
+        self.assertGreaterEqual(found.held.sockets - found.before.sockets, 120)
+        self.assertGreater(found.phases[0].cpu_s, 0)
+        self.assertLess(found.phases[3].seconds, 2)
+        text = fleet.table(found)
+        self.assertRegex(text, r"(?m)^\| all expire \| \d\.\d \| \d\.\d{3} \| \d+\.\d \| \d+ \|$")
 
-    def loaded(self, script: str) -> str:
-        url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        return subprocess.run(Shape(2, 1, 1).argv(url, script), capture_output=True, text=True,
-                              timeout=20).stdout
+    def test_a_server_that_does_not_answer_well_is_a_failure(self) -> None:
+        with self.assertRaisesRegex(Failed, "failed: the answer was not 200"):
+            self.measure(Shape(1, 5, 2, 0.2), answer=503)
 
-    def test_its_percentiles_are_those_that_wrk_prints(self) -> None:
-        text = self.loaded(str(HISTOGRAM))
-        buckets = Counter({int(v): int(n) for v, n in fleet._BUCKET.findall(text)})
-        report = wrk.parse(text)
-        self.assertGreaterEqual(buckets.total(), report.requests)  # wrk corrects its histogram upwards
-        for p in fleet.PERCENTILES:
-            printed = getattr(report.latency_us, f"p{p}")
-            self.assertAlmostEqual(percentile(buckets, p), printed, delta=0.01 * printed + 1)
+    def test_an_idle_window_in_which_timers_come_due_is_a_failure(self) -> None:
+        with self.assertRaisesRegex(Failed, "fix: a longer --idle-timeout"):
+            self.measure(Shape(1, 5, 2, 2.1))
 
-    def test_so_are_they_where_wrks_memory_cannot_be_read(self) -> None:
-        blind = HISTOGRAM.read_text().replace("low == latency.min", "false")
-        self.assertNotEqual(blind, HISTOGRAM.read_text())
-        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(blind)
-            script.flush()
-            text = self.loaded(script.name)
-        buckets = Counter({int(v): int(n) for v, n in fleet._BUCKET.findall(text)})
-        self.assertGreaterEqual(buckets.total(), wrk.parse(text).requests)
+
+class Shapes(unittest.TestCase):
+    def test_no_process_has_more_than_its_descriptors(self) -> None:
+        shape = Shape(4, 60_000, 60, 10)
+        self.assertEqual(shape.per_holder(20_000), [15_000] * 4)
+        self.assertEqual(shape.most_per_server, 15_735)
+        self.assertEqual(Shape(1, 10, 60, 10).per_holder(fleet.SPARE_FILES + 4), [4, 3, 3])
+
+    def test_too_many_holders_are_refused(self) -> None:
+        with self.assertRaisesRegex(Failed, "larger limit of descriptors"):
+            Shape(4, 1_000_000, 60, 10).per_holder(1024)
+
+
+class Kernel(unittest.TestCase):
+    def proc(self, **files: str) -> Path:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name, text in files.items():
+            path = Path(folder.name, name.replace("_", "/"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return Path(folder.name)
+
+    def test_what_the_kernel_says(self) -> None:
+        proc = self.proc(meminfo="MemFree: 1 kB\nSlab:            2048 kB\n",
+                         net_sockstat="sockets: used 9\nTCP: inuse 7 orphan 1 tw 3 alloc 8 mem 5\n",
+                         slabinfo="slabinfo - version: 2.1\n# name <active_objs> ...\n"
+                                  "TCP      700    713   2368   13    8 : tunables 0\n")
+        found = Memory.read([], proc)
+        self.assertEqual(found, Memory(0, 2048 * 1024, 5 * 4096, 7, 3, {"TCP": (700, 2368)}))
+
+    def test_a_machine_that_says_nothing(self) -> None:
+        self.assertEqual(Memory.read([], self.proc()), Memory(0, 0, 0, 0, 0))
+
+    def test_wake_ups_of_all_threads(self) -> None:
+        status = "Name: x\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t9\n"
+        proc = self.proc(**{f"1_task_{n}_status": status.format(n) for n in (1, 2)})
+        self.assertEqual(fleet.wake_ups([1], proc), 3)
+        self.assertGreaterEqual(fleet.wake_ups([os.getpid()]), 0)
+
+
+class Table(unittest.TestCase):
+    def found(self, caches: dict) -> Found:
+        empty, held = Memory(0, 0, 0, 2, 0), Memory(2**20, 2**21, 0, 22, 0, caches)
+        return Found(Shape(2, 10, 60, 10), 1, [Phase("idle", 10, 0.5, 7)], empty, held, empty, [4, 6])
+
+    def test_memory_is_divided_by_the_connections(self) -> None:
+        text = fleet.table(self.found({"TCP": (20, 2000), "small": (1, 8)}))
+        self.assertIn("| resident, all servers | 0.0 | 1.0 | 104858 | 0.0 |", text)
+        self.assertIn("| TCP | 2000 | 2.00 | 4000 |", text)
+        self.assertNotIn("small", text)
+        self.assertIn("2 servers on one port with 4 to 6 of them", text)
+
+    def test_without_permission_the_caches_are_not_listed(self) -> None:
+        self.assertIn("only root may read /proc/slabinfo", fleet.table(self.found({})))
 
 
 if __name__ == "__main__":

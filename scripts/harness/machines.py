@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from harness import cpus, environment, inspection, measured_server, perf, ssh
 from harness.addresses import Address
-from harness.fleet import HISTOGRAM, Fleet
+from harness.wrks import HISTOGRAM, Wrks
 from harness.inspection import CLIENT, SERVER, Clock, Host
 from harness.measured_server import NAME, Binary, Serving
 from harness.process import HostTimes, rss_of, sockets_of, ticks_of
@@ -273,8 +273,8 @@ class There:
         return RemoteTarget(server, self._server, host.cores[0], frozenset(watched),
                             set(host.cores), self._perf_cpu())
 
-    def load(self, shape: Shape, url: str) -> Fleet:
-        return Fleet(self._clients, shape, url)
+    def load(self, shape: Shape, url: str) -> Wrks:
+        return Wrks(self._clients, shape, url)
 
     def _perf_cpu(self) -> int:
         with self._hosts[0].tree() as root:

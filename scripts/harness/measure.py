@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from harness import fold, gates, perf, plan
-from harness.fleet import Fleet
+from harness.wrks import Wrks
 from harness.machines import There
 from harness.measured_server import Binary, Serving
 from harness.place import Here
@@ -86,7 +86,7 @@ def shape(settings: Settings, todo: Measurement) -> Shape:
 
 
 @contextmanager
-def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[Serving, Target, Wrk | Fleet]]:
+def _loaded(bench: Bench, todo: Measurement) -> Iterator[tuple[Serving, Target, Wrk | Wrks]]:
     """The server under steady load; afterwards both are gone and the sockets drained.
 
     The caller ends wrk; the server must then stop cleanly.
@@ -155,7 +155,7 @@ def _syscalls(bench: Bench, todo: Measurement) -> Sample:
     return Sample.of(todo, _counts(window), per_request=per, flags=gates.of_any(found))
 
 
-def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk | Fleet,
+def _recorded(bench: Bench, todo: Measurement, target: Target, wrk: Wrk | Wrks,
               recorder: perf.Recorder) -> Window:
     seconds = plan.window_s(bench.settings, todo)
     return observe(target, wrk, seconds, recorder.perf, recorder.switched_on)

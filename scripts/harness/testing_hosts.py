@@ -71,11 +71,11 @@ def refusal() -> str:
     if missing:
         return f"needs {', '.join(missing)} (scripts/setup installs them)"
     if os.geteuid() != 0:
-        return "network namespaces are not available: they need root"
+        return "a network namespace is not available: they need root"
     tried = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", TRIAL],
                            capture_output=True, text=True)
     if tried.returncode:
-        return "network namespaces are not available: " + tried.stderr.strip().splitlines()[-1]
+        return "a network namespace is not available: " + tried.stderr.strip().splitlines()[-1]
     return ""
 
 

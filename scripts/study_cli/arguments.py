@@ -186,6 +186,24 @@ def parser() -> Parser:
     traces.add_argument("--no-build", action="store_true",
                         help="neither set up nor build: use what is there")
 
+    fleet = commands.add_parser("fleet", help="servers beside each other on one port, with many idle "
+                                "connections: their CPU time, memory, wake-ups and expiry")
+    fleet.add_argument("--processes", type=between(1, 100), default=4, metavar="N",
+                       help="servers on the port (default: 4)")
+    fleet.add_argument("--connections", type=between(1, 1_000_000), default=60_000, metavar="N",
+                       help="idle connections to all of them together (default: 60000)")
+    fleet.add_argument("--idle-timeout", type=between(2, 600), default=60, metavar="S",
+                       help="seconds after which the servers close a silent connection; opening all "
+                       "of them must take less (default: 60)")
+    fleet.add_argument("--duration", type=seconds, default=10.0, metavar="S",
+                       help="seconds in which the idle servers are measured (default: 10)")
+    fleet.add_argument("--io", choices=IOS, default=IOS[0],
+                       help=f"transport of the servers (default: {IOS[0]})")
+    fleet.add_argument("--backend", default="hierarchical-wheel", metavar="NAME",
+                       help="timer backend of the servers (default: hierarchical-wheel)")
+    fleet.add_argument("--no-build", action="store_true",
+                       help="neither set up nor build: use what is there")
+
     doctor = commands.add_parser("doctor", help="check whether this machine can run the study")
     doctor.add_argument("--connections", type=between(1, MAX_CONNECTIONS), metavar="N",
                         default=max(plan.PRESETS["quick"].connections),

@@ -9,8 +9,8 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from harness import (addresses, contenders, cpus, environment, lock, machines, running_server,
-                     side_by_side, side_table, study, traces)
+from harness import (addresses, contenders, cpus, environment, fleet, lock, machines,
+                     measured_server, running_server, side_by_side, side_table, study, traces)
 from harness.window import Target
 from report import build, compare, tails
 from results.errors import CANNOT, DONE, INTERRUPTED, Failed, Stop
@@ -144,6 +144,28 @@ def _side_by_side(args: argparse.Namespace) -> None:
                       f"{reason}")
 
 
+def _fleet(args: argparse.Namespace) -> None:
+    shape = fleet.Shape(args.processes, args.connections, args.idle_timeout, args.duration,
+                        (f"--io={args.io}", f"--timer-backend={args.backend}"))
+    limit = environment.raise_file_limit()
+    if not (files := environment.check_files(limit, shape.most_per_server)).ok:
+        raise cannot(f"{files.line()} or more --processes")
+    if args.no_build:
+        contenders.require_built()
+    else:
+        study.make_ready(["idlewheel-server"])
+    binary = measured_server.inspect(str(contenders.OWN_BINARY))
+    if args.backend not in binary.backends:
+        raise bad_usage(f"--backend {args.backend!r} is not one of {', '.join(binary.backends)}")
+    if args.backend == "none":
+        raise bad_usage("--backend none has no timeouts, so its connections never expire")
+    measured_server.require_transport(binary, args.io, cpus.usable_cores()[0], contenders.OWN_BINARY)
+    try:
+        print(fleet.table(fleet.measure(shape, limit)))
+    except (Failed, OSError) as error:
+        raise invalid(str(error)) from None
+
+
 def _doctor(args: argparse.Namespace) -> None:
     found = environment.checks(environment.gather(study.ROOT), args.connections)
     for check in found:
@@ -177,10 +199,10 @@ def _tails(args: argparse.Namespace) -> None:
 
 
 COMMANDS = {"load": _load, "servers": _side_by_side, "windows": _side_by_side,
-            "dropin": _side_by_side, "traces": _traces,
+            "dropin": _side_by_side, "traces": _traces, "fleet": _fleet,
             "doctor": _doctor, "report": _report, "compare": _compare,
             "tails": _tails}
-MEASURING = {"run", "profile", "load", "servers", "windows", "dropin", "traces"}
+MEASURING = {"run", "profile", "load", "servers", "windows", "dropin", "traces", "fleet"}
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

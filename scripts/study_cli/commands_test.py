@@ -63,6 +63,8 @@ class Usage(Fakes):
             ["load", "http://127.0.0.1:1/a b", "--connections", "1"],
             ["load", "http://127.0.0.1:1/\n", "--connections", "1"],
             ["load", "http://127.0.0.1:1/\udce9", "--connections", "1"],
+            ["fleet", "--processes", "0"], ["fleet", "--connections", "1e6"],
+            ["fleet", "--io", "auto"], ["fleet", "--idle-timeout", "1"],
             ["doctor", "--connections", "many"], ["compare", "x"],
             ["run", "--clients", "/nothing"], ["run", "--clients", "/nothing", "--server", "a"],
             ["run", "--clients", os.devnull, "--server", "a"],
@@ -83,8 +85,8 @@ class Usage(Fakes):
                                                              str(listed)))
 
     def test_every_command_has_help(self) -> None:
-        for command in ("run", "profile", "load", "servers", "windows", "dropin", "traces", "doctor",
-                        "report", "compare"):
+        for command in ("run", "profile", "load", "servers", "windows", "dropin", "traces", "fleet",
+                        "doctor", "report", "compare"):
             code, out, _ = call(command, "--help")
             self.assertEqual(code, 0)
             self.assertIn("usage: scripts/study " + command, out)
@@ -142,6 +144,12 @@ class Environment(Refusing):
 
     def few(self, command: str) -> list[str]:
         return ["--idle-connections", "10"] if command == "servers" else []
+
+    def test_more_connections_than_a_server_of_a_fleet_has_descriptors(self) -> None:
+        with mock.patch.object(environment, "raise_file_limit", return_value=1024):
+            err = self.ends_with_three(GOOD, "fleet", "--connections", "4000", "--processes", "2")
+        self.assertIn("1024 per process, 2269 connections need 2369", err)
+        self.assertIn("or more --processes", err)
 
     def test_nobody_listens(self) -> None:
         code, _, err = call("load", "http://127.0.0.1:1", "--connections", "1")

@@ -1,6 +1,7 @@
-"""scripts/setup on a system that is not Debian 12, with stand-ins for the tools of Debian."""
+"""scripts/setup on several releases, with stand-ins for the tools of Debian."""
 
 import os
+import platform
 import re
 import subprocess
 import tempfile
@@ -8,12 +9,15 @@ import unittest
 from pathlib import Path
 
 SETUP = Path(__file__).resolve().parents[1] / "setup"
+TOOLS_OF_KERNEL = f"linux-tools-{platform.release()}"
 TOOLS = {
     # Nothing is installed, but for what `installed` names.
     "dpkg-query": 'grep -qx -- "$3" "$FAKE/installed" && echo installed',
     "apt-get": 'echo "apt-get $*" >>"$FAKE/calls"\n'
                'echo "E: from apt" >&2\nexit "$(cat "$FAKE/apt-get-exit-$1" 2>/dev/null || echo 0)"',
-    "apt-cache": 'shift 3\n! grep -qx -- "$1" "$FAKE/unknown"',
+    # For a name that is only mentioned somewhere it ends well, and says nothing.
+    "apt-cache": 'shift 3\ngrep -qx -- "$1" "$FAKE/mentioned" && exit\n'
+                 '! grep -qx -- "$1" "$FAKE/unknown" && echo "Package: $1"',
     "sudo": 'exec "$@"',
     "node": "exit 0", "npm": "exit 0", "promtool": "exit 0", "nginx": "exit 0", "h2o": "exit 0",
     "sshd": "exit 0",
@@ -30,7 +34,7 @@ class Setup(unittest.TestCase):
             path.parent.mkdir(exist_ok=True)
             path.write_text("#!/bin/sh\n" + text + "\n")
             path.chmod(0o755)
-        for name in ("installed", "unknown", "calls"):
+        for name in ("installed", "unknown", "mentioned", "calls"):
             self.file(name)
         self.file("os-release", 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n')
 
@@ -47,24 +51,49 @@ class Setup(unittest.TestCase):
     def calls(self) -> str:
         return (self.folder / "calls").read_text()
 
+    def installs(self) -> list[str]:
+        """The packages that apt-get was asked for. Nothing is done to the tree afterwards."""
+        self.file("apt-get-exit-install", "100")
+        self.file("calls")
+        self.run_setup()
+        found = re.findall(r"apt-get install (.*)", self.calls())
+        self.assertEqual(len(found), 1)
+        return [word for word in found[0].split() if not word.startswith("-")]
+
+    def test_each_release_gets_the_names_that_it_has(self) -> None:
+        newer = ["libboost-dev", "libboost-context-dev", "libssl3t64"]
+        releases = {  # what it does not have, and what it gets
+            "Debian 12": (["libssl3t64"], ["libboost1.81-dev", "libboost-context1.81-dev",
+                                           "linux-perf", "libssl3"]),
+            "Debian 13": (["libboost-context1.81-dev"], [*newer, "linux-perf"]),
+            "Ubuntu 24.04": (["libboost-context1.81-dev", "linux-perf", TOOLS_OF_KERNEL],
+                             [*newer, "linux-tools-generic"])}
+        for release, (unknown, expected) in releases.items():
+            with self.subTest(release=release):
+                self.file("unknown", "".join(name + "\n" for name in unknown))
+                self.file("mentioned", "" if release == "Debian 12" else "libboost1.81-dev\nlibssl3\n")
+                found = [name for name in self.installs()
+                         if re.match("libboost|linux-|libssl3", name)]
+                self.assertEqual(sorted(found), sorted(expected))
+
     def test_names_that_this_release_does_not_have_are_one_line(self) -> None:
-        for absent in (["libclang-rt-14-dev", "libboost1.81-dev"], ["linux-perf"]):
-            self.file("unknown", "".join(name + "\n" for name in absent))
+        for absent in (["libclang-rt-dev", "wrk"], ["linux-perf"]):
+            unknown = [*absent, TOOLS_OF_KERNEL, "linux-tools-generic"]
+            self.file("unknown", "".join(name + "\n" for name in unknown))
             code, error = self.run_setup()
             self.assertEqual((code, len(error.splitlines())), (3, 1), error)
             self.assertIn("Debian GNU/Linux 13 (trixie) has no package " + " ".join(absent), error)
-            self.assertIn("Debian 12", error)
+            self.assertIn("use Debian 12, Debian 13 or Ubuntu 24.04", error)
             self.assertNotIn("apt-get install", self.calls())
 
     def test_what_is_installed_already_need_not_be_known(self) -> None:
-        self.file("unknown", "libboost1.81-dev\n")
-        self.file("installed", "libboost1.81-dev\n")
-        self.file("apt-get-exit-install", "100")  # nothing is done to the tree afterwards
-        self.run_setup()
-        installs = re.findall(r"apt-get install.*", self.calls())
-        self.assertEqual(len(installs), 1)
-        self.assertNotIn("libboost1.81-dev", installs[0])
-        self.assertIn("libcli11-dev", installs[0])
+        self.file("unknown", "libboost1.81-dev\nlibboost-dev\n")
+        for name in ("libboost1.81-dev", "libboost-dev"):
+            self.file("installed", f"{name}\n")
+            installs = self.installs()
+            self.assertNotIn("libboost1.81-dev", installs)
+            self.assertNotIn("libboost-dev", installs)
+            self.assertIn("libcli11-dev", installs)
 
     def test_without_network_it_says_what_failed(self) -> None:
         for step, words in (("update", "apt-get update failed"), ("install", "apt-get install failed")):
