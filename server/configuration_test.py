@@ -51,7 +51,7 @@ class Reload(unittest.TestCase):
         with self.serving("max-body-bytes = 10", flags=("--threads=3",)) as server:
             with server.connect() as kept:
                 self.assertIn("changed: max-headers, max-body-bytes",
-                              self.change(server, "max-body-bytes = 100", "max-headers = 2"))
+                              self.reload(server, "max-body-bytes = 100", "max-headers = 2"))
                 kept.sendall(post("Content-Length: 100", body=b"x" * 100))
                 self.assertTrue(kept.recv(65536).startswith(b"HTTP/1.1 200"))
             for _ in range(20):  # the kernel spreads them over the threads
@@ -146,7 +146,7 @@ class Reload(unittest.TestCase):
         with self.serving(flags=("--access-log", log)) as server:
             for line in ("max-headers = 50", "nonsense"):
                 os.rename(log, log + ".1")
-                self.change(server, line)
+                self.reload(server, line)
                 self.assertTrue(os.path.exists(log), line)
                 self.assertIn("reopened", server.process.stderr.readline())
 
@@ -165,7 +165,7 @@ class Reload(unittest.TestCase):
     def test_what_needs_a_restart_is_named_and_the_rest_changes(self):
         with self.serving() as server:
             self.assertIn("changed: max-headers",
-                          self.change(server, "port = 1", "threads = 7", "max-headers = 50"))
+                          self.reload(server, "port = 1", "threads = 7", "max-headers = 50"))
             line = server.process.stderr.readline()
             self.assertIn("these keep their values until a restart: threads\n", line)
             self.assertIn("[warning]", line)
@@ -267,6 +267,7 @@ class Check(unittest.TestCase):
             config.flush()
             good = run("--config", config.name, "--check-config")
             self.assertEqual((good.returncode, good.stdout, good.stderr), (0, "", ""))
+            config.seek(0)
             config.write("threads = two\n")
             config.flush()
             bad = run("--config", config.name, "--check-config")
