@@ -352,13 +352,15 @@ private:
     }
   }
 
-  // The watchdog of the service manager hears from the server as long as every thread answers.
+  // The watchdog of the service manager hears from the server as long as every thread answers. Does
+  // nothing when that is under way.
   void watch() {
-    if (!manager_.watchdog_period()) {
+    if (watching_ || !manager_.watchdog_period()) {
       return;
     }
     watchdog_->expires_after(*manager_.watchdog_period());
     watchdog_->async_wait([this](boost::system::error_code cancelled) {
+      watching_ = false;
       if (!cancelled) {
         watch();
         collect([this](const Snapshot& sum) {
@@ -367,6 +369,7 @@ private:
         });
       }
     });
+    watching_ = true;
   }
 
   // One line for people who ask the service manager.
@@ -408,6 +411,7 @@ private:
   bool draining_ = false;
   bool drain_is_over_ = false;
   bool awaits_signal_ = false;
+  bool watching_ = false; // waits for the next message to the watchdog
   bool reload_failed_ = false;
 };
 
