@@ -12,10 +12,13 @@ constexpr auto kLongest = std::chrono::seconds(1);
 
 } // namespace
 
-AccessLog::~AccessLog() {
+AccessLog::~AccessLog() { change_file(nullptr); }
+
+void AccessLog::change_file(std::shared_ptr<LogFile> file) {
   if (enabled()) {
     flush();
   }
+  file_ = std::move(file);
 }
 
 void AccessLog::note(std::string_view client, std::string_view request_line, Status status,
@@ -30,7 +33,7 @@ void AccessLog::note(std::string_view client, std::string_view request_line, Sta
     awaits_flush_ = true;
   }
   append_time();
-  lines_.append(" ").append(client);
+  lines_.append(" ").append(client.empty() ? "-" : client);
   lines_.append(" \"").append(request_line.empty() ? "-" : request_line).append("\" ");
   lines_.append(std::to_string(static_cast<unsigned>(status)));
   lines_.append(" ").append(std::to_string(content_length)).append("\n");

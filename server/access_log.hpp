@@ -13,24 +13,31 @@
 
 #include <cstdint>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace server {
 
 // The log of one worker, used in its thread. All workers append to the same file.
 class AccessLog final : public ResponseLog {
 public:
-  // Without a file there is no log. The file must outlive this object.
-  AccessLog(boost::asio::io_context& io, LogFile* file) : file_(file), timer_(io) {}
+  // Without a file there is no log.
+  AccessLog(boost::asio::io_context& io, std::shared_ptr<LogFile> file)
+      : file_(std::move(file)), timer_(io) {}
   ~AccessLog();
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
 
   bool enabled() const noexcept { return file_ != nullptr; }
 
+  // Later lines go to this file; null: nowhere. Lines that are gathered go to the one before.
+  void change_file(std::shared_ptr<LogFile> file);
+
   // Requires enabled(). The line is written, or dropped, within a second. `request_line` is written
   // as it is: request.cpp keeps none that has a quote, a backslash or a control character in it.
+  // `client` is empty for a request that had begun before there was a log.
   // Throws std::bad_alloc.
   void note(std::string_view client, std::string_view request_line, Status status,
             std::uint64_t content_length) override;
@@ -42,7 +49,7 @@ private:
   void flush();
   void append_time();
 
-  LogFile* file_;
+  std::shared_ptr<LogFile> file_;
   OsTimer timer_;
   bool awaits_flush_ = false;
   std::string lines_;

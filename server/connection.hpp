@@ -49,7 +49,7 @@ public:
   // Whether a request is on its way in, or its answer on its way out.
   bool busy() { return exchange_.in_progress() || (state_ == State::open && unread_input() != 0); }
 
-  // Goes on with a request whose answer was awaited. As the next three, it may delete the
+  // Goes on with a request whose answer was awaited. As the next four, it may delete the
   // connection.
   void resume() {
     if (exchange_.awaits()) {
@@ -74,6 +74,13 @@ public:
     }
     if (state_ == State::open && !busy() && (silence.count() == 0 || this->silence() >= silence)) {
       turn([this] { end(CloseReason::drain, context_.timers.now()); });
+    }
+  }
+
+  // The idle timeout has changed: it starts now, or there is none any more.
+  void restart_silence() {
+    if (state_ == State::open || state_ == State::withheld) {
+      turn([this] { timers_.restart_silence(context_.timers.now()); });
     }
   }
 

@@ -43,6 +43,11 @@ public:
     }
   }
 
+  // To be called when the idle timeout has changed, instead of bound_silence().
+  void restart_silence(Instant now) {
+    timeouts_.idle ? idle_.rearm(*timeouts_.idle, now) : static_cast<void>(idle_.disarm());
+  }
+
   // Bounds how long the peer may take to read what it is owed, or be silent before it closes.
   // Without a linger timeout it has no time at all.
   void bound_ending(Instant now) {

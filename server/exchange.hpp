@@ -163,6 +163,12 @@ public:
 
   void give_back(std::unique_ptr<Exchange> exchange) noexcept;
 
+  // Changes these for requests that begin from now on.
+  void change(const RequestLimits& limits, ResponseLog* log) noexcept {
+    context_.limits = limits;
+    context_.log = log;
+  }
+
 private:
   static constexpr std::size_t kMost = 1024;
   static constexpr std::size_t kMostBytes = 64 * 1024; // kept for input, and as many for output

@@ -9,12 +9,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The files of the server, lowest layer first. A file may include only files that stand before it.
 # So there is no circle, and a reader of this order knows every file that the next one includes.
 SERVER = """
-    grammar quantity one_line flags config_file log_file signals
+    grammar quantity one_line flags config_file log_file signals service_manager
     resources documents scenario counters write_queue response request exchange
     os_timer held_writes loop_probe access_log
     socket channel epoll_set uring ring_slots ring_stash ring transport
     connection_timers connection_context connection
-    listener traced_timers options idle_cost stats worker admin server version main
+    listener traced_timers options configuration idle_cost stats worker admin server version main
 """.split()
 
 

@@ -160,6 +160,11 @@ void Listener::resume() {
   }
 }
 
+void Listener::change_user_timeout(std::chrono::milliseconds timeout) noexcept {
+  Error closed; // it no longer matters
+  acceptor_.set_option(UserTimeout(static_cast<int>(timeout.count())), closed);
+}
+
 void Listener::leave() {
   if (stopped() || kernel_migrates_connections()) {
     return;

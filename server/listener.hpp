@@ -40,6 +40,9 @@ public:
   // what waits to another socket (net.ipv4.tcp_migrate_req), this does nothing.
   void leave();
 
+  // For the connections that are accepted from now on.
+  void change_user_timeout(std::chrono::milliseconds timeout) noexcept;
+
   // Accepts the connections that wait, at most as many as the backlog, and then stops listening.
   // When one of them cannot be accepted, the rest are reset, which counts as one error. on_accept
   // is not called afterwards. A second call does nothing.

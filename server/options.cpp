@@ -168,8 +168,8 @@ public:
     app_.name("idlewheel-server");
     app_.footer(
         "Signals: SIGTERM, SIGINT, SIGQUIT, SIGPWR and SIGXCPU drain the server and end it; "
-        "a second one ends it at once. SIGHUP and SIGUSR1 reopen the access log. Others "
-        "that ask for something are ignored.");
+        "a second one ends it at once. SIGHUP reads the file of --config again and reopens the "
+        "access log, SIGUSR1 does the latter alone. Others that ask for something are ignored.");
     app_.set_version_flag("--version", version);
     app_.add_flag("--list-timer-backends", list_,
                   "name, scheme and description of each, then exit");
@@ -180,6 +180,9 @@ public:
         ->check(CLI::Validator(
             [](std::string& file) { return file.empty() ? "it needs a file's name" : ""; }, "", ""))
         ->type_name("FILE");
+    app_.add_flag("--check-config", check_,
+                  "check the flags and the file of --config, then exit: with 0, or with 2 and a "
+                  "line that says what is wrong");
     app_.allow_extras(); // so that parse() names the first one; CLI11 names all, in reverse
     app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     Flags flags(app_);
@@ -210,9 +213,17 @@ public:
     return std::nullopt;
   }
 
+  // As parse(), but throws std::runtime_error when the arguments are wrong.
+  void require(const std::vector<std::string>& arguments) {
+    if (const auto problem = parse(arguments)) {
+      throw std::runtime_error(*problem);
+    }
+  }
+
   void explain(const CLI::Success& success) { app_.exit(success); }
   const Options& options() const { return options_; }
   bool list() const { return list_; }
+  bool check() const { return check_; }
   const std::string& config() const { return config_; }
 
   // The flags that the file gives, as they would be typed. Throws std::runtime_error with one line
@@ -238,7 +249,7 @@ private:
   // Whether a flag makes no sense in a file.
   static bool acts_at_once(std::string_view flag) {
     return flag == "--config" || flag == "--help" || flag == "--version" ||
-           flag == "--list-timer-backends";
+           flag == "--list-timer-backends" || flag == "--check-config";
   }
 
   CLI::App app_{"An HTTP/1.1 server whose idle and request timeouts go through the timer structure "
@@ -247,6 +258,7 @@ private:
   Options options_;
   std::string config_;
   bool list_ = false;
+  bool check_ = false;
 };
 
 ExitCode complain(const std::string& problem) {
@@ -256,40 +268,47 @@ ExitCode complain(const std::string& problem) {
 
 } // namespace
 
+Options read_options(const std::vector<std::string>& typed, std::span<const BackendName> backends) {
+  CommandLine first(backends);
+  first.require(typed);
+  CommandLine both(backends);
+  std::vector<std::string> all;
+  if (!first.config().empty()) {
+    all = first.read_config();
+  }
+  all.insert(all.end(), typed.begin(), typed.end());
+  both.require(all);
+  Options options = both.options();
+  if (const auto problem = contradiction(options, backends)) {
+    throw std::runtime_error(*problem);
+  }
+  options.typed = typed;
+  options.config = first.config();
+  return options;
+}
+
 std::variant<Options, ExitCode> parse_options(int argc, const char* const* argv,
                                               std::span<const BackendName> backends,
                                               const std::string& version) {
-  std::vector<std::string> typed(argv + 1, argv + argc);
-  CommandLine first(backends, version);
+  const std::vector<std::string> typed(argv + 1, argv + argc);
+  CommandLine answers(backends, version);
   try {
-    if (const auto problem = first.parse(typed)) {
-      return complain(*problem);
+    answers.require(typed);
+    if (answers.list()) {
+      list_backends(backends);
+      return kExitDone;
     }
+    Options options = read_options(typed, backends);
+    if (answers.check()) {
+      return kExitDone;
+    }
+    return options;
   } catch (const CLI::Success& success) { // --help, --version
-    first.explain(success);
+    answers.explain(success);
     return kExitDone;
-  }
-  if (first.list()) {
-    list_backends(backends);
-    return kExitDone;
-  }
-  CommandLine both(backends);
-  try {
-    std::vector<std::string> all;
-    if (!first.config().empty()) {
-      all = first.read_config();
-    }
-    all.insert(all.end(), typed.begin(), typed.end());
-    if (const auto problem = both.parse(all)) {
-      return complain(*problem);
-    }
   } catch (const std::runtime_error& error) {
     return complain(error.what());
   }
-  if (const auto problem = contradiction(both.options(), backends)) {
-    return complain(*problem);
-  }
-  return both.options();
 }
 
 } // namespace server

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace server {
 
@@ -48,6 +49,10 @@ struct Options {
   std::string log_level = "info";
   std::string access_log;  // a file; empty: no log
   std::string timer_trace; // a file; empty: no trace
+
+  // Where all of this comes from, so that it can be read again.
+  std::vector<std::string> typed; // the command line
+  std::string config;             // the file that it names; empty: none
 };
 
 // What a name in --timer-backend stands for.
@@ -59,6 +64,11 @@ struct BackendName {
 };
 
 enum ExitCode : int { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
+
+// Reads the options from a command line, and from the file that it names with --config. Flags that
+// ask for an answer, such as --help, are ignored. Throws std::runtime_error with one line that
+// names the bad value.
+Options read_options(const std::vector<std::string>& typed, std::span<const BackendName> backends);
 
 // Returns the options, or the exit code with which the process must end at once. After --help and
 // the like that is kExitDone, and the answer is on stdout. After a bad value it is kExitUsage, and

@@ -1,9 +1,12 @@
 #include "server/server.hpp"
 
 #include "server/admin.hpp"
+#include "server/configuration.hpp"
 #include "server/log_file.hpp"
 #include "server/one_line.hpp"
 #include "server/os_timer.hpp"
+#include "server/quantity.hpp"
+#include "server/service_manager.hpp"
 #include "server/signals.hpp"
 #include "server/worker.hpp"
 
@@ -36,6 +39,9 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
+// How much longer than --drain-timeout the process may take to end.
+constexpr auto kEnding = std::chrono::seconds(5);
+
 // The hard limit costs nothing until it is used, and the soft one is often 1024.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -58,14 +64,6 @@ void require_free_port(const tcp::endpoint& endpoint) {
   tcp::acceptor(io, endpoint);
 }
 
-std::optional<LogFile> open_access_log(const std::string& file) {
-  try {
-    return file.empty() ? std::nullopt : std::optional<LogFile>(std::in_place, file);
-  } catch (const std::runtime_error& error) {
-    throw std::runtime_error(std::string("access log: ") + error.what());
-  }
-}
-
 void check_timer_trace(const std::string& file) {
   try {
     if (!file.empty() && file != "-") { // "-" is a file here
@@ -86,10 +84,11 @@ std::unique_ptr<asio::io_context> make_io() {
 // no locks, and perf can follow the stacks of its cancellable system calls.
 class Process {
 public:
-  explicit Process(const Options& options) : options_(options) {
+  explicit Process(const Options& options) : configuration_(options, backend_names()) {
     make_loops(options.io);
     signals_.emplace(*main_);
     drain_limit_.emplace(*main_);
+    watchdog_.emplace(*main_);
     listening_on({asio::ip::make_address(options.address), options.port},
                  [this](const tcp::endpoint& endpoint) { make_workers(endpoint); });
     if (options.admin_port) {
@@ -102,7 +101,10 @@ public:
     handle_signals();
     const Threads threads(others_, workers_);
     announce();
+    manager_.ready(status());
+    watch();
     run_until_finished(*main_, [this] {
+      watch();
       workers_.front()->resume();
       if (admin_ != nullptr) {
         admin_->resume();
@@ -167,7 +169,7 @@ private:
     transports_ = {&make_transport(*main_, kind)};
     kind = transports_.front()->name() == to_string(Io::epoll) ? Io::epoll : kind;
     others_.clear();
-    for (std::size_t i = 1; i < options_.threads; ++i) {
+    for (std::size_t i = 1; i < options().threads; ++i) {
       others_.push_back(make_io());
       transports_.push_back(&make_transport(*others_.back(), kind));
       if (transports_.back()->name() != transports_.front()->name()) {
@@ -178,28 +180,28 @@ private:
 
   void listen_for_admins(const tcp::endpoint& endpoint) {
     admin_ = make_admin(*main_, endpoint,
-                        AdminSource{.settings = {.backend = options_.timer_backend,
-                                                 .rearm = std::string(to_string(options_.rearm)),
+                        AdminSource{.settings = {.backend = options().timer_backend,
+                                                 .rearm = std::string(to_string(options().rearm)),
                                                  .io = std::string(transports_.front()->name())},
                                     .ready = [this] { return !draining_; },
                                     .snapshot = [this](auto done) { collect(std::move(done)); }});
   }
 
   void make_workers(const tcp::endpoint& endpoint) {
-    const bool share = options_.reuse_port || options_.threads > 1;
-    if (share && !options_.reuse_port && options_.port != 0) {
+    const bool share = options().reuse_port || options().threads > 1;
+    if (share && !options().reuse_port && options().port != 0) {
       require_free_port(endpoint);
     }
     const auto add_worker = [&](asio::io_context& io, std::uint16_t port) {
       workers_.push_back(make_worker({.io = io,
                                       .transport = *transports_[workers_.size()],
-                                      .options = options_,
-                                      .access_log = access_log_ ? &*access_log_ : nullptr,
+                                      .options = options(),
+                                      .access_log = configuration_.access_log(),
                                       .port = port,
                                       .share_port = share,
                                       .on_finished = [this] { on_worker_finished(); }}));
     };
-    add_worker(*main_, options_.port);
+    add_worker(*main_, options().port);
     for (const auto& io : others_) {
       add_worker(*io, workers_.front()->endpoint().port());
     }
@@ -211,8 +213,8 @@ private:
   void announce() const {
     std::ostringstream line;
     line << "listening on " << url(workers_.front()->endpoint())
-         << " backend=" << options_.timer_backend << " rearm=" << to_string(options_.rearm)
-         << " threads=" << options_.threads << " io=" << transports_.front()->name();
+         << " backend=" << options().timer_backend << " rearm=" << to_string(options().rearm)
+         << " threads=" << options().threads << " io=" << transports_.front()->name();
     if (admin_ != nullptr) {
       line << " admin=" << url(admin_->endpoint());
     }
@@ -276,7 +278,10 @@ private:
     if (admin_ != nullptr) {
       admin_->drain();
     }
-    drain_limit_->expires_after(options_.drain_timeout);
+    const auto limit = options().drain_timeout;
+    manager_.stopping("draining for at most " + format_duration(limit),
+                      std::chrono::duration_cast<std::chrono::microseconds>(limit) + kEnding);
+    drain_limit_->expires_after(limit);
     drain_limit_->async_wait([this](boost::system::error_code cancelled) {
       if (!cancelled) {
         end_drain();
@@ -313,7 +318,7 @@ private:
 
   void on_signal(int signal) {
     if (std::ranges::find(kReopenSignals, signal) != kReopenSignals.end()) {
-      return reopen_access_log(signal);
+      return refresh(signal);
     }
     const bool again = std::exchange(draining_, true);
     if (again && signal == SIGXCPU) { // the kernel sends it every second
@@ -326,23 +331,58 @@ private:
     again ? end_drain() : begin_drain();
   }
 
-  void reopen_access_log(int signal) {
-    if (!access_log_) {
-      spdlog::info("signal {}: the access log is off", signal);
-    } else if (!access_log_->can_reopen()) {
-      spdlog::info("signal {}: the access log has no file to reopen", signal);
-    } else if (const auto problem = access_log_->reopen()) {
-      spdlog::error("signal {}: access log: {}; the file that is open stays in use", signal,
-                    *problem);
-    } else {
-      spdlog::info("signal {}: the access log is reopened", signal);
+  // Nothing is to be configured any more while the server drains.
+  void refresh(int signal) {
+    if (signal != kReloadSignal || !configuration_.has_file() || draining_) {
+      return configuration_.reopen_access_log(signal);
     }
+    manager_.reloading();
+    reload_failed_ = !configuration_.reload(signal);
+    configure();
+  }
+
+  // Gives every worker the configuration in use, one after the other.
+  void configure(std::size_t next = 0) {
+    if (next < workers_.size()) {
+      workers_[next]->configure(options(), configuration_.access_log(), [this, next] {
+        asio::post(*main_, [this, next] { configure(next + 1); });
+      });
+    } else if (!draining_) {
+      manager_.ready(status());
+    }
+  }
+
+  // The watchdog of the service manager hears from the server as long as every thread answers. Does
+  // nothing when that is under way.
+  void watch() {
+    if (watching_ || !manager_.watchdog_period()) {
+      return;
+    }
+    watchdog_->expires_after(*manager_.watchdog_period());
+    watchdog_->async_wait([this](boost::system::error_code cancelled) {
+      watching_ = false;
+      if (!cancelled) {
+        watch();
+        collect([this](const Snapshot& sum) {
+          manager_.alive(status() + "; " + std::to_string(sum.server.open) + " connections, " +
+                         std::to_string(sum.server.requests) + " requests so far");
+        });
+      }
+    });
+    watching_ = true;
+  }
+
+  // One line for people who ask the service manager.
+  std::string status() const {
+    return (draining_ ? "draining " : "serving on ") + url(workers_.front()->endpoint()) +
+           (reload_failed_ ? "; the last reload failed" : "");
   }
 
   // Asks every worker for its counters, one after the other, and calls `done` with their sum.
   void collect(std::function<void(Snapshot)> done, std::size_t next = 0,
                std::shared_ptr<Snapshot> sum = std::make_shared<Snapshot>()) {
     if (next == workers_.size()) {
+      sum->reload_failed = reload_failed_;
       return done(*sum);
     }
     workers_[next]->snapshot([this, done = std::move(done), next, sum](const Snapshot& one) {
@@ -353,9 +393,12 @@ private:
     });
   }
 
-  const Options& options_;
-  // Opened before any other descriptor, so that a name like /dev/fd/5 is none of the server's own.
-  std::optional<LogFile> access_log_ = open_access_log(options_.access_log);
+  const Options& options() const noexcept { return configuration_.options(); }
+
+  // Opens the access log before any other descriptor, so that a name like /dev/fd/5 is none of the
+  // server's own.
+  Configuration configuration_;
+  ServiceManager manager_;
   std::unique_ptr<asio::io_context> main_;
   Loops others_;
   std::vector<Transport*> transports_; // of all loops, the main one first
@@ -363,10 +406,13 @@ private:
   std::unique_ptr<Admin> admin_;
   std::optional<asio::signal_set> signals_;
   std::optional<OsTimer> drain_limit_;
+  std::optional<OsTimer> watchdog_;
   std::size_t running_ = 0; // workers that have not finished
   bool draining_ = false;
   bool drain_is_over_ = false;
   bool awaits_signal_ = false;
+  bool watching_ = false; // waits for the next message to the watchdog
+  bool reload_failed_ = false;
 };
 
 } // namespace

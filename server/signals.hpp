@@ -12,7 +12,8 @@ namespace server {
 // Each of these asks the server to drain and end.
 inline constexpr std::array kDrainSignals{SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGXCPU};
 
-// Each of these asks it to reopen its log.
+// Each of these asks it to reopen its log; the first one also to read its configuration again.
+inline constexpr int kReloadSignal = SIGHUP;
 inline constexpr std::array kReopenSignals{SIGHUP, SIGUSR1};
 
 // To be called first. From here on each signal does what the table says, unless a library that was

@@ -136,6 +136,9 @@ std::string metrics_text(const Settings& settings, const Snapshot& snapshot) {
   families.counter("idlewheel_access_log_lines_dropped_total",
                    "Lines that the access log's file did not take at once.",
                    server.log_lines_dropped);
+  families.gauge("idlewheel_config_last_reload_successful",
+                 "Whether the configuration could be read when it was last read.",
+                 snapshot.reload_failed ? 0 : 1);
   std::vector<std::pair<std::string_view, std::uint64_t>> closed;
   for (std::size_t i = 0; i < kCloseReasonNames.size(); ++i) {
     closed.emplace_back(kCloseReasonNames[i], server.closed[i]);

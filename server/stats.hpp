@@ -14,6 +14,7 @@ struct Snapshot {
   Counters server;
   timers::TimerCounters timers;
   timers::Histogram loop_stalls;
+  bool reload_failed = false; // of the process
 
   void merge(const Snapshot& other) {
     server.merge(other.server);

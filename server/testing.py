@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import typing
 import unittest
@@ -151,6 +152,36 @@ class Server:
                 raise AssertionError(f"the counters never got there: {stats}")
             time.sleep(0.01)
         return stats
+
+
+class ServiceManager:
+    """Listens to what a server tells its service manager, as systemd does. A context manager."""
+
+    def __init__(self, abstract: bool = False, **environment: str):
+        self.folder = tempfile.TemporaryDirectory()
+        path = os.path.join(self.folder.name, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + path if abstract else path)
+        self.socket.settimeout(PATIENCE_S)
+        self.environment = {"NOTIFY_SOCKET": "@" + path if abstract else path, **environment}
+
+    def __enter__(self) -> "ServiceManager":
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        self.folder.cleanup()
+
+    def message(self) -> dict[str, str]:
+        """The assignments of the next message."""
+        lines = self.socket.recv(65536).decode().split("\n")
+        return dict(line.split("=", 1) for line in lines)
+
+    def wait_for(self, name: str) -> dict[str, str]:
+        """The next message that has this assignment."""
+        while name not in (message := self.message()):
+            pass
+        return message
 
 
 def request(line: str, *fields: str, body: bytes = b"") -> bytes:

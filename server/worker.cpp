@@ -53,7 +53,7 @@ public:
   explicit WorkerOf(WorkerConfig config)
       : io_(config.io), transport_(config.transport), options_(config.options),
         on_finished_(std::move(config.on_finished)), timers_(make_timers()),
-        access_log_(io_, config.access_log), context_(make_context()),
+        access_log_(io_, std::move(config.access_log)), context_(make_context()),
         listener_(io_,
                   {.endpoint = {boost::asio::ip::make_address(options_.address), config.port},
                    .share_port = config.share_port,
@@ -70,6 +70,15 @@ public:
 
   void cut() override {
     boost::asio::post(io_, [this] { end_all(); });
+  }
+
+  void configure(const Options& options, std::shared_ptr<LogFile> access_log,
+                 std::function<void()> done) override {
+    boost::asio::post(io_,
+                      [this, options, access_log = std::move(access_log), done = std::move(done)] {
+                        change_options(options, access_log);
+                        done();
+                      });
   }
 
   void resume() override {
@@ -134,23 +143,46 @@ private:
             .counters = counters_,
             .exchanges = ExchangePool(exchange_context()),
             .timers = timers_,
-            .timeouts = {.idle = timeout(options_.idle_timeout),
-                         .request = timeout(options_.request_timeout),
-                         .linger = timeout(options_.linger_timeout),
-                         .discard = timers_.timeout(discard_timeout())},
+            .timeouts = make_timeouts(),
             .held_writes = {io_, options_.write_window_time},
             .loop_probe = {io_, options_.admin_port.has_value()}};
   }
 
+  Timeouts<Timers> make_timeouts() const {
+    return {.idle = timeout(options_.idle_timeout),
+            .request = timeout(options_.request_timeout),
+            .linger = timeout(options_.linger_timeout),
+            .discard = timers_.timeout(discard_timeout())};
+  }
+
+  RequestLimits request_limits() const {
+    return {.max_header_bytes = options_.max_header_bytes,
+            .max_headers = options_.max_headers,
+            .max_body_bytes = options_.max_body_bytes};
+  }
+
+  ResponseLog* response_log() noexcept { return access_log_.enabled() ? &access_log_ : nullptr; }
+
+  // Connections that are idle may have no timer yet, or one that is too late.
+  void change_options(const Options& options, std::shared_ptr<LogFile> access_log) {
+    const bool silence_changes = options.idle_timeout != options_.idle_timeout;
+    options_ = options;
+    access_log_.change_file(std::move(access_log));
+    context_.exchanges.change(request_limits(), response_log());
+    context_.timeouts = make_timeouts();
+    listener_.change_user_timeout(user_timeout());
+    if (silence_changes) {
+      for_each_connection([](auto& connection) { connection.restart_silence(); });
+    }
+  }
+
   ExchangeContext exchange_context() {
-    return {.limits = {.max_header_bytes = options_.max_header_bytes,
-                       .max_headers = options_.max_headers,
-                       .max_body_bytes = options_.max_body_bytes},
+    return {.limits = request_limits(),
             .window = {.bytes = options_.write_window_bytes,
                        .responses = limit_of(options_.write_window_responses)},
             .scenario = {options_.scenario, options_.mixed_period},
             .counters = counters_,
-            .log = access_log_.enabled() ? &access_log_ : nullptr};
+            .log = response_log()};
   }
 
   std::optional<typename Timers::Timeout> timeout(nanoseconds time) const {
@@ -161,7 +193,7 @@ private:
   void admit(Socket socket) {
     auto& connection = Connection<Timers>::start(context_, std::move(socket));
     connections_.push_back(connection);
-    if (counters_.serving() > max_connections_) {
+    if (counters_.serving() > limit_of(options_.max_connections)) {
       connection.turn_away();
     }
   }
@@ -259,8 +291,7 @@ private:
 
   boost::asio::io_context& io_;
   Transport& transport_;
-  const Options& options_;
-  const std::size_t max_connections_ = limit_of(options_.max_connections);
+  Options options_;
   std::function<void()> on_finished_;
   Timers timers_;
   Counters counters_;

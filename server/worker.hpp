@@ -18,7 +18,7 @@
 
 namespace server {
 
-// Lives in one thread: the one that runs its io_context. drain(), cut() and snapshot() may be
+// Lives in one thread: the one that runs its io_context. The next four functions may be
 // called from any thread; what they ask for happens in the worker's thread.
 class Worker {
 public:
@@ -36,17 +36,24 @@ public:
   // what that handler did not finish: accepting, held writes, draining. Throws std::bad_alloc.
   virtual void resume() = 0;
 
+  // Takes over those options that can change while the server runs (configuration.hpp), and the
+  // access log; null: there is none. Then calls `done` in the worker's thread. New limits and
+  // timeouts hold for what begins from then on; a new idle timeout holds for all connections, and
+  // starts anew.
+  virtual void configure(const Options& options, std::shared_ptr<LogFile> access_log,
+                         std::function<void()> done) = 0;
+
   // Calls `done` in the worker's thread with a copy of its counters.
   virtual void snapshot(std::function<void(Snapshot)> done) = 0;
 };
 
 struct WorkerConfig {
-  boost::asio::io_context& io;   // run by one thread
-  Transport& transport;          // of that io_context
-  const Options& options;        // must outlive the worker
-  LogFile* access_log = nullptr; // must outlive the worker; null: none
-  std::uint16_t port = 0;        // replaces options.port: later workers share the first one's port
-  bool share_port = false;       // SO_REUSEPORT; replaces options.reuse_port
+  boost::asio::io_context& io;         // run by one thread
+  Transport& transport;                // of that io_context
+  const Options& options;              // copied
+  std::shared_ptr<LogFile> access_log; // null: none
+  std::uint16_t port = 0;  // replaces options.port: later workers share the first one's port
+  bool share_port = false; // SO_REUSEPORT; replaces options.reuse_port
   // Called once, in the worker's thread, when it was drained or cut and its last connection is
   // gone.
   std::function<void()> on_finished;
