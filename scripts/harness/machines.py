@@ -136,15 +136,17 @@ class There:
                 profiles: bool) -> None:
         """Connect to all hosts and check them; ends the program, with a line for each fault."""
         self._binary = Path(binary.path).read_bytes()
-        self._must(self._opened(self._all), say)
-        self._hosts = self._inspected()
-        self._must(inspection.faults(self._hosts, self._parts(connections)), say)
+        unreachable = self._opened(self._all)
+        self._hosts = self._inspected([each for each in self._all if each.alive])
+        faults = inspection.faults(self._hosts, self._parts(connections))
+        self._must(unreachable + faults, say)
         self._must(self._equipped(self._all), say)
         self._must(self._binary_fault(), say)
         self._must(self._unreachable(binary), say)
+        missing = "" if self._hosts[0].word("perf") else "perf is not installed"
+        self.uncounted_calls = missing or trial_of_tracepoints(self._server)
         if profiles:
-            self.unprofiled = trial(self._server, self._perf_cpu())
-            self.uncounted_calls = self.unprofiled or trial_of_tracepoints(self._server)
+            self.unprofiled = missing or trial(self._server, self._perf_cpu())
 
     def _must(self, faults: list[tuple[str, str]], say: Callable[[str], None]) -> None:
         for host, fault in faults:
@@ -183,11 +185,11 @@ class There:
 
         return self._each(wanted, copied)
 
-    def _inspected(self) -> list[Host]:
-        asked = [each.start(inspection.SCRIPT) for each in self._all]
+    def _inspected(self, wanted: list[Connection]) -> list[Host]:
+        asked = [each.start(inspection.SCRIPT) for each in wanted]
         found = [ssh.sections(each.result()[1]) for each in asked]
         return [Host(each.name, SERVER if each is self._server else CLIENT, said, self._clock(each))
-                for each, said in zip(self._all, found, strict=True)]
+                for each, said in zip(wanted, found, strict=True)]
 
     @staticmethod
     def _clock(connection: Connection) -> Clock:

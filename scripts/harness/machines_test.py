@@ -25,7 +25,11 @@ for word; do last=$word; case $word in *.lua) [ -f "$word" ] || exit 9;; esac; d
 trap 'echo "  100 requests in 1.00s, 1MB read"; echo "bucket 10 90"; echo "bucket 2000 10"; exit 0' INT
 while :; do sleep 0.02; done
 """
-PERF = "#!/bin/bash\n[ \"$1\" = --version ] && exit 0\necho 'no perf here' >&2\nexit 1\n"
+PERF = """#!/bin/bash
+[ "$1" = --version ] && { [ -e "$FAKE/no-perf" ] || echo perf version 6; exit 0; }
+echo 'no perf here' >&2
+exit 1
+"""
 TODO = Measurement("load", 1, Cell("respond", "default", "ordered-list", "lazy", CONNECTIONS))
 
 
@@ -119,7 +123,9 @@ class Measuring(Study):
 
 class Checks(Study):
     def test_all_hosts_that_cannot_be_reached_are_named(self) -> None:
-        said = self.refused(self.study_on("a", "unknown", "locked"))
+        with mock.patch.object(inspection, "faults", return_value=[("a", "has a fault")]):
+            said = self.refused(self.study_on("a", "unknown", "locked"))
+        self.assertEqual(said.pop(), "host a: has a fault")
         self.assertEqual(len(said), 2)
         self.assertIn("host unknown: Host key verification failed", said[0])
         self.assertIn("host locked: root@locked: Permission denied", said[1])
@@ -149,7 +155,12 @@ class Checks(Study):
         return (200, json.dumps(STATS | {"io": "epoll"}).encode() if "/stats" in url else b"")
 
     def test_without_perf_there_are_no_profiles_and_the_reason_is_known(self) -> None:
-        self.assertEqual(self.prepared(profiles=True).unprofiled, "no perf here")
+        found = self.prepared(profiles=True)
+        self.assertEqual((found.unprofiled, found.uncounted_calls), ("no perf here", "no perf here"))
+        found.close()
+        (self.folder / "no-perf").touch()
+        found = self.prepared()  # where no profiles were asked for, calls are still counted
+        self.assertEqual((found.unprofiled, found.uncounted_calls), ("", "perf is not installed"))
 
 
 class Texts(unittest.TestCase):

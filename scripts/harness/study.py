@@ -19,7 +19,7 @@ from harness.process import Child, run
 from harness.progress import Progress, duration
 from results import journal, manifest as manifests
 from results.cell import IO_URING, Cell, Measurement
-from results.errors import INTERRUPTED, Stop, bad_usage, cannot, invalid
+from results.errors import INTERRUPTED, HostLost, Stop, bad_usage, cannot, invalid
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/release/server/idlewheel-server"
@@ -80,7 +80,10 @@ def _prepare_hosts(there: machines.There, options: Options, manifest: dict | Non
     if min(levels) < len(options.hosts.clients):
         raise bad_usage(f"--connections {min(levels)}: {len(options.hosts.clients)} client hosts need "
                         "a connection each")
-    there.prepare(binary, max(levels), say, options.profiles)
+    try:
+        there.prepare(binary, max(levels), say, options.profiles)
+    except HostLost as error:
+        raise cannot(str(error)) from None
     if options.profiles and there.unprofiled:
         if options.only_profiles:
             raise cannot(f"no profiles can be recorded on {options.hosts.server}: {there.unprofiled}")
@@ -178,7 +181,7 @@ def _planned(options: Options, manifest: dict | None, binary: Binary,
         todo = plan.measurements(settings)
     kinds = set(options.kinds)
     if place.unprofiled:
-        kinds -= {"syscalls", "profile", "dwarf"}
+        kinds -= {"profile", "dwarf"}
     if place.uncounted_calls and "syscalls" in kinds:
         say(f"note: no system calls are counted: {place.uncounted_calls}")
         kinds.discard("syscalls")
