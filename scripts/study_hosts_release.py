@@ -47,11 +47,12 @@ class OnHosts(unittest.TestCase):
         self.names = {"one": self.hosts.address("one"), "two": f"root@{self.hosts.address('two')}",
                       "three": f"root@[{self.hosts.address6('three')}]:22"}
 
-    def start(self, *more: str, clients: tuple[str, ...] = CLIENTS) -> subprocess.Popen:
+    def start(self, *more: str, clients: tuple[str, ...] = CLIENTS, server: str = ""
+              ) -> subprocess.Popen:
         listed = self.hosts.folder / "hosts.txt"
         listed.write_text("# clients\n\n" + "".join(f"{self.names.get(c, c)}  # {c}\n" for c in clients))
         return self.hosts.start(
-            str(SCRIPTS / "study"), "run", "--server", self.hosts.address("server"),
+            str(SCRIPTS / "study"), "run", "--server", server or self.hosts.address("server"),
             "--clients", str(listed), *self.hosts.ssh_flags(), "--binary", SERVER,
             "--preset", "smoke", "--backends", "hierarchical-wheel", "--rearm", "lazy",
             "--scenario", "respond", "--connections", str(CONNECTIONS), "--no-report",
@@ -64,8 +65,8 @@ class OnHosts(unittest.TestCase):
             study.kill()
         return study.returncode, error
 
-    def run_study(self, *more: str, clients: tuple[str, ...] = CLIENTS) -> tuple[int, str]:
-        return self.ended(self.start(*more, clients=clients))
+    def run_study(self, *more: str, **options: object) -> tuple[int, str]:
+        return self.ended(self.start(*more, **options))
 
     def samples(self) -> dict[str, Sample]:
         return {sample.kind: sample for sample in journal.read(self.out)}
@@ -114,6 +115,17 @@ class Measured(OnHosts):
         self.assert_nothing_is_left()
 
 
+    def test_over_ipv6_and_on_a_port_of_its_own(self) -> None:
+        server = f"root@[{self.hosts.address6('server')}]:22"
+        code, error = self.run_study("--no-profile", "--server-port", "4242", server=server)
+        self.assertEqual(code, 0, error)
+        load = self.samples()["load"]
+        self.assertTrue(load.valid, load.error)
+        self.assertNotIn("wrong_counts", load.flags)
+        command = json.loads((self.out / "manifest.json").read_text())["commands"]["server"]
+        self.assertIn(f"--address {self.hosts.address6('server')} ", command)
+
+
 class Broken(OnHosts):
     def test_a_lost_host_marks_the_cell_and_everything_on_it_ends(self) -> None:
         study = self.start("--no-profile", "--duration", "30", "--ssh-option", "ServerAliveInterval=1")
@@ -127,6 +139,16 @@ class Broken(OnHosts):
         self.assertEqual(sample.flags, ["failed", "lost_host"])
         self.assertIsNone(sample.requests)
         self.assert_nothing_is_left()  # on the host that hears nothing any more, too
+
+    def test_the_servers_host_may_be_lost_too(self) -> None:
+        study = self.start("--no-profile", "--duration", "30", "--ssh-option", "ServerAliveInterval=1")
+        self.await_load()
+        self.hosts.unplug("server")
+        code, error = self.ended(study)
+        self.assertEqual(code, 4, error)
+        self.assertIn(f"host {self.hosts.address('server')} was lost", error.splitlines()[-1])
+        self.assertEqual(self.samples()["load"].flags, ["failed", "lost_host"])
+        self.assert_nothing_is_left()
 
     def test_an_interrupt_ends_everything_everywhere(self) -> None:
         study = self.start("--no-profile", "--duration", "30")

@@ -35,6 +35,16 @@ class Checks(unittest.TestCase):
     def test_a_good_machine_passes(self) -> None:
         self.assertEqual(failed(GOOD), {})
 
+    def test_a_machine_that_measures_others_needs_ssh_and_no_cores(self) -> None:
+        def lacking(facts: Facts, report: bool = True) -> list[str]:
+            return [c.name for c in environment.checks_of_control(facts, report) if c.must and not c.ok]
+
+        alone = replace(GOOD, cores=[0], nofile=100, tools={"ssh": "/usr/bin/ssh"})
+        self.assertEqual(lacking(alone), [])
+        self.assertEqual(lacking(without("ssh")), ["ssh"])
+        self.assertEqual(lacking(replace(GOOD, d3=False)), ["report's charts"])
+        self.assertEqual(lacking(replace(GOOD, d3=False), report=False), [])
+
     def test_musts(self) -> None:
         cases = {
             "python": replace(GOOD, python=(3, 9)),
