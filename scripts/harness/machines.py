@@ -66,16 +66,18 @@ class RemoteTarget(Target):
     """A server on another host: one round trip reads everything about it."""
 
     def __init__(self, server: RemoteServer, connection: Connection, core: int,
-                 watched: frozenset[int], usable: set[int]) -> None:
+                 watched: frozenset[int], usable: set[int], perf_cpu: int) -> None:
         super().__init__(server.url, server.admin_url, server.pid, core, server, watched)
-        object.__setattr__(self, "_connection", connection)  # Target is frozen
-        object.__setattr__(self, "_usable", usable)
+        # perf takes nothing from the watched cores where it has one of its own.
+        for name, found in (("_connection", connection), ("_usable", usable),
+                            ("_with_perf", perf_cpu in watched)):
+            object.__setattr__(self, name, found)  # Target is frozen
 
     def stats(self) -> dict:
         return self.child.stats()
 
     def read(self, others: list[int]) -> Reading:
-        pids = [self.pid, *filter(None, others)]
+        pids = [self.pid, *(filter(None, others) if self._with_perf else ())]
         files = " ".join(f"/proc/{pid}/stat /proc/{pid}/task/*/schedstat" for pid in pids)
         _, said, _ = self._connection.run(f"say stats {asking(self.admin_url + '/stats')}\n"
                                           f"show /proc/stat /proc/pressure/cpu {files}")
@@ -267,7 +269,8 @@ class There:
         host = self._hosts[0]
         with host.tree() as root:
             watched = cpus.siblings(host.cores[0], Path(root))
-        return RemoteTarget(server, self._server, host.cores[0], frozenset(watched), set(host.cores))
+        return RemoteTarget(server, self._server, host.cores[0], frozenset(watched),
+                            set(host.cores), self._perf_cpu())
 
     def load(self, shape: Shape, url: str) -> Fleet:
         return Fleet(self._clients, shape, url)

@@ -97,6 +97,23 @@ class Measuring(Study):
         self.assertEqual((found.valid, found.flags), (False, ["failed"]))
         self.assertIn("wrk on a ended with 1: unable to connect", found.error)
 
+    def test_a_server_whose_host_is_lost_in_the_middle_marks_the_cell(self) -> None:
+        there, serve, load = self.prepared(), There.server, There.load
+        started = []
+
+        def server(*given: object) -> machines.RemoteServer:
+            started.append(serve(*given))
+            return started[0]
+
+        def loses(*given: object) -> object:
+            started[0].popen.kill()
+            return load(*given)
+
+        with mock.patch.object(There, "server", server), mock.patch.object(There, "load", loses):
+            found = measure.make_sample(self.bench(there), TODO)
+        self.assertEqual((found.valid, found.flags), (False, ["failed", "lost_host"]))
+        self.assertIn("host s was lost: the connection broke", found.error)
+
     def test_a_host_that_was_lost_is_connected_to_again_for_the_next_cell(self) -> None:
         there = self.prepared()
         connection = there._clients[1]
