@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -32,7 +33,7 @@ AcceptEnv *
 HOST = """set -e
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs "$HOME"
+mount -t tmpfs tmpfs ~root
 mkdir /run/sshd
 grep -q ^sshd: /etc/passwd || {
     { cat /etc/passwd; echo 'sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin'; } >/run/passwd
@@ -41,6 +42,9 @@ grep -q ^sshd: /etc/passwd || {
 ip link set lo up
 echo ready
 exec sleep 600
+"""
+TRIAL = """mount -t tmpfs tmpfs /tmp &&
+ip link add hub type bridge && ip link add cable type veth peer name eth0
 """
 HUB = """set -e
 ip link set lo up
@@ -68,8 +72,8 @@ def refusal() -> str:
         return f"needs {', '.join(missing)} (scripts/setup installs them)"
     if os.geteuid() != 0:
         return "network namespaces are not available: they need root"
-    tried = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /tmp && "
-                            "ip link add hub type bridge"], capture_output=True, text=True)
+    tried = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", TRIAL],
+                           capture_output=True, text=True)
     if tried.returncode:
         return "network namespaces are not available: " + tried.stderr.strip().splitlines()[-1]
     return ""
@@ -80,6 +84,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen] = []
+        self._networks: list[str] = []
         # Not in /tmp, which is another one on the hosts.
         self._scratch = tempfile.TemporaryDirectory(prefix="idlewheel-hosts-", dir="/var/tmp")
         self.folder = Path(self._scratch.name)
@@ -92,6 +97,7 @@ class Hosts:
     def _make(self) -> None:
         for name in ("host", "user"):
             self._done("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name)
+        shutil.copy(sshd(), self.folder / "sshd")  # it may lie in a folder that the hosts do not see
         (self.folder / "sshd_config").write_text(SSHD.format(folder=self.folder))
         key = (self.folder / "host.pub").read_text()
         (self.folder / "known_hosts").write_text(f"{NET4}* {key}{NET6}* {key}")
@@ -100,7 +106,7 @@ class Hosts:
         for name, number in NAMES.items():
             self._join(name, number)
         self._sshds = {name: subprocess.Popen(
-            [*self._enter(pid), sshd(), "-D", "-f", str(self.folder / "sshd_config")],
+            [*self._enter(pid), self.folder / "sshd", "-D", "-f", str(self.folder / "sshd_config")],
             stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for name, pid in self.hosts.items()}
         self._processes += self._sshds.values()
         for name in NAMES:
@@ -115,6 +121,10 @@ class Hosts:
         self._processes.append(made)
         if made.stdout.readline() != "ready\n":
             raise OSError("no network namespace")
+        network = os.readlink(f"/proc/{made.pid}/ns/net")
+        if network == os.readlink("/proc/self/ns/net"):
+            raise OSError("no network namespace of its own")
+        self._networks.append(network)
         return made.pid
 
     def _join(self, name: str, number: int) -> None:
@@ -169,15 +179,20 @@ class Hosts:
         self.inside("ip", "link", "set", name, "up")
 
     def running(self, name: str) -> list[str]:
-        """Programs of ours on a host, by command line: those that have its network."""
-        wanted = os.readlink(f"/proc/{self.hosts[name]}/ns/net")
-        found = []
+        """Programs of ours on a host, by command line."""
+        found = self._on_network(os.readlink(f"/proc/{self.hosts[name]}/ns/net")).values()
+        return [text for text in found if any(
+            word in text for word in ("wrk ", "idlewheel-server", "bash -s", "perf "))]
+
+    @staticmethod
+    def _on_network(wanted: str) -> dict[int, str]:
+        """The processes that have this network, and their command lines."""
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if os.readlink(entry / "ns/net") == wanted:
-                    text = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    if any(word in text for word in ("wrk ", "idlewheel-server", "bash -s", "perf ")):
-                        found.append(text)
+                    text = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = text.decode(errors="replace")
         return found
 
     def left(self, name: str) -> list[str]:
@@ -185,7 +200,12 @@ class Hosts:
         return self.on(name, "find", "/tmp", "-mindepth", "1", "-maxdepth", "1").split()
 
     def close(self) -> None:
-        for each in reversed(self._processes):
+        """An sshd that serves a host without a network would stay for hours."""
+        for network in self._networks:
+            for pid in self._on_network(network):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for each in self._processes:
             each.kill()
         for each in self._processes:
             each.wait()
