@@ -50,7 +50,8 @@ class OnHosts(unittest.TestCase):
     def start(self, *more: str, clients: tuple[str, ...] = CLIENTS, server: str = ""
               ) -> subprocess.Popen:
         listed = self.hosts.folder / "hosts.txt"
-        listed.write_text("# clients\n\n" + "".join(f"{self.names.get(c, c)}  # {c}\n" for c in clients))
+        lines = [f"{self.names.get(each, each)}  # {each}\n" for each in clients]
+        listed.write_text("# clients\n\n" + "".join(lines))
         return self.hosts.start(
             str(SCRIPTS / "study"), "run", "--server", server or self.hosts.address("server"),
             "--clients", str(listed), *self.hosts.ssh_flags(), "--binary", SERVER,
@@ -128,7 +129,8 @@ class Measured(OnHosts):
 
 class Broken(OnHosts):
     def test_a_lost_host_marks_the_cell_and_everything_on_it_ends(self) -> None:
-        study = self.start("--no-profile", "--duration", "30", "--ssh-option", "ServerAliveInterval=1")
+        study = self.start("--no-profile", "--duration", "30",
+                           "--ssh-option", "ServerAliveInterval=1")
         self.await_load()
         self.hosts.unplug("two")
         code, error = self.ended(study)
@@ -177,11 +179,13 @@ class Refused(OnHosts):
         known.write_text(f"{self.hosts.address('two')} {wrong}" + known.read_text().replace(
             f"{testing_hosts.NET4}*", f"{testing_hosts.NET4}*,!{self.hosts.address('two')}"))
         closed = f"{self.hosts.address('one')}:23"
-        lines = self.faults(*self.run_study("--no-profile", clients=(closed, "two", "no.such.invalid")))
+        clients = (closed, "two", "no.such.invalid")
+        lines = self.faults(*self.run_study("--no-profile", clients=clients))
         self.assertEqual(len(lines), 3, lines)
-        for line, words in zip(lines, (f"host {closed}: .*Connection refused",
-                                       f"host {self.names['two']}: .*key.*fix: ssh to it once by hand",
-                                       "host no.such.invalid: .*resolve")):
+        wanted = (f"host {closed}: .*Connection refused",
+                  f"host {self.names['two']}: .*key.*fix: ssh to it once by hand",
+                  "host no.such.invalid: .*resolve")
+        for line, words in zip(lines, wanted, strict=True):
             self.assertRegex(line, words)
 
     def test_firewalls_and_limits(self) -> None:
@@ -200,8 +204,8 @@ class Refused(OnHosts):
     def test_one_machine_under_two_names(self) -> None:
         again = self.hosts.address6("one")
         lines = self.faults(*self.run_study("--no-profile", clients=("one", again)))
-        self.assertEqual(lines, [f"host {again}: is the same machine as {self.names['one']}; fix: name "
-                                 "it once"])
+        self.assertEqual(lines, [f"host {again}: is the same machine as {self.names['one']}; fix: "
+                                 "name it once"])
 
 
 if __name__ == "__main__":

@@ -217,7 +217,8 @@ def fingerprint(hosts: list[Host], compiler: str | None, python: str) -> dict:
         governors, quota = cpus.governors(pair, root), cpus.quota(root)
         return {
             "cpu": server.model, "cores": len(server.cores), "memory_gib": _memory(server),
-            "virt": server.word("virt").replace("none", "") or "none seen", "kernel": server.kernel.rpartition(" ")[2],
+            "virt": server.word("virt").replace("none", "") or "none seen",
+            "kernel": server.kernel.rpartition(" ")[2],
             "os": _os(server), "mitigations": cpus.mitigations(root),
             "somaxconn": number(f"{_NET}/core/somaxconn"), "port_range": server.ports,
             "nofile": server.files, "aslr": number(f"{_KERNEL}/randomize_va_space"),

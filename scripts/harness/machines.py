@@ -52,7 +52,6 @@ class RemoteServer(Serving, Session):
 
     def __init__(self, connection: Connection, cell: Cell, address: str, port: int,
                  cpu: int) -> None:
-        self._connection = connection
         argv = measured_server.argv(f"{connection.folder}/{NAME}", cell, address, port)
         super().__init__(connection, argv, cpu)
         self.go()
@@ -118,7 +117,7 @@ def process(files: dict[str, str], pid: int) -> Process:
 
 
 class There:
-    """The hosts of a study. prepare() connects and checks them; afterwards it is a place like Here."""
+    """The hosts of a study. prepare() connects and checks them; then it is a place like Here."""
 
     script = HISTOGRAM.name
 
@@ -155,7 +154,8 @@ class There:
             say(f"host {host}: {fault}")
         if faults:
             names = list(dict.fromkeys(host for host, _ in faults))
-            raise cannot(f"{len(names)} of {len(self._all)} hosts cannot take part: {', '.join(names)}")
+            raise cannot(f"{len(names)} of {len(self._all)} hosts cannot take part: "
+                         f"{', '.join(names)}")
 
     def _opened(self, wanted: list[Connection]) -> list[tuple[str, str]]:
         """Faults of those that cannot be reached; all are asked at the same time."""
@@ -214,8 +214,8 @@ class There:
         if code == 0:
             return []
         said = (error.strip().splitlines() or [f"exit {code}"])[-1].rpartition(f"{NAME}: ")[2]
-        return [(self._server.name, f"the server's binary does not run there: {said}; fix: build it on "
-                 "a machine like that one, and install the libraries that scripts/README.md names")]
+        return [(self._server.name, f"the server's binary does not run there: {said}; fix: build it "
+                 "on a machine like that one, and install the libraries that scripts/README.md names")]
 
     def _unreachable(self, binary: Binary) -> list[tuple[str, str]]:
         """Start the server once, and see which clients reach it."""
@@ -258,7 +258,8 @@ class There:
         gone = [each for each in self._all if not each.alive]
         for name, fault in self._opened(gone) or self._equipped(gone):
             raise HostLost(LOST_AT_START.format(name, fault))
-        return RemoteServer(self._server, cell, self.address, self._asked.port, self._hosts[0].cores[0])
+        return RemoteServer(self._server, cell, self.address, self._asked.port,
+                            self._hosts[0].cores[0])
 
     @property
     def address(self) -> str:

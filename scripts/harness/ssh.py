@@ -1,11 +1,11 @@
 """Other machines, reached by OpenSSH: one connection to each, and programs that end with it.
 
-All that runs on a host goes over one connection (ssh's ControlMaster), so a command costs a round trip
-and no new log-in. Every command is `bash -s` with its script on standard input, so it does not matter
-which shell the user has there, and nothing but bash has to be installed. Files travel in the same way:
-scp would need the host's sftp server. Hosts are asked at the same time with one ssh process for each:
-GNU parallel does not fit, because these processes live on, get signals and lines to read, and each of
-them stands for a host by name.
+All that runs on a host goes over one connection (ssh's ControlMaster), so a command costs a round
+trip and no new log-in. Every command is `bash -s` with its script on standard input: it does not
+matter which shell the user has there, and nothing but bash has to be installed. Files travel in the
+same way, because scp would need the host's sftp server. Hosts are asked at the same time with one ssh
+process for each. GNU parallel does not fit: these processes live on, get signals and lines to read,
+and each of them stands for a host by name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONTROL_LENGTH = 60  # of a folder whose name leaves room for that of a socket
 
 
 def options(extra: Iterable[str]) -> list[str]:
-    """ssh takes the first value of an option: ours that it cannot do without, the user's, the rest."""
+    """ssh takes the first value of an option: what we cannot do without, the user's, the rest."""
     given = ["BatchMode=yes", "ControlPersist=no", "ClearAllForwardings=yes", "RemoteCommand=none",
              *extra, f"ConnectTimeout={CONNECT_S}", f"ServerAliveInterval={ALIVE_S}",
              f"ServerAliveCountMax={ALIVE_COUNT}", "ForwardAgent=no", "ForwardX11=no",
@@ -60,7 +60,7 @@ class Remote(Child):
     """An ssh process, and the script that bash runs at its other end."""
 
     def __init__(self, connection: Connection, stdin: int, *flags: str) -> None:
-        self.host = connection.name
+        self.host, self._connection = connection.name, connection
         super().__init__(connection.argv(*flags), stdin=stdin)
 
     def output(self) -> str:
@@ -72,15 +72,17 @@ class Remote(Child):
         return after if begun else before
 
     def lost(self) -> HostLost:
-        return HostLost(f"host {self.host} was lost: {reason(self.errors())}")
+        said = self.errors() if self.popen.returncode == SSH_FAILED else ""
+        return HostLost(f"host {self.host} was lost: {reason(said)}")
 
     def failure(self, when: str) -> Failed:
         return self.lost() if self.refused else super().failure(when)
 
     @property
     def refused(self) -> bool:
-        """Whether it is ssh itself that has failed."""
-        return self.popen.returncode in (SSH_FAILED, -signal.SIGKILL)
+        """Whether it is ssh itself that has failed, or the host has ended all for want of it."""
+        broken = self.popen.returncode in (SSH_FAILED, -signal.SIGKILL)
+        return broken or not self._connection.alive
 
 
 class Command(Remote):

@@ -204,6 +204,12 @@ class Programs(Hosts):
             self.assertTrue(eventually(lambda: gone(pid)))
             self.assertTrue(eventually(lambda: list(self.there.iterdir()) == []))
 
+    def test_a_program_that_silence_has_ended_is_a_lost_host_too(self) -> None:
+        with mock.patch.multiple(ssh, SILENCE_S=1, BEAT_S=60.0):
+            program, _ = self.running(self.opened())
+            self.assertTrue(eventually(lambda: not program.running))
+            self.assertTrue(eventually(lambda: isinstance(program.failure("when"), HostLost)))
+
     def test_beats_keep_a_host_alive(self) -> None:
         with mock.patch.multiple(ssh, SILENCE_S=1, BEAT_S=0.1):
             connection = self.opened()

@@ -28,8 +28,8 @@ UsePAM no
 PasswordAuthentication no
 AcceptEnv *
 """
-# A host has its own /tmp, so that what is left there can be seen, no settings of the user's shell, and
-# the user that sshd wants.
+# A host has its own /tmp, so that what is left there can be seen, no settings of the user's shell,
+# and the user that sshd wants.
 HOST = """set -e
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
@@ -130,7 +130,8 @@ class Hosts:
     def _join(self, name: str, number: int) -> None:
         """A cable from the hub to the host."""
         pid = self.hosts[name]
-        self.inside("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        self.inside("ip", "link", "add", name, "type", "veth",
+                    "peer", "name", "eth0", "netns", str(pid))
         self.inside("ip", "link", "set", name, "master", "hub", "up")
         for words in (f"address add {NET4}{number}/24 dev eth0",
                       f"address add {NET6}{number}/64 dev eth0 nodad", "link set eth0 up"):
@@ -152,8 +153,8 @@ class Hosts:
 
     def ssh_flags(self) -> list[str]:
         """For scripts/study: the keys of these hosts, and none of the user's."""
-        options = {"UserKnownHostsFile": self.folder / "known_hosts", "IdentityFile": self.folder / "user",
-                   "IdentitiesOnly": "yes", "GlobalKnownHostsFile": "/dev/null"}
+        options = {"UserKnownHostsFile": self.folder / "known_hosts",
+                   "IdentityFile": self.folder / "user", "IdentitiesOnly": "yes", "GlobalKnownHostsFile": "/dev/null"}
         return [f"--ssh-option={name}={value}" for name, value in options.items()]
 
     def inside(self, *argv: str) -> str:
