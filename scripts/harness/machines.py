@@ -230,8 +230,8 @@ class There:
                          for each in self._clients if tries[each].result()[0] != 0]
                 server.stop()
                 return found
-        except HostLost as error:
-            return [(self._server.name, str(error))]
+        except HostLost:
+            raise  # it names the host
         except Failed as error:
             return [(self._server.name, f"the server does not serve there: {error}")]
 
