@@ -211,9 +211,9 @@ class Programs(Hosts):
             self.assertTrue(eventually(lambda: isinstance(program.failure("when"), HostLost)))
 
     def test_beats_keep_a_host_alive(self) -> None:
-        with mock.patch.multiple(ssh, SILENCE_S=1, BEAT_S=0.1):
+        with mock.patch.multiple(ssh, SILENCE_S=2, BEAT_S=0.1):
             connection = self.opened()
-            time.sleep(1.5)
+            time.sleep(2.5)
             self.assertTrue(connection.alive)
 
     def test_nothing_starts_on_a_host_whose_connection_has_ended(self) -> None:
