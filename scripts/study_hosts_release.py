@@ -52,8 +52,10 @@ class OnHosts(unittest.TestCase):
         listed = self.hosts.folder / "hosts.txt"
         lines = [f"{self.names.get(each, each)}  # {each}\n" for each in clients]
         listed.write_text("# clients\n\n" + "".join(lines))
+        # One that is killed leaves its temporary files.
         return self.hosts.start(
-            str(SCRIPTS / "study"), "run", "--server", server or self.hosts.address("server"),
+            "env", f"TMPDIR={self.hosts.folder}", str(SCRIPTS / "study"), "run",
+            "--server", server or self.hosts.address("server"),
             "--clients", str(listed), *self.hosts.ssh_flags(), "--binary", SERVER,
             "--preset", "smoke", "--backends", "hierarchical-wheel", "--rearm", "lazy",
             "--scenario", "respond", "--connections", str(CONNECTIONS), "--no-report",

@@ -71,7 +71,7 @@ def refusal() -> str:
     if missing:
         return f"needs {', '.join(missing)} (scripts/setup installs them)"
     if os.geteuid() != 0:
-        return "a network namespace is not available: they need root"
+        return "a network namespace is not available: it needs root"
     tried = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", TRIAL],
                            capture_output=True, text=True)
     if tried.returncode:
