@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Sourced by the scripts that run something on another release of Debian or Ubuntu, in a root made by
-# debootstrap. Whatever ends such a script, its processes in there end too, and the root is removed.
-# Nothing on this system changes. MIRROR names another mirror, KEYRING the keys of its release files.
+# debootstrap. Whatever ends such a script, its processes in there end too. The root is removed, except
+# after SIGKILL. Nothing on this system changes. MIRROR names another mirror, and KEYRING the file with
+# the keys of its releases.
 
 me=$(basename -- "$0")
 missing() { echo "$me: $1" >&2; exit 3; }
@@ -16,6 +17,9 @@ clean_up() {
     rm -rf --one-file-system "$scratch"
 }
 trap clean_up EXIT
+
+# alone PROGRAM...: it sees no process but its own, and ends with this script. Its mounts end with it.
+alone() { setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc "$@"; }
 
 # The mirror that this system uses.
 debian_mirror() {
@@ -46,8 +50,8 @@ make_root() {
         ;;
     esac
     [ -r "$keyring" ] || missing "no keys in $keyring to check $release with; install them, or name them with KEYRING"
-    unshare --mount debootstrap --variant=minbase --components="$components" --keyring="$keyring" \
-        "$release" "$root" "$mirror" "$script" >"$scratch/log" 2>&1 || {
+    alone debootstrap --variant=minbase --components="$components" \
+        --keyring="$keyring" "$release" "$root" "$mirror" "$script" >"$scratch/log" 2>&1 || {
         tail -n 3 "$scratch/log" >&2
         missing "the mirror $mirror has no usable release $release (see above)"
     }
@@ -66,10 +70,10 @@ copy_tree() {
         tar -x -C "$root/idlewheel"
 }
 
-# inside PROGRAM...: runs it in the root, in /idlewheel if that is there. It sees no process but its
-# own, and nothing of this system's environment but a proxy, because what it names may not be there.
+# inside PROGRAM...: runs it in the root, in /idlewheel if that is there. It sees nothing of this
+# system's environment but a proxy, because what the environment names may not be there.
 inside() {
-    unshare --mount --pid --fork --kill-child bash -c '
+    alone bash -c '
         root=$1
         shift
         mount -t proc proc "$root/proc"
@@ -79,6 +83,6 @@ inside() {
         chroot "$root" "$@"
         exit $?' bash "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 HOME=/root ${http_proxy:+"http_proxy=$http_proxy"} \
-        ${https_proxy:+"https_proxy=$https_proxy"} NODE_EXTRA_CA_CERTS=/etc/proxy.pem \
+        ${https_proxy:+"https_proxy=$https_proxy"} ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS=/etc/proxy.pem} \
         sh -c 'cd /idlewheel 2>/dev/null; exec "$@"' sh "$@"
 }
