@@ -310,6 +310,7 @@ TEST_F(ConfigFile, IsNamedWithWhatIsWrongInIt) {
            {"port = [1, 2]", "port"},
            {"version = true", "'version'"},
            {"list-timer-backends = true", "'list-timer-backends'"},
+           {"check-config = true", "'check-config'"},
            {"port = '''1", "takes one value"},
            {"port = \"\"\"1", "takes one value"},
            {"port = [1]", "takes one value"},
