@@ -16,7 +16,7 @@ class Shares(unittest.TestCase):
                          "timer")
         self.assertEqual(self.owner("timers::BinaryHeap::rearm", "__memmove_avx_unaligned"),
                          "timer")
-        self.assertEqual(self.owner("timers::AsioDriver::run_pass", "operator new", "malloc"),
+        self.assertEqual(self.owner("timers::LoopDriver::run_pass", "operator new", "malloc"),
                          "allocator")
         self.assertEqual(self.owner("server::Connection::on_input",
                                     "beast::http::basic_parser::put"), "parser")
@@ -47,7 +47,7 @@ class Shares(unittest.TestCase):
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel network")
         self.assertEqual(self.owner("server::serve", "__io_uring_submit",
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel network")
-        self.assertEqual(self.owner("timers::AsioDriver::run_pass", "timerfd_settime",
+        self.assertEqual(self.owner("timers::LoopDriver::run_pass", "timerfd_settime",
                                     "entry_SYSCALL_64_after_hwframe_[k]"), "kernel timer")
 
     def test_steady_timers_machinery_is_the_timers(self) -> None:
