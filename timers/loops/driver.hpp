@@ -17,6 +17,7 @@
 #pragma once
 
 #include "timers/facility.hpp"
+#include "timers/frames.hpp"
 #include "timers/timer_service.hpp"
 
 #include <boost/core/no_exceptions_support.hpp>
@@ -121,7 +122,7 @@ private:
     expect(tick);
   }
 
-  void run_pass() {
+  TIMERS_FRAME void run_pass() {
     // An action may throw, and may destroy the driver. What is left runs in another pass.
     struct Continuation {
       LoopDriver& driver;
