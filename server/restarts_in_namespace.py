@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 
-from testing import GET, PATIENCE_S, Server, request, wait_for
+from testing import GET, PATIENCE_S, Server, at_work, request, wait_for
 
 MIGRATE = pathlib.Path("/proc/sys/net/ipv4/tcp_migrate_req")
 GET_AND_CLOSE = request("GET / HTTP/1.1", "Connection: close")
@@ -73,22 +73,17 @@ def drain(restarts: int = 4) -> list[str]:
     each client is served some more, so that a restart finds all of them at work."""
     leaving = Server("--reuse-port")
     clients = [Client(leaving.port) for _ in range(4)]
-    for client in clients:
-        client.start()
     try:
-        for _ in range(restarts):
-            before = [len(client.outcomes) for client in clients]
-            wait_for(lambda: all(len(client.outcomes) > count + 20
-                                 for client, count in zip(clients, before)))
-            coming = Server("--reuse-port", "--port", str(leaving.port))
-            with leaving:
-                leaving.stop()
-            leaving = coming
+        with at_work(clients):
+            for _ in range(restarts):
+                before = [len(client.outcomes) for client in clients]
+                wait_for(lambda: all(len(client.outcomes) > count + 20
+                                     for client, count in zip(clients, before)))
+                coming = Server("--reuse-port", "--port", str(leaving.port))
+                with leaving:
+                    leaving.stop()
+                leaving = coming
     finally:
-        for client in clients:
-            client.stopped = True
-        for client in clients:
-            client.join()
         with leaving:
             pass
     return [outcome for client in clients for outcome in client.outcomes]

@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from testing import GET, PATIENCE_S, Server, read_to_end, request, split_responses
+from testing import GET, PATIENCE_S, Server, at_work, read_to_end, request, split_responses
 
 GET_AND_CLOSE = request("GET / HTTP/1.1", "Connection: close")
 WAIT_S = 0.2  # a leaving server waits at least as long for a request
@@ -64,19 +64,14 @@ class RollingRestart(unittest.TestCase):
     def restart_under_load(self, *flags: str, restarts: int = 8):
         leaving = Server("--reuse-port", *flags)
         clients = [Client(leaving.port, message) for message in (GET, GET_AND_CLOSE) * 4]
-        for client in clients:
-            client.start()
         try:
-            for _ in range(restarts):
-                coming = Server("--reuse-port", "--port", str(leaving.port), *flags)
-                with leaving:
-                    self.assertEqual(leaving.stop(), 0)
-                leaving = coming
+            with at_work(clients):
+                for _ in range(restarts):
+                    coming = Server("--reuse-port", "--port", str(leaving.port), *flags)
+                    with leaving:
+                        self.assertEqual(leaving.stop(), 0)
+                    leaving = coming
         finally:
-            for client in clients:
-                client.stopped = True
-            for client in clients:
-                client.join()
             with leaving:
                 pass
         self.assertEqual([reason for client in clients for reason in client.lost], [])

@@ -1,5 +1,6 @@
 """What the wire tests share: a real server process, and raw sockets to it."""
 
+import contextlib
 import functools
 import http.client
 import json
@@ -53,6 +54,20 @@ def has_ring() -> bool:
     """Whether this machine and this build have io_uring. The server asks for it before it finds that
     the address, which is for documentation, is none of this machine's."""
     return NO_RING not in run("--port=0", "--io=io_uring", "--address=192.0.2.1").stderr
+
+
+@contextlib.contextmanager
+def at_work(clients: list):
+    """Runs threads that work until their `stopped` is true; ends them in any case."""
+    for client in clients:
+        client.start()
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.stopped = True
+        for client in clients:
+            client.join()
 
 
 def wait_for(condition):

@@ -21,7 +21,7 @@ import load_pods
 HERE = Path(__file__).resolve().parent
 KUBECTL = r'''#!/usr/bin/python3
 """A kubectl whose cluster is a folder: FAKE. What its pods do is in the file named plan."""
-import json, os, subprocess, sys, time
+import glob, json, os, subprocess, sys, time
 FAKE = os.environ["FAKE"]
 words = sys.argv[1:]
 with open(f"{FAKE}/calls", "a") as calls:
@@ -52,6 +52,8 @@ def begin(i, script):
 if words[0] == "apply":
     if os.path.basename(words[2]) != "k8s":
         open(f"{FAKE}/overlay", "w").write(open(f"{words[2]}/kustomization.yaml").read())
+        for left in glob.glob(f"{FAKE}/*-[0-9]"):
+            os.remove(left)  # a Job begins with new pods
 elif words[:2] == ["get", "job"]:
     print(json.dumps({"metadata": {"uid": "42"}}))
 elif words[:2] == ["get", "pods"] and words[3].endswith("=idlewheel-load"):
@@ -70,6 +72,8 @@ elif words[0] == "exec":
 elif words[0] == "logs":
     print(plan["log"] if "log" in plan else open(f"{FAKE}/log-" + words[1].rpartition("-")[2]).read())
 '''
+
+TRIES = 4  # on a busy machine one wrk may end much later than the other
 
 
 def pod(requests: int, points: list[list[float]], started_ms: int = 1000,
@@ -183,11 +187,14 @@ class Command(unittest.TestCase):
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        # On a busy machine one wrk ends much later than the other. Merging tests the limit itself.
-        with mock.patch.multiple(load_pods, LEAD_S=0.5, POLL_S=0.1, LEAST_OVERLAP=0.2):
-            code, out, err = self.call("--pods", "2", "--connections", "3", "--duration", "1",
-                                       "--json", target=f"http://127.0.0.1:{server.server_port}/",
-                                       pod=str(HERE / "load/pod.sh"))
+        for _ in range(TRIES):
+            with mock.patch.multiple(load_pods, LEAD_S=0.5, POLL_S=0.1):
+                code, out, err = self.call("--pods", "2", "--connections", "3", "--duration", "1",
+                                           "--json",
+                                           target=f"http://127.0.0.1:{server.server_port}/",
+                                           pod=str(HERE / "load/pod.sh"))
+            if "ran together" not in err:
+                break
         self.assertEqual((code, err), (0, ""), out)
         found = json.loads(out)
         self.assertEqual((found["pods"], found["connections"], found["duration_s"]), (2, 6, 1))

@@ -30,7 +30,7 @@ PERF = """#!/bin/bash
 echo 'no perf here' >&2
 exit 1
 """
-TODO = Measurement("load", 1, Cell("respond", "default", "ordered-list", "lazy", CONNECTIONS))
+PLANNED = Measurement("load", 1, Cell("respond", "default", "ordered-list", "lazy", CONNECTIONS))
 
 
 class Study(Hosts):
@@ -77,7 +77,7 @@ class Study(Hosts):
 class Measuring(Study):
     def test_a_sample_has_the_sum_of_all_and_the_part_of_each(self) -> None:
         there = self.prepared()
-        found = measure.make_sample(self.bench(there), TODO)
+        found = measure.make_sample(self.bench(there), PLANNED)
         self.assertTrue(found.valid, found.error)
         self.assertEqual(found.wrk.requests, 300)
         self.assertEqual((found.wrk.latency_us.p50, found.wrk.latency_us.p99), (10, 2000))
@@ -93,7 +93,7 @@ class Measuring(Study):
     def test_a_client_whose_wrk_fails_fails_the_cell(self) -> None:
         there = self.prepared()
         (self.folder / "wrk-fails").touch()
-        found = measure.make_sample(self.bench(there), TODO)
+        found = measure.make_sample(self.bench(there), PLANNED)
         self.assertEqual((found.valid, found.flags), (False, ["failed"]))
         self.assertIn("wrk on a ended with 1: unable to connect", found.error)
 
@@ -110,7 +110,7 @@ class Measuring(Study):
             return load(*given)
 
         with mock.patch.object(There, "server", server), mock.patch.object(There, "load", loses):
-            found = measure.make_sample(self.bench(there), TODO)
+            found = measure.make_sample(self.bench(there), PLANNED)
         self.assertEqual((found.valid, found.flags), (False, ["failed", "lost_host"]))
         self.assertIn("host s was lost: the connection broke", found.error)
 
@@ -119,7 +119,7 @@ class Measuring(Study):
         connection = there._clients[1]
         first = connection.folder
         connection.close()
-        found = measure.make_sample(self.bench(there), TODO)
+        found = measure.make_sample(self.bench(there), PLANNED)
         self.assertTrue(found.valid, found.error)
         self.assertNotEqual(connection.folder, first)
 
@@ -127,7 +127,7 @@ class Measuring(Study):
         there = self.prepared()
         there._clients[1].close()
         (self.folder / "down-b").touch()
-        found = measure.make_sample(self.bench(there), TODO)
+        found = measure.make_sample(self.bench(there), PLANNED)
         self.assertEqual((found.valid, found.flags, found.wrk), (False, ["failed", "lost_host"], None))
         self.assertIn("host b was lost: ssh: connect to host b: No route to host", found.error)
 
